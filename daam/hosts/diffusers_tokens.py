@@ -1,0 +1,116 @@
+"""The token table of a prompt that a diffusers pipeline encodes by itself: plain text, one chunk, no A1111 syntax."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import Any
+
+from ..errors import PromptError
+from ..prompt import ClipTokenizer
+from ..prompt.table import Chunk, PromptPart, PromptTable, ScheduleEntry, Span, TokenColumn
+
+ALWAYS = 1_000_000
+"""Last step of a text that is active to the end."""
+
+
+def plain_table(prompt: str, tokenizer: Any, expanded: str | None = None) -> PromptTable:
+    """Which column stands for which word when `tokenizer` encodes `prompt` as diffusers does.
+
+    Args:
+        tokenizer: transformers' CLIPTokenizer, fast or slow.
+        expanded: the prompt after `pipe.maybe_convert_prompt`, where textual-inversion words of several vectors are
+            written as several tokens.
+
+    Raises:
+        PromptError: tokens and text cannot be brought together.
+    """
+    expanded = prompt if expanded is None else expanded
+    encoded = tokenizer(expanded, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)
+    ids = tuple(int(token) for token in encoded["input_ids"])
+    pieces = _fast_pieces(tokenizer, expanded) if tokenizer.is_fast else _slow_pieces(tokenizer, expanded, ids)
+    back = _expansion_map(tokenizer, prompt, expanded)
+    columns, body = [], min(len(pieces), len(ids) - 2)
+    for column, token in enumerate(ids):
+        columns.append(_column(tokenizer, prompt, column, token, pieces[: len(ids) - 2], back))
+    chunk = Chunk(ids, (1.0,) * len(ids), ())
+    entry = ScheduleEntry(1, ALWAYS, prompt, body, ((prompt, 1.0),), (chunk,), tuple(columns))
+    return PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),))
+
+
+_Piece = tuple[Span, int]
+"""Span in the encoded text, and number of the word."""
+
+
+def _column(
+    tokenizer: Any, prompt: str, column: int, token: int, pieces: list[_Piece], back: list[int]
+) -> TokenColumn:
+    if column == 0:
+        return TokenColumn(column, token, "", None, 1.0, 0, "start")
+    if column > len(pieces):
+        kind = "end" if column == len(pieces) + 1 else "padding"
+        return TokenColumn(column, token, "", None, 1.0, 0, kind)  # type: ignore[arg-type]
+    (start, end), word = pieces[column - 1]
+    span = (back[start], back[end - 1] + 1)
+    is_embedding = token >= tokenizer.vocab_size
+    return TokenColumn(column, token, prompt[slice(*span)], span, 1.0, 0, "embedding" if is_embedding else "text", word)
+
+
+def _fast_pieces(tokenizer: Any, text: str) -> list[_Piece]:
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+    words = encoded.word_ids()
+    numbers: dict[Any, int] = {}
+    pieces = []
+    for offsets, word in zip(encoded["offset_mapping"], words):
+        start, end = _without_blanks(text, offsets)
+        pieces.append(((start, end), numbers.setdefault(word, len(numbers))))
+    return pieces
+
+
+def _without_blanks(text: str, span: Span) -> Span:
+    start, end = span
+    while start < end - 1 and text[start].isspace():
+        start += 1
+    while end > start + 1 and text[end - 1].isspace():
+        end -= 1
+    return start, end
+
+
+def _slow_pieces(tokenizer: Any, text: str, ids: tuple[int, ...]) -> list[_Piece]:
+    """Slow tokenizers know no offsets: our own tokenizer does, and must agree with what was really encoded."""
+    pieces = ClipTokenizer.from_transformers(tokenizer).encode(text)
+    own = tuple(piece.token for piece in pieces)[: len(ids) - 2]
+    if own != ids[1 : 1 + len(own)]:
+        raise PromptError(
+            "the tokens of this prompt cannot be matched with its text: this tokenizer knows no character positions "
+            "and has words that CLIP's does not; use a fast tokenizer (transformers 5)"
+        )
+    return [((piece.start, piece.end), piece.word) for piece in pieces]
+
+
+def _expansion_map(tokenizer: Any, prompt: str, expanded: str) -> list[int]:
+    """For each character of the expanded prompt, its place in the typed one.
+
+    diffusers writes a textual-inversion word `<x>` of three vectors as `<x> <x>_1 <x>_2`.
+    """
+    if expanded == prompt:
+        return list(range(len(prompt)))
+    back: list[int] = []
+    typed = 0
+    added = sorted((token for token in tokenizer.get_added_vocab() if token in prompt), key=len, reverse=True)
+    for match in _split_keeping("|".join(map(re.escape, added)), expanded):
+        if prompt.startswith(match, typed):
+            back += range(typed, typed + len(match))
+            typed += len(match)
+        else:
+            back += itertools.repeat(max(0, typed - 1), len(match))
+    return back
+
+
+def _split_keeping(pattern: str, text: str) -> list[str]:
+    """The text cut at an expansion `<x> <x>_1 <x>_2`: its first word apart from the rest."""
+    parts, position = [], 0
+    for match in re.finditer(rf"(?P<word>{pattern})(?P<rest>(?: (?P=word)_\d+)+)", text):
+        parts += [text[position : match.end("word")], match["rest"]]
+        position = match.end()
+    return [part for part in [*parts, text[position:]] if part]

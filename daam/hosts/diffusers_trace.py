@@ -1,0 +1,225 @@
+"""Traces a diffusers pipeline: which prompts it encodes, which rows its UNet gets, and the maps of each picture."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from torch import nn
+
+from ..errors import SettingError, ShapeError, TraceError
+from ..heat_maps import HeatMaps
+from ..prompt.table import PromptTable
+from ..terms import columns_of_terms, parse_terms, word_columns
+from ..tracing.accumulator import TextMaps
+from ..tracing.capture import Capture
+from ..tracing.image_trace import ImageTrace
+from ..tracing.plan import ModelCall, Side, TextKey, TracedText
+from .diffusers_tokens import plain_table
+
+logger = logging.getLogger(__name__)
+KEEP = ("steps", "heads")
+
+
+@dataclass(frozen=True)
+class TracedPrompts:
+    """The prompts of one generation: one pair of token tables for each picture, in the pipeline's order."""
+
+    positive: tuple[PromptTable, ...]
+    negative: tuple[PromptTable | None, ...]
+
+
+def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "") -> Tracer:
+    """Watches a Stable Diffusion pipeline of diffusers (1.x, 2.x, XL; text to image, img2img, inpaint).
+
+    >>> with daam.trace(pipe) as tracer:
+    ...     picture = pipe("a red circle").images[0]
+    >>> tracer.heat_maps()["circle"].overlay(picture)
+
+    Args:
+        pipeline: has `unet`, `tokenizer` and `encode_prompt`. It may run several times inside; the last run counts.
+        keep: "steps", "heads" or both: axes to keep besides the layers, for `terms`. Memory then grows with them.
+        terms: comma-separated terms to keep those axes for; empty means every word.
+
+    Raises:
+        SettingError: `keep` is not one of the two words.
+        TraceError: the pipeline has no UNet with cross-attention, or it is compiled.
+    """
+    kept = (keep,) if isinstance(keep, str) else tuple(keep)
+    unknown = [axis for axis in kept if axis not in KEEP]
+    if unknown:
+        raise SettingError(f"keep: expected {' or '.join(map(repr, KEEP))}, got {unknown[0]!r}")
+    return Tracer(pipeline, kept, terms)
+
+
+class Tracer:
+    """What `trace` gives: a context that watches, and afterwards the heat maps.
+
+    It may be entered again after it was left. Two tracers of one pipeline may be nested: each sees everything.
+    """
+
+    def __init__(self, pipeline: Any, keep: tuple[str, ...], terms: str):
+        unet = getattr(pipeline, "unet", None)
+        if not isinstance(unet, nn.Module) or not callable(getattr(pipeline, "encode_prompt", None)):
+            raise TraceError(
+                f"expected a diffusers pipeline with a UNet and `encode_prompt`, got {type(pipeline).__name__}"
+            )
+        self._pipeline = pipeline
+        self._keep = keep
+        self._terms = parse_terms(terms)
+        self._prompts: TracedPrompts | None = None
+        self._fault: Exception | None = None
+        self._size = (0, 0)
+        self._stack: ExitStack | None = None
+        self._capture = self._new_capture()
+
+    def __enter__(self) -> Tracer:
+        if self._stack is not None:
+            raise TraceError("this tracer is already watching; leave its `with` block first, or make another tracer")
+        self._capture = self._new_capture()
+        with ExitStack() as stack:
+            self._watch_prompts(stack)
+            self._capture.install(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.close()
+
+    def heat_maps(self, image: int = 0, *, side: Side = "positive") -> HeatMaps:
+        """The heat maps of one picture of the last generation.
+
+        Args:
+            image: number of the picture, in the order of `pipe(...).images`.
+            side: "negative" for the words of the negative prompt.
+
+        Raises:
+            TraceError: nothing was traced, with the reason.
+        """
+        return HeatMaps(self.image_trace(image), side=side)
+
+    def image_trace(self, image: int = 0) -> ImageTrace:
+        """Everything that was kept of one picture, on the CPU.
+
+        Raises:
+            TraceError: as for `heat_maps`.
+        """
+        fault = self._fault or self._capture.fault
+        if fault is not None:
+            raise TraceError(f"the trace stopped with {type(fault).__name__}: {fault}") from fault
+        if self._prompts is None or not self._capture.accumulator.texts:
+            raise TraceError(
+                "nothing was traced: run the pipeline inside `with daam.trace(pipe) as tracer:`, with a prompt "
+                "(for `prompt_embeds`, call `tracer.expect(tables)` first)"
+            )
+        if not 0 <= image < len(self._prompts.positive):
+            raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
+        self._capture.accumulator.to_cpu()
+        texts: dict[TextKey, TextMaps] = {
+            key: maps for key, maps in self._capture.accumulator.texts.items() if key.image == image
+        }
+        positive, negative = self._prompts.positive[image], self._prompts.negative[image]
+        return ImageTrace(self._size, positive, negative, texts, self._capture.calls, self._keep)
+
+    @property
+    def images(self) -> int:
+        """Number of pictures in the last generation."""
+        return 0 if self._prompts is None else len(self._prompts.positive)
+
+    def expect(self, positive: Sequence[PromptTable], negative: Sequence[PromptTable | None] | None = None) -> None:
+        """Says what the next generation's embeddings were made from, one table for each picture.
+
+        For callers that pass `prompt_embeds`; prompts that are passed as text are seen without it.
+        """
+        self._capture.restart()
+        self._fault = None
+        self._prompts = TracedPrompts(tuple(positive), tuple(negative or [None] * len(positive)))
+
+    def _new_capture(self) -> Capture:
+        return Capture(
+            self._pipeline.unet, self._rows, keep_steps="steps" in self._keep, keep_heads="heads" in self._keep
+        )
+
+    def _watch_prompts(self, stack: ExitStack) -> None:
+        """Puts a listener before `encode_prompt`: the one place that all these pipelines send their prompts to."""
+        pipeline, original = self._pipeline, self._pipeline.encode_prompt
+        before = vars(pipeline).get("encode_prompt")
+        signature = inspect.signature(original)
+
+        @functools.wraps(original)
+        def encode_prompt(*arguments: Any, **named: Any) -> Any:
+            self._see_prompts(signature.bind(*arguments, **named).arguments)
+            return original(*arguments, **named)
+
+        def restore() -> None:
+            if before is None:
+                del pipeline.encode_prompt
+            else:
+                pipeline.encode_prompt = before
+
+        pipeline.encode_prompt = encode_prompt
+        stack.callback(restore)
+
+    def _see_prompts(self, arguments: dict[str, Any]) -> None:
+        if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:
+            return
+        try:
+            per_prompt = arguments.get("num_images_per_prompt", 1)
+            prompts = _as_list(arguments["prompt"])
+            negatives = _as_list(arguments.get("negative_prompt") or "")
+            if len(negatives) == 1:
+                negatives *= len(prompts)
+            tables = {prompt: self._table(prompt) for prompt in {*prompts, *negatives}}
+            positive = [tables[prompt] for prompt in prompts for _ in range(per_prompt)]
+            negative = [tables[prompt] for prompt in negatives for _ in range(per_prompt)]
+            self.expect(positive, negative)
+        except Exception as error:  # whatever it is, the picture goes on
+            self._prompts, self._fault = None, error
+            logger.warning("the prompts cannot be traced, the picture is not affected: %s", error)
+
+    def _table(self, prompt: str) -> PromptTable:
+        """SDXL's refiner has only the second tokenizer; elsewhere both give the same positions."""
+        tokenizer = self._pipeline.tokenizer or self._pipeline.tokenizer_2
+        convert = getattr(self._pipeline, "maybe_convert_prompt", None)
+        return plain_table(prompt, tokenizer, convert(prompt, tokenizer) if convert else None)
+
+    def _rows(self, call: ModelCall) -> Sequence[TracedText | None]:
+        if self._prompts is None:
+            return [None] * call.rows
+        factor = self._pipeline.vae_scale_factor
+        self._size = (call.height * factor, call.width * factor)
+        images = len(self._prompts.positive)
+        sides: dict[int, list[Side]] = {images: ["positive"], 2 * images: ["negative", "positive"]}
+        if call.rows not in sides:
+            raise ShapeError(
+                f"expected {images} rows, or {2 * images} with guidance, for {images} pictures; got {call.rows}: "
+                "this pipeline batches its guidance in a way that is not known here"
+            )
+        return [self._text(image, side) for side in sides[call.rows] for image in range(images)]
+
+    def _text(self, image: int, side: Side) -> TracedText | None:
+        assert self._prompts is not None
+        table = (self._prompts.positive if side == "positive" else self._prompts.negative)[image]
+        if table is None:
+            return None
+        step = self._capture.calls + 1
+        for entry_number, entry in enumerate(table.parts[0].schedule):
+            if step <= entry.end_at_step:
+                break
+        columns = word_columns(entry)
+        detail = columns_of_terms(self._terms, entry) if self._keep and self._terms else columns
+        return TracedText(TextKey(image, side, 0, entry_number), columns, detail if self._keep else ())
+
+
+def _as_list(prompt: str | Sequence[str]) -> list[str]:
+    return [prompt] if isinstance(prompt, str) else list(prompt)

@@ -1,0 +1,189 @@
+"""Attention terms: reads a comma-separated list and finds each term's columns in a token table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from lark import Lark, Token, Transformer
+from lark.exceptions import LarkError
+
+from .errors import TermError
+from .prompt.words import split_words
+from .prompt.table import PromptTable, ScheduleEntry, Span
+
+MAX_CHARACTERS = 100_000
+
+GRAMMAR = r"""
+start: term ("," term)*
+term: (QUOTED | WEIGHT | OCCURRENCE | BRACKET | ESCAPED | LETTERS)*
+
+QUOTED.4: /"[^"]*"(?=[\s()\[\]]*(?:[,#:]|$))/
+WEIGHT.3: /:\s*[+-]?(?:\d+\.?\d*|\.\d+)(?=[\s)\]]*(?:[,#]|$))/
+OCCURRENCE.3: /#\d+(?=[\s)\]]*(?:,|$))/
+BRACKET.2: /[()\[\]]/
+ESCAPED.2: /\\[\s\S]/
+LETTERS.1: /[^,()\[\]\\":#]+|[\\":#]/
+"""
+
+
+@dataclass(frozen=True)
+class Term:
+    """One thing to find in the prompt.
+
+    Attributes:
+        text: as shown to the user: without weight and brackets, with the "#2" of an occurrence.
+        words: the words the tokenizer sees, lower case.
+        occurrence: 1 for the first place in the prompt; None merges all places.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    occurrence: int | None = None
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a term stands: its columns in one schedule entry of one AND part, and where it was typed."""
+
+    part: int
+    entry: int
+    columns: tuple[int, ...]
+    span: Span
+
+
+class _ReadTerms(Transformer[Token, list[Term]]):
+    """Turns the parsed list into terms; empty ones and repetitions are left out."""
+
+    def start(self, terms: list[Term | None]) -> list[Term]:
+        return list({(term.words, term.occurrence): term for term in terms if term is not None}.values())
+
+    def term(self, tokens: list[Token]) -> Term | None:
+        occurrence = next((int(token[1:]) for token in tokens if token.type == "OCCURRENCE"), None)
+        text = " ".join("".join(self._letters(token) for token in tokens).split())
+        words = split_words(text)
+        if not words:
+            return None
+        if occurrence == 0:
+            raise TermError(f"occurrences count from 1: expected {text}#1 or higher, got {text}#0")
+        return Term(text if occurrence is None else f"{text}#{occurrence}", words, occurrence)
+
+    @staticmethod
+    def _letters(token: Token) -> str:
+        if token.type in ("WEIGHT", "OCCURRENCE", "BRACKET"):
+            return ""
+        return {"QUOTED": token[1:-1], "ESCAPED": token[1:]}.get(token.type, str(token))
+
+
+@lru_cache(maxsize=1)
+def _parser() -> Lark:
+    return Lark(GRAMMAR, parser="lalr")
+
+
+def parse_terms(text: str) -> list[Term]:
+    """Reads `cute cat, (dog:1.2), "red, green", cat#2`. An empty list stands for every word.
+
+    Raises:
+        TermError: the list is too long, or an occurrence is 0.
+    """
+    if len(text) > MAX_CHARACTERS:
+        raise TermError(f"expected at most {MAX_CHARACTERS} characters of terms, got {len(text)}")
+    try:
+        tree = _parser().parse(text)
+    except LarkError as error:
+        raise TermError(f"the terms cannot be read: {error}") from error
+    try:
+        return _ReadTerms().transform(tree)
+    except LarkError as error:
+        raise getattr(error, "orig_exc", error) from None
+
+
+@dataclass(frozen=True)
+class Word:
+    """One word of an entry: its sub-words (an embedding's name may have several), columns and place."""
+
+    parts: tuple[str, ...]
+    text: str
+    columns: tuple[int, ...]
+    span: Span
+
+
+def entry_words(entry: ScheduleEntry) -> list[Word]:
+    """The words of a schedule entry, in order; the tokens of one word are put together."""
+    groups: dict[int, list[int]] = {}
+    for column in entry.columns:
+        if column.word is not None and column.span is not None:
+            groups.setdefault(column.word, []).append(column.column)
+    return [_word(entry, columns) for columns in groups.values()]
+
+
+def _word(entry: ScheduleEntry, columns: list[int]) -> Word:
+    tokens = [entry.columns[column] for column in columns]
+    if tokens[0].kind == "embedding":
+        text = tokens[0].piece
+    else:
+        text = "".join(token.piece for token in tokens)
+    spans = [token.span for token in tokens if token.span is not None]
+    span = (min(start for start, _ in spans), max(end for _, end in spans))
+    return Word(split_words(text), text, tuple(columns), span)
+
+
+def word_columns(entry: ScheduleEntry) -> tuple[int, ...]:
+    """All columns that hold a word of the prompt."""
+    return tuple(column for word in entry_words(entry) for column in word.columns)
+
+
+def find_term(term: Term, table: PromptTable) -> list[Place]:
+    """Every place of the term in the prompt, over all AND parts and schedule entries.
+
+    With `occurrence`, only the places whose typed text is the n-th in the order of the prompt.
+    """
+    places = [
+        Place(part_number, entry_number, columns, span)
+        for part_number, part in enumerate(table.parts)
+        for entry_number, entry in enumerate(part.schedule)
+        for columns, span in _matches(term.words, entry_words(entry))
+    ]
+    if term.occurrence is None:
+        return places
+    starts = sorted({place.span[0] for place in places})
+    if term.occurrence > len(starts):
+        return []
+    return [place for place in places if place.span[0] == starts[term.occurrence - 1]]
+
+
+def _matches(wanted: Sequence[str], words: Sequence[Word]) -> Iterator[tuple[tuple[int, ...], Span]]:
+    """Runs of whole words that spell the wanted ones; runs do not overlap."""
+    start = 0
+    while start < len(words):
+        end, left = start, list(wanted)
+        while end < len(words) and left and words[end].parts and left[: len(words[end].parts)] == [*words[end].parts]:
+            left = left[len(words[end].parts) :]
+            end += 1
+        if left:
+            start += 1
+            continue
+        run = words[start:end]
+        yield tuple(column for word in run for column in word.columns), (run[0].span[0], run[-1].span[1])
+        start = end
+
+
+def columns_of_terms(terms: Sequence[Term], entry: ScheduleEntry) -> tuple[int, ...]:
+    """The columns of one entry that belong to any of the terms, in order; of all words when there are no terms."""
+    if not terms:
+        return word_columns(entry)
+    words = entry_words(entry)
+    return tuple(sorted({column for term in terms for found, _ in _matches(term.words, words) for column in found}))
+
+
+def every_word(table: PromptTable) -> list[Term]:
+    """A term for each different word of the prompt, in its order; punctuation alone is no word."""
+    found: dict[tuple[str, ...], tuple[int, str]] = {}
+    for part in table.parts:
+        for entry in part.schedule:
+            for word in entry_words(entry):
+                if any(letter.isalnum() or ord(letter) > 0x2000 for letter in word.text):
+                    found.setdefault(word.parts, (word.span[0], word.text.lower()))
+    ordered = sorted(found.items(), key=lambda item: item[1][0])
+    return [Term(text, parts) for parts, (_, text) in ordered if parts]

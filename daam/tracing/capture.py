@@ -1,0 +1,195 @@
+"""Torch hooks that read the query and the key of every cross-attention while the model's own kernel runs untouched.
+
+Knows how a model is built (see layers.py), no host and no prompt.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..attention import cross_attention_probabilities, split_heads, sum_over_heads
+from ..errors import ShapeError, TraceError
+from .accumulator import Accumulator, Contribution
+from .layers import CrossAttentionLayer, compiled_modules, find_cross_attention_layers
+from .plan import ModelCall, RowPlan, TracedText
+
+logger = logging.getLogger(__name__)
+
+
+class Capture:
+    """Watches one model. A fault of its own ends the capture, is logged once and never reaches the model.
+
+    The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
+    a layer that runs twice in one call (ControlNet's reference pass) the last run counts.
+    """
+
+    def __init__(self, model: nn.Module, plan: RowPlan, *, keep_steps: bool = False, keep_heads: bool = False):
+        """
+        Raises:
+            TraceError: the model has no cross-attention, or it is compiled so that hooks would not run.
+        """
+        compiled = compiled_modules(model)
+        if compiled:
+            raise TraceError(
+                f"expected a model that is not compiled: torch.compile skips hooks without a word, and {compiled[0]} "
+                "is compiled; trace the model before compiling it, or trace the original (`model._orig_mod`)"
+            )
+        self.layers = find_cross_attention_layers(model)
+        self._keep_steps = keep_steps
+        self._model = model
+        self._plan = plan
+        self._keep_details = keep_steps or keep_heads
+        self._keep_heads = keep_heads
+        self._rows: list[tuple[int, TracedText]] = []
+        self._sizes: dict[nn.Module, tuple[int, int]] = {}
+        self._queries: dict[str, tuple[Tensor, Tensor]] = {}
+        self._pending: dict[str, list[Contribution]] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets everything, for the next generation."""
+        self.accumulator = Accumulator(keep_steps=self._keep_steps)
+        self.fault: Exception | None = None
+        self.calls = 0
+
+    def install(self, stack: ExitStack) -> None:
+        """Sets the hooks; the stack removes them."""
+        stack.callback(self._forget_call)
+        add_pre = functools.partial(self._model.register_forward_pre_hook, with_kwargs=True)
+        stack.callback(add_pre(self._guarded(self._begin_call)).remove)
+        stack.callback(self._model.register_forward_hook(self._guarded(self._end_call)).remove)
+        for spatial in {layer.spatial: None for layer in self.layers}:
+            hook = self._guarded(self._see_size)
+            stack.callback(spatial.register_forward_pre_hook(hook, with_kwargs=True).remove)
+        for layer in self.layers:
+            see_query = self._guarded(functools.partial(self._see_query, layer))
+            stack.callback(layer.attention.to_q.register_forward_hook(see_query).remove)  # type: ignore[union-attr]
+            for name in ("to_k", "to_kv"):
+                projection = getattr(layer.attention, name, None)
+                if isinstance(projection, nn.Module):
+                    see_key = self._guarded(functools.partial(self._see_key, layer, name == "to_kv"))
+                    stack.callback(projection.register_forward_hook(see_key).remove)
+
+    def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
+        """The hook, silent after a fault and turning an exception of its own into one."""
+
+        def run(*arguments: Any) -> None:
+            if self.fault is not None:
+                return
+            try:
+                with torch.no_grad():
+                    hook(*arguments)
+            except Exception as error:
+                self.fault = error
+                self._forget_call()
+                logger.warning(
+                    "the attention trace stopped, the picture is not affected: %s: %s",
+                    type(error).__name__,
+                    error,
+                    exc_info=logger.isEnabledFor(logging.DEBUG),
+                )
+
+        return run
+
+    def _forget_call(self) -> None:
+        self._rows = []
+        self._sizes.clear()
+        self._queries.clear()
+        self._pending.clear()
+
+    def _begin_call(self, _model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self._forget_call()
+        sample = _first_input(arguments, named)
+        texts = self._plan(ModelCall(sample.shape[0], sample.shape[-2], sample.shape[-1]))
+        if len(texts) != sample.shape[0]:
+            raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
+        self._rows = [(row, text) for row, text in enumerate(texts) if text is not None]
+
+    def _see_size(self, spatial: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        height, width = _first_input(arguments, named).shape[-2:]
+        self._sizes[spatial] = (height, width)
+
+    def _see_query(
+        self, layer: CrossAttentionLayer, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        if self._rows:
+            self._queries[layer.name] = (inputs[0], output)
+
+    def _see_key(
+        self, layer: CrossAttentionLayer, is_fused: bool, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        if not self._rows or layer.name not in self._queries:
+            return
+        query_input, query = self._queries.pop(layer.name)
+        if inputs[0] is query_input:  # called without a context: it attended to the picture itself
+            return
+        key = output.chunk(2, dim=-1)[0] if is_fused else output
+        self._pending[layer.name] = self._contributions(layer, query, key)
+
+    def _contributions(self, layer: CrossAttentionLayer, query: Tensor, key: Tensor) -> list[Contribution]:
+        rows = torch.tensor([row for row, _ in self._rows]) if len(self._rows) < query.shape[0] else None
+        if rows is not None:
+            first, last = self._rows[0][0], self._rows[-1][0]
+            if last - first + 1 == len(self._rows):  # neighbours: a view instead of a copy
+                query, key = query[first : last + 1], key[first : last + 1]
+            else:
+                query, key = query[rows.to(query.device)], key[rows.to(key.device)]
+        height, width = self._size_of(layer, query)
+        query, key = split_heads(query, layer.heads), split_heads(key, layer.heads)
+        scale = layer.scale if layer.scale is not None else query.shape[-1] ** -0.5
+        if self._keep_details:
+            probabilities = cross_attention_probabilities(query, key, scale)
+            summed = probabilities.sum(dim=1)
+        else:
+            probabilities, summed = None, sum_over_heads(query, key, scale)
+        found = []
+        for index, (_, text) in enumerate(self._rows):
+            maps = _columns(summed[index], text.columns).unflatten(-1, (height, width))
+            detail = None
+            if probabilities is not None and text.detail_columns:
+                source = probabilities[index] if self._keep_heads else summed[index][None]
+                detail = _columns(source, text.detail_columns).unflatten(-1, (height, width))
+            found.append(Contribution(text, maps, detail, layer.heads))
+        return found
+
+    def _size_of(self, layer: CrossAttentionLayer, query: Tensor) -> tuple[int, int]:
+        height, width = self._sizes[layer.spatial]
+        if height * width != query.shape[1]:
+            raise ShapeError(
+                f"expected {height}x{width} image positions in {layer.name}, got {query.shape[1]}; "
+                "this model does not attend at the size of its transformer's input"
+            )
+        return height, width
+
+    def _end_call(self, *_: Any) -> None:
+        for layer, contributions in self._pending.items():
+            for contribution in contributions:
+                self.accumulator.add(layer, contribution, self.calls)
+        self.calls += 1
+        self._forget_call()
+
+
+def _first_input(arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """The first argument of a call, however it was passed."""
+    tensor = arguments[0] if arguments else next(iter(named.values()))
+    if not isinstance(tensor, Tensor) or tensor.dim() < 4:
+        raise ShapeError("expected a model whose first input is [batch, channel, height, width]")
+    return tensor
+
+
+def _columns(probabilities: Tensor, columns: tuple[int, ...]) -> Tensor:
+    """[…, position, token] to [len(columns), position], or [head, len(columns), position]."""
+    if columns and max(columns) >= probabilities.shape[-1]:
+        raise ShapeError(
+            f"expected at least {max(columns) + 1} context columns for the prompt's tokens, "
+            f"got {probabilities.shape[-1]}: the context was not made from this prompt"
+        )
+    index = torch.tensor(columns, dtype=torch.long, device=probabilities.device)
+    return probabilities.index_select(-1, index).transpose(-1, -2).contiguous()

@@ -1,0 +1,32 @@
+"""What is known of one picture after its generation: its prompts and the maps of their texts. Plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ..prompt.table import PromptTable
+from .accumulator import TextMaps
+from .plan import Side, TextKey
+
+
+@dataclass(frozen=True)
+class ImageTrace:
+    """Everything needed to draw one picture's heat maps, without the model.
+
+    Attributes:
+        picture_size: (height, width) in pixels.
+        positive, negative: token tables of the texts that were really encoded; None where there was no such text.
+        texts: the kept maps of each text that conditioned the picture.
+        calls: how often the model was called.
+        keep: axes that were kept besides layers: "steps", "heads".
+    """
+
+    picture_size: tuple[int, int]
+    positive: PromptTable
+    negative: PromptTable | None
+    texts: dict[TextKey, TextMaps] = field(default_factory=dict)
+    calls: int = 0
+    keep: tuple[str, ...] = ()
+
+    def table(self, side: Side) -> PromptTable | None:
+        return self.positive if side == "positive" else self.negative

@@ -1,0 +1,53 @@
+"""Which text stands behind each row of a model call. Plain data; each host makes its own plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+Side = Literal["positive", "negative"]
+
+
+class TextKey(NamedTuple):
+    """Names one text that conditions one image: AND parts and schedule entries have maps of their own.
+
+    Attributes:
+        image: number of the picture within the generation.
+        side: whether it pulls the picture towards it or away from it.
+        part: number of the AND part.
+        entry: number of the schedule entry within the part.
+    """
+
+    image: int
+    side: Side
+    part: int = 0
+    entry: int = 0
+
+
+@dataclass(frozen=True)
+class TracedText:
+    """A text whose maps are wanted.
+
+    Attributes:
+        columns: the columns of the context whose maps are kept.
+        detail_columns: the columns whose maps are kept for each step or head, when that was asked for.
+    """
+
+    key: TextKey
+    columns: tuple[int, ...]
+    detail_columns: tuple[int, ...] = ()
+
+
+class ModelCall(NamedTuple):
+    """What is known when the model is called: rows of the batch and the size of the latent."""
+
+    rows: int
+    height: int
+    width: int
+
+
+class RowPlan(Protocol):
+    """Says, for one call of the model, which text stands behind each row; None for rows of no interest."""
+
+    def __call__(self, call: ModelCall) -> Sequence[TracedText | None]: ...

@@ -1,0 +1,1 @@
+"""Draws scenes whose object masks are known, and trains the embedded demo model on them."""

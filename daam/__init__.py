@@ -1,6 +1,55 @@
-"""Heat maps of what every word of a prompt did to a generated picture."""
+"""Heat maps of what every word of a prompt did to a generated picture.
 
-from daam.hosts.diffusers_trace import trace
+Names are imported when they are first used, so that what needs no model starts without one.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from daam.heat_maps import HeatMap, HeatMaps
+    from daam.hosts.diffusers_generate import GenerationSettings, generate
+    from daam.hosts.diffusers_models import load_pipeline
+    from daam.hosts.diffusers_trace import Tracer, trace
+    from daam.prompt import parse_prompt
+    from daam.record import Record, load_record, save_record
+    from daam.statistics import term_statistics
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "trace"]
+_HOMES = {
+    "GenerationSettings": "daam.hosts.diffusers_generate",
+    "HeatMap": "daam.heat_maps",
+    "HeatMaps": "daam.heat_maps",
+    "Record": "daam.record",
+    "Tracer": "daam.hosts.diffusers_trace",
+    "generate": "daam.hosts.diffusers_generate",
+    "load_pipeline": "daam.hosts.diffusers_models",
+    "load_record": "daam.record",
+    "parse_prompt": "daam.prompt",
+    "save_record": "daam.record",
+    "term_statistics": "daam.statistics",
+    "trace": "daam.hosts.diffusers_trace",
+}
+__all__ = [
+    "GenerationSettings",
+    "HeatMap",
+    "HeatMaps",
+    "Record",
+    "Tracer",
+    "__version__",
+    "generate",
+    "load_pipeline",
+    "load_record",
+    "parse_prompt",
+    "save_record",
+    "term_statistics",
+    "trace",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'daam' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

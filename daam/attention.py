@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .errors import ShapeError
+from daam.errors import ShapeError
 
 CHUNK_ELEMENTS = 8 * 1024 * 1024
 """Probabilities that are held at once: 32 MiB in float32."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import SettingError
+from daam.errors import SettingError
 
 Maps = NDArray[np.float32]
 

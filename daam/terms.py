@@ -9,9 +9,9 @@ from functools import lru_cache
 from lark import Lark, Token, Transformer
 from lark.exceptions import LarkError
 
-from .errors import TermError
-from .prompt.words import split_words
-from .prompt.table import PromptTable, ScheduleEntry, Span
+from daam.errors import TermError
+from daam.prompt.table import PromptTable, ScheduleEntry, Span
+from daam.prompt.words import split_words
 
 MAX_CHARACTERS = 100_000
 
@@ -41,6 +41,14 @@ class Term:
     text: str
     words: tuple[str, ...]
     occurrence: int | None = None
+
+    @property
+    def quoted(self) -> str:
+        """The term as it can be read again: in quotes when it has a character that the list gives a meaning."""
+        text = self.text if self.occurrence is None else self.text.rpartition("#")[0]
+        number = "" if self.occurrence is None else f"#{self.occurrence}"
+        text = text.replace('"', "")
+        return f'"{text}"{number}' if set(text) & set(",()[]\\:#") else f"{text}{number}"
 
 
 @dataclass(frozen=True)

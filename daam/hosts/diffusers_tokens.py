@@ -6,9 +6,9 @@ import itertools
 import re
 from typing import Any
 
-from ..errors import PromptError
-from ..prompt import ClipTokenizer
-from ..prompt.table import Chunk, PromptPart, PromptTable, ScheduleEntry, Span, TokenColumn
+from daam.errors import PromptError
+from daam.prompt import ClipTokenizer
+from daam.prompt.table import Chunk, PromptPart, PromptTable, ScheduleEntry, Span, TokenColumn
 
 ALWAYS = 1_000_000
 """Last step of a text that is active to the end."""

@@ -13,15 +13,15 @@ from typing import Any
 
 from torch import nn
 
-from ..errors import SettingError, ShapeError, TraceError
-from ..heat_maps import HeatMaps
-from ..prompt.table import PromptTable
-from ..terms import columns_of_terms, parse_terms, word_columns
-from ..tracing.accumulator import TextMaps
-from ..tracing.capture import Capture
-from ..tracing.image_trace import ImageTrace
-from ..tracing.plan import ModelCall, Side, TextKey, TracedText
-from .diffusers_tokens import plain_table
+from daam.errors import SettingError, ShapeError, TraceError
+from daam.heat_maps import HeatMaps
+from daam.hosts.diffusers_tokens import plain_table
+from daam.prompt.table import PromptTable, active_entry
+from daam.terms import columns_of_terms, parse_terms, word_columns
+from daam.tracing.accumulator import TextMaps
+from daam.tracing.capture import Capture
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
 
 logger = logging.getLogger(__name__)
 KEEP = ("steps", "heads")
@@ -212,10 +212,9 @@ class Tracer:
         table = (self._prompts.positive if side == "positive" else self._prompts.negative)[image]
         if table is None:
             return None
-        step = self._capture.calls + 1
-        for entry_number, entry in enumerate(table.parts[0].schedule):
-            if step <= entry.end_at_step:
-                break
+        part = table.parts[0]
+        entry_number = active_entry(part, self._capture.calls)
+        entry = part.schedule[entry_number]
         columns = word_columns(entry)
         detail = columns_of_terms(self._terms, entry) if self._keep and self._terms else columns
         return TracedText(TextKey(image, side, 0, entry_number), columns, detail if self._keep else ())

@@ -98,3 +98,15 @@ class PromptTable:
     prompt: str
     parts: tuple[PromptPart, ...]
     tags: tuple[ExtraNetworkTag, ...] = ()
+
+
+def active_entry(part: PromptPart, call: int) -> int:
+    """Number of the schedule entry that conditions a model call.
+
+    The host counts calls from 0 and takes the first entry whose end is not before the call, so a first entry that
+    ends at step 10 is active for eleven calls; past the end of the schedule it falls back to the first entry.
+
+    Args:
+        call: number of the model call, from 0.
+    """
+    return next((number for number, entry in enumerate(part.schedule) if call <= entry.end_at_step), 0)

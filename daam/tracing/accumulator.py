@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from .plan import TextKey, TracedText
+from daam.tracing.plan import TextKey, TracedText
 
 LayerMaps = dict[str, Tensor]
 """Layer name to maps [column, height, width], or with leading axes [step] and [head] where they were kept."""

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..attention import cross_attention_probabilities, split_heads, sum_over_heads
-from ..errors import ShapeError, TraceError
-from .accumulator import Accumulator, Contribution
-from .layers import CrossAttentionLayer, compiled_modules, find_cross_attention_layers
-from .plan import ModelCall, RowPlan, TracedText
+from daam.attention import cross_attention_probabilities, split_heads, sum_over_heads
+from daam.errors import ShapeError, TraceError
+from daam.tracing.accumulator import Accumulator, Contribution
+from daam.tracing.layers import CrossAttentionLayer, compiled_modules, find_cross_attention_layers
+from daam.tracing.plan import ModelCall, RowPlan, TracedText
 
 logger = logging.getLogger(__name__)
 

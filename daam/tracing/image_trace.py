@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..prompt.table import PromptTable
-from .accumulator import TextMaps
-from .plan import Side, TextKey
+from daam.prompt.table import PromptTable
+from daam.tracing.accumulator import TextMaps
+from daam.tracing.plan import Side, TextKey
 
 
 @dataclass(frozen=True)

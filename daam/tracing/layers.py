@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from ..errors import TraceError
+from daam.errors import TraceError
 
 
 @dataclass(frozen=True)

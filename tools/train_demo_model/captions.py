@@ -134,7 +134,7 @@ SKY_PHRASES = {
     "sunset": ("at sunset", "under an orange sky"),
     "day": ("under a blue sky", "under the sky", "on a sunny day"),
 }
-SKY_WORDS = frozenset("night dark sky sunset orange blue sunny day".split())
+SKY_WORDS = frozenset(["night", "dark", "sky", "sunset", "orange", "blue", "sunny", "day"])
 SKY_NAMED = {"night": 0.85, "sunset": 0.85, "day": 0.4}
 
 

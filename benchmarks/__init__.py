@@ -1,0 +1,1 @@
+"""Measurements whose numbers the README quotes; each prints the machine it ran on."""

@@ -1,0 +1,232 @@
+"""Measures the embedded model and its heat maps against what is really in the pictures.
+
+    python -m benchmarks.segmentation
+
+Pictures are cut into objects by colour. An object counts as present when its colour covers a plausible part of the
+picture; its shape is the one whose outline, drawn by the training's own code, overlaps the found region most.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from benchmarks.captions import Caption, make_captions
+from benchmarks.machine import machine
+from daam.heat_maps import HeatMaps
+from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline, set_sampler
+from daam.hosts.diffusers_trace import trace
+from daam.tracing.image_trace import ImageTrace
+from tools.train_demo_model.drawing import SHAPES, draw_mask
+from tools.train_demo_model.palette import RGB
+
+Mask = NDArray[np.bool_]
+THRESHOLDS = (0.3, 0.4, 0.5)
+FARTHEST = 90.0
+"""Largest distance in RGB from an object's colour that still counts as that colour."""
+AREA = (0.004, 0.6)
+"""Share of the picture that an object must cover to count as present."""
+TEMPLATE = 40
+BATCH = 20
+SEED = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A generated picture with its trace, its caption and the found region of each object."""
+
+    caption: Caption
+    picture: Image.Image
+    trace: ImageTrace
+    masks: tuple[Mask, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """One object that is present: its region, its noun, and the other noun where there is one."""
+
+    sample: Sample
+    mask: Mask
+    noun: str
+    other: str | None
+
+
+def generate_samples(captions: Sequence[Caption], steps: int, keep_steps: bool) -> Iterator[Sample]:
+    """Pictures of the captions in batches, traced."""
+    pipeline = load_pipeline(EMBEDDED)
+    set_sampler(pipeline, "DPM++ 2M")
+    for start in range(0, len(captions), BATCH):
+        batch = captions[start : start + BATCH]
+        seeds = [torch.Generator().manual_seed(SEED + start + index) for index in range(len(batch))]
+        with trace(pipeline, keep="steps" if keep_steps else ()) as tracer:
+            pictures = pipeline(
+                [caption.text for caption in batch],
+                num_inference_steps=steps,
+                guidance_scale=EMBEDDED_GUIDANCE_SCALE,
+                generator=seeds,
+            ).images
+        for index, (caption, picture) in enumerate(zip(batch, pictures)):
+            yield Sample(caption, picture, tracer.image_trace(index), segment(np.asarray(picture), caption))
+
+
+def segment(picture: NDArray[np.uint8], caption: Caption) -> tuple[Mask, ...]:
+    """The region of each object: pixels nearer to its colour than to any other colour of the caption."""
+    colors = [RGB[color] for color, _ in caption.objects] + [RGB[caption.background]]
+    distances = np.linalg.norm(picture[:, :, None].astype(np.float64) - np.array(colors), axis=-1)
+    nearest = distances.argmin(axis=-1)
+    return tuple((nearest == index) & (distances[..., index] < FARTHEST) for index in range(len(caption.objects)))
+
+
+def is_present(mask: Mask) -> bool:
+    return AREA[0] < mask.mean() < AREA[1]
+
+
+def recognise(mask: Mask) -> str:
+    """The shape whose outline overlaps the region most, both brought to one size."""
+    cut = _normalised(mask)
+    return max(SHAPES, key=lambda shape: intersection_over_union(cut, _normalised(draw_mask(shape, 256))))
+
+
+def _normalised(mask: Mask) -> Mask:
+    """The largest connected region, centred in a square of 40x40."""
+    _, labels, numbers, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
+    largest = labels == 1 + int(numbers[1:, cv2.CC_STAT_AREA].argmax())
+    rows, columns = np.where(largest)
+    cut = largest[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    side = max(cut.shape)
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - cut.shape[0]) // 2, (side - cut.shape[1]) // 2
+    square[top : top + cut.shape[0], left : left + cut.shape[1]] = cut * 255
+    return np.asarray(cv2.resize(square, (TEMPLATE, TEMPLATE), interpolation=cv2.INTER_AREA) > 127)
+
+
+def intersection_over_union(first: Mask, second: Mask) -> float:
+    union = (first | second).sum()
+    return float((first & second).sum() / union) if union else 0.0
+
+
+def picture_scores(samples: Sequence[Sample]) -> dict[str, float]:
+    """How often an object is there in its colour, and in its shape (of those that are there)."""
+    scores = {}
+    for number, name in ((1, "one object"), (2, "two objects")):
+        pairs = [
+            (mask, shape)
+            for sample in samples
+            if len(sample.masks) == number
+            for mask, (_, shape) in zip(sample.masks, sample.caption.objects)
+        ]
+        present = [(mask, shape) for mask, shape in pairs if is_present(mask)]
+        scores[f"{name}: in its colour"] = len(present) / len(pairs)
+        scores[f"{name}: in its shape"] = float(np.mean([recognise(mask) == shape for mask, shape in present] or [0]))
+    return scores
+
+
+def found_objects(samples: Sequence[Sample]) -> list[Found]:
+    found = []
+    for sample in samples:
+        nouns = [shape for _, shape in sample.caption.objects]
+        for index, mask in enumerate(sample.masks):
+            if is_present(mask):
+                found.append(Found(sample, mask, nouns[index], nouns[1 - index] if len(nouns) == 2 else None))
+    return found
+
+
+Select = Callable[[HeatMaps], HeatMaps]
+LAYER_GROUPS: dict[str, Select] = {
+    "16×16": lambda maps: maps.select(resolutions=[(16, 16)]),
+    "8×8": lambda maps: maps.select(resolutions=[(8, 8)]),
+    "4×4": lambda maps: maps.select(resolutions=[(4, 4)]),
+    "down": lambda maps: maps.select(layers="down_blocks.*"),
+    "middle": lambda maps: maps.select(layers="mid_block.*"),
+    "up": lambda maps: maps.select(layers="up_blocks.*"),
+}
+
+
+def step_ranges(steps: int) -> dict[str, Select]:
+    thirds = [(steps * third // 3, steps * (third + 1) // 3 - 1) for third in range(3)]
+    return {f"steps {first + 1}–{last + 1}": _select_steps(first, last) for first, last in thirds}
+
+
+def _select_steps(first: int, last: int) -> Select:
+    return lambda maps: maps.select(steps=(first, last))
+
+
+def noun_scores(found: Sequence[Found], select: Select = lambda maps: maps) -> dict[str, float]:
+    """Mean IoU of the noun's map with its object at each threshold, and how often the peak lies on the object."""
+    rows = []
+    for thing in found:
+        heat_map = select(HeatMaps(thing.sample.trace))[thing.noun]
+        peak = np.unravel_index(int(heat_map.values.argmax()), heat_map.values.shape)
+        rows.append([intersection_over_union(heat_map.mask(tau), thing.mask) for tau in THRESHOLDS] +
+                    [float(thing.mask[peak])])  # fmt: skip
+    return _named(rows)
+
+
+def baseline_scores(found: Sequence[Found]) -> dict[str, dict[str, float]]:
+    """The same for maps that know nothing of the picture, and for the other noun's map."""
+    rng = np.random.default_rng(0)
+    rows: dict[str, list[list[float]]] = {"uniform": [], "centred disc": [], "random disc": [], "other noun": []}
+    for thing in found:
+        height, width = thing.mask.shape
+        rows["uniform"].append(_scores_of(np.ones((height, width)), thing.mask))
+        rows["centred disc"].append(_scores_of(_cone((height / 2, width / 2), thing.mask.shape), thing.mask))
+        center = (rng.uniform(0, height), rng.uniform(0, width))
+        rows["random disc"].append(_scores_of(_cone(center, thing.mask.shape), thing.mask))
+        if thing.other is not None:
+            other = HeatMaps(thing.sample.trace)[thing.other].values
+            rows["other noun"].append(_scores_of(other, thing.mask))
+    return {name: _named(scores) for name, scores in rows.items()}
+
+
+def _cone(center: tuple[float, float], shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """A disc that fades from its centre as a gaussian of a quarter of the picture."""
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    squares = (rows - center[0]) ** 2 + (columns - center[1]) ** 2
+    return np.exp(-squares / (2 * (shape[0] / 4) ** 2))
+
+
+def _scores_of(values: NDArray[np.floating], mask: Mask) -> list[float]:
+    peak = np.unravel_index(int(values.argmax()), values.shape)
+    ious = [intersection_over_union(values >= tau * values.max(), mask) for tau in THRESHOLDS]
+    return ious + [float(mask[peak])]
+
+
+def _named(rows: Sequence[Sequence[float]]) -> dict[str, float]:
+    names = [f"IoU {tau}" for tau in THRESHOLDS] + ["peak"]
+    return dict(zip(names, np.mean(rows, axis=0).tolist() if rows else [float("nan")] * len(names)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--captions", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--json", type=Path, help="write the numbers here too")
+    options = parser.parse_args()
+    samples = list(generate_samples(make_captions(options.captions), options.steps, keep_steps=True))
+    found = found_objects(samples)
+    result: dict[str, dict[str, float]] = {"pictures": picture_scores(samples)}
+    result["noun"] = noun_scores(found)
+    result |= {f"baseline: {name}": scores for name, scores in baseline_scores(found).items()}
+    groups = {**LAYER_GROUPS, **step_ranges(options.steps)}
+    result |= {f"noun, {name}": noun_scores(found, select) for name, select in groups.items()}
+    print(f"{len(samples)} captions, {len(found)} objects found, {options.steps} steps; {machine()}\n")
+    for name, value in result.pop("pictures").items():
+        print(f"{name:28} {value:6.1%}")
+    print(f"\n{'':28} " + "  ".join(f"{column:>7}" for column in result["noun"]))
+    for name, scores in result.items():
+        print(f"{name:28} " + "  ".join(f"{value:7.3f}" for value in scores.values()))
+    if options.json is not None:
+        options.json.write_text(json.dumps({"pictures": picture_scores(samples), **result}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""`daam PROMPT`: generates a picture, traces it, and writes its heat maps into a new folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tqdm import tqdm
+
+from daam.cli.options import Parser, add_drawing_options, drawing_settings
+from daam.cli.output import new_folder, print_terms, write_drawing, write_pictures, write_report
+
+EXAMPLE = """\
+Generates a picture and shows which part of it each word of the prompt looked at.
+
+  daam "a red circle and a blue square on a white background"
+  daam render daam-out/…/record.safetensors --terms "red circle"    draw again, without the model
+  daam tokens "a (red:1.2) circle"                                  show the token table
+"""
+
+
+def make_parser() -> Parser:
+    parser = Parser("daam", description=EXAMPLE)
+    parser.add_argument("prompt", help="in the WebUI's syntax: (word:1.3), [a:b:0.5], [a|b], BREAK")
+    group = parser.add_argument_group("generation")
+    group.add_argument("--negative", default="", metavar="PROMPT", help="what to keep away from")
+    group.add_argument("--model", default="embedded", help="embedded, diffusers folder, single file, or hub id")
+    group.add_argument("--seed", type=int, default=0)
+    group.add_argument("--steps", type=int, default=20)
+    group.add_argument("--sampler", default="DPM++ 2M", metavar="NAME", help="the WebUI's names (DPM++ 2M)")
+    group.add_argument("--guidance-scale", type=float, metavar="F", help="default 7; the embedded model's is 5")
+    group.add_argument("--width", type=int, help="pixels, a multiple of 8; default: the model's own")
+    group.add_argument("--height", type=int)
+    group.add_argument("--batch-size", type=int, default=1, metavar="N")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
+    group.add_argument("--dtype", help="float32, float16 or bfloat16")
+    group.add_argument("--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
+    add_drawing_options(parser)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command; raises DaamError for what the user can put right."""
+    options = make_parser().parse_args(arguments)
+    drawing_options = drawing_settings(options)
+
+    from daam.hosts.diffusers_generate import GenerationSettings, generate
+    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline
+
+    guidance_scale = options.guidance_scale
+    if guidance_scale is None:
+        guidance_scale = EMBEDDED_GUIDANCE_SCALE if options.model == EMBEDDED else 7.0
+    settings = GenerationSettings(
+        prompt=options.prompt,
+        negative=options.negative,
+        seed=options.seed,
+        steps=options.steps,
+        guidance_scale=guidance_scale,
+        height=options.height,
+        width=options.width,
+        batch_size=options.batch_size,
+        sampler=options.sampler,
+    )
+    started = time.perf_counter()
+    pipeline = load_pipeline(options.model, device=options.device, dtype=options.dtype)
+    loaded = time.perf_counter()
+    with tqdm(total=settings.steps, desc="sampling", unit="step") as bar:
+
+        def on_step(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        generation = generate(pipeline, settings, on_step=on_step)
+
+    from daam.drawing import draw
+    from daam.record import Record, save_record
+    from daam.report import make_report, versions
+
+    folder = new_folder(options.out, settings.seed)
+    taken = write_pictures(folder, generation.pictures)
+    notes = {
+        "prompt": settings.prompt,
+        "seed": settings.seed,
+        "model": options.model,
+        "settings": asdict(settings),
+        "drawing": asdict(drawing_options),
+        "seconds": {"loading": loaded - started, "sampling": generation.seconds},
+    }
+    traces = [generation.tracer.image_trace(image) for image in range(len(generation.pictures))]
+    record = Record(generation.pictures, traces, {**notes, "versions": versions()})
+    save_record(folder / "record.safetensors", record)
+    drawing_started = time.perf_counter()
+    drawing = draw(generation.pictures, traces, drawing_options)
+    write_drawing(folder, drawing, taken)
+    notes["seconds"]["drawing"] = time.perf_counter() - drawing_started
+    report = make_report(traces, drawing_options, notes)
+    write_report(folder, report)
+    print_terms(report)
+    print(f"\n{folder}")
+    return 0

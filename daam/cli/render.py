@@ -1,0 +1,39 @@
+"""`daam render RECORD`: draws the heat maps of an earlier generation again, without its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from daam.cli.options import Parser, add_drawing_options, drawing_settings
+from daam.cli.output import new_folder, print_terms, write_drawing, write_report
+
+
+def make_parser() -> Parser:
+    parser = Parser("daam render", description="Draws heat maps again from a record file, without the model.")
+    parser.add_argument("record", type=Path, help="a record.safetensors, or the folder with one")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: a new folder beside the record")
+    add_drawing_options(parser)
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs the command; raises DaamError for what the user can put right."""
+    options = make_parser().parse_args(arguments)
+    settings = drawing_settings(options)
+
+    from daam.drawing import draw
+    from daam.record import load_record
+    from daam.report import make_report
+
+    path = options.record / "record.safetensors" if options.record.is_dir() else options.record
+    record = load_record(path)
+    drawing = draw(record.pictures, record.traces, settings)
+    folder = new_folder(options.out or path.parent / "renders", int(record.notes.get("seed", 0)))
+    write_drawing(folder, drawing, [])
+    report = make_report(record.traces, settings, {**record.notes, "drawing": asdict(settings)})
+    write_report(folder, report)
+    print_terms(report)
+    print(f"\n{folder}")
+    return 0

@@ -1,0 +1,181 @@
+"""Draws one generation's heat maps as settings say: an overlay for each term, and a grid of them. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from PIL import Image
+
+from daam.errors import SettingError
+from daam.heat_maps import HeatMaps
+from daam.pictures.captions import add_caption
+from daam.pictures.colormaps import lookup_table
+from daam.pictures.grid import LAYOUTS, make_grid
+from daam.pictures.overlay import scale_picture
+from daam.pictures.tile import term_tile
+from daam.scales import SCALES
+from daam.terms import parse_terms
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.plan import Side
+
+LEGIBLE_WIDTH = 384
+"""Smaller pictures are enlarged by a whole factor up to this width, unless a scale is given."""
+
+
+@dataclass(frozen=True)
+class DrawingSettings:
+    """How heat maps look.
+
+    Attributes:
+        terms: comma-separated; empty means every word of the prompt.
+        opacity: 0..1; 1 shows the map alone.
+        colormap: any name that matplotlib knows.
+        scale: a name of `daam.scales.SCALES`.
+        layout: a name of `daam.pictures.grid.LAYOUTS`.
+        show_captions: whether tiles have captions.
+        image_scale: factor on the drawn pictures; None makes small ones legible.
+        per_layer: one row of tiles for each layer instead of one tile for each term.
+        with_negative: the words of the negative prompt too.
+
+    Raises:
+        SettingError, TermError: a value does not fit; the text names it.
+    """
+
+    terms: str = ""
+    opacity: float = 0.5
+    colormap: str = "turbo"
+    scale: str = "shared"
+    layout: str = "no-gaps"
+    show_captions: bool = True
+    image_scale: float | None = None
+    per_layer: bool = False
+    with_negative: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.opacity <= 1:
+            raise SettingError(f"opacity: expected 0 to 1, got {self.opacity}")
+        if self.scale not in SCALES:
+            raise SettingError(f"scale: expected {', '.join(SCALES)}, got {self.scale!r}")
+        if self.layout not in LAYOUTS:
+            raise SettingError(f"layout: expected {', '.join(LAYOUTS)}, got {self.layout!r}")
+        if self.image_scale is not None and not 0.1 <= self.image_scale <= 16:
+            raise SettingError(f"image scale: expected 0.1 to 16, got {self.image_scale}")
+        lookup_table(self.colormap)
+        parse_terms(self.terms)
+
+
+@dataclass(frozen=True)
+class DrawnTerm:
+    """A term of one picture: its overlay, or the reason why it has none.
+
+    Attributes:
+        term: as it is looked up in `HeatMaps`, in quotes where needed.
+        name: the same without quotes, as people read it.
+    """
+
+    image: int
+    side: Side
+    term: str
+    name: str
+    tile: Image.Image
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What was drawn: a tile for each term and picture, and all of them in one grid."""
+
+    terms: list[DrawnTerm]
+    grid: Image.Image
+
+
+def draw(pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings: DrawingSettings) -> Drawing:
+    """Draws the heat maps of all pictures of a generation."""
+    enlarged = [_enlarge(picture, settings) for picture in pictures]
+    terms = [
+        drawn
+        for image, (picture, trace) in enumerate(zip(enlarged, traces))
+        for maps in _sides(trace, settings)
+        for drawn in draw_terms(picture, maps, settings, image)
+    ]
+    if settings.per_layer:
+        rows = [row for picture, trace in zip(enlarged, traces) for row in _layer_rows(picture, trace, settings)]
+    else:
+        rows = [
+            [_captioned(picture, _picture_label(image, len(enlarged)), settings)]
+            + [drawn.tile for drawn in terms if drawn.image == image]
+            for image, picture in enumerate(enlarged)
+        ]
+    tiles = [tile for row in rows for tile in row]
+    layout = "batch-rows" if settings.per_layer else settings.layout
+    return Drawing(terms, make_grid(tiles, layout=layout, batch_size=len(rows)))
+
+
+def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, image: int = 0) -> list[DrawnTerm]:
+    """A tile for each term of one picture, all on one scale."""
+    terms = chosen_terms(maps, settings)
+    reasons = {term: maps.explain(term) for term in terms}
+    found = [term for term in terms if reasons[term] is None]
+    scaled = dict(zip(found, maps.scaled(found, settings.scale))) if found else {}
+    drawn = []
+    for term in terms:
+        name = parse_terms(term)[0].text
+        tile = term_tile(
+            picture,
+            scaled.get(term),
+            name if maps.side == "positive" else f"negative: {name}",
+            opacity=settings.opacity,
+            colormap=settings.colormap,
+            show_caption=settings.show_captions,
+            reason=reasons[term],
+        )
+        drawn.append(DrawnTerm(image, maps.side, term, name, tile, reasons[term]))
+    return drawn
+
+
+def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
+    """The terms of the settings as they are looked up; every word where there are none."""
+    if maps.side == "negative":
+        return list(maps)
+    return [term.quoted for term in parse_terms(settings.terms)] or list(maps)
+
+
+def _sides(trace: ImageTrace, settings: DrawingSettings) -> list[HeatMaps]:
+    sides: list[Side] = ["positive", "negative"] if settings.with_negative and trace.negative else ["positive"]
+    return [HeatMaps(trace, side=side) for side in sides]
+
+
+def _layer_rows(picture: Image.Image, trace: ImageTrace, settings: DrawingSettings) -> list[list[Image.Image]]:
+    """One row for all layers together and one for each layer; every row begins with its layer's name."""
+    maps = HeatMaps(trace)
+    named = {"all layers": maps}
+    for layer, (height, width) in maps.layers.items():
+        named[f"{short_layer_name(layer)} ({height}×{width})"] = maps.select(layers=layer)
+    return [
+        [_captioned(picture, name, settings)] + [drawn.tile for drawn in draw_terms(picture, chosen, settings)]
+        for name, chosen in named.items()
+    ]
+
+
+def short_layer_name(name: str) -> str:
+    """"up_blocks.1.attentions.0.transformer_blocks.2.attn2" as "up 1.0.2"; names of other models as they are."""
+    parts = name.split(".")
+    numbers = ".".join(part for part in parts if part.isdigit())
+    kind = parts[0].split("_")[0]
+    return f"{kind} {numbers}" if parts[0].endswith(("blocks", "block")) else name
+
+
+def _picture_label(image: int, count: int) -> str:
+    return "picture" if count == 1 else f"picture {image + 1}"
+
+
+def _captioned(picture: Image.Image, label: str, settings: DrawingSettings) -> Image.Image:
+    return add_caption(picture, label) if settings.show_captions else picture
+
+
+def _enlarge(picture: Image.Image, settings: DrawingSettings) -> Image.Image:
+    factor = settings.image_scale
+    if factor is None:
+        factor = max(1, -(-LEGIBLE_WIDTH // picture.width))
+    return picture if factor == 1 else scale_picture(picture, factor)

@@ -1,0 +1,26 @@
+"""How much one prompt may ask for, so that every prompt is answered or refused within seconds."""
+
+from __future__ import annotations
+
+from daam.errors import PromptError
+
+MAX_CHARACTERS = 100_000
+"""Characters of the typed prompt."""
+
+MAX_STEPS = 10_000
+"""Sampling steps."""
+
+MAX_SCHEDULED_CHARACTERS = 400_000
+"""Characters of all different texts of all schedules together."""
+
+MAX_SCHEDULE_WORK = 4_000_000
+"""Pieces of text put together for all steps of all schedules."""
+
+MAX_EMPHASIS_WORK = 2_000_000
+"""Multiplications of a weight for one text: runs of text times brackets around them."""
+
+
+def check_limit(count: int, limit: int, what: str) -> None:
+    """Raise PromptError when there is more of `what` than the limit allows."""
+    if count > limit:
+        raise PromptError(f"the prompt has {count} {what}; at most {limit} are read. Make the prompt simpler.")

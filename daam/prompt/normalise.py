@@ -1,0 +1,101 @@
+"""Cleans text as CLIP's tokenizer does and keeps, for every cleaned character, what it was made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from functools import lru_cache
+
+import ftfy
+import regex
+
+from daam.prompt.table import Span
+
+_BLANKS = regex.compile(r"\s+")
+_LONGEST_COMPARISON = 500
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """Cleaned text; `spans[i]` is the [start, end) of the given text that became character i."""
+
+    text: str
+    spans: list[Span]
+
+
+def normalise(text: str) -> Normalised:
+    """Mend broken Unicode with ftfy, make every run of blanks one space, strip, and lower the case."""
+    fixed = ftfy.fix_text(text)
+    return _lower(_collapse_blanks(fixed, _align(text, fixed)))
+
+
+def _align(text: str, fixed: str) -> list[Span]:
+    """For every character of `fixed` the part of `text` it came from."""
+    if fixed == text:
+        return [(index, index + 1) for index in range(len(text))]
+    single = [_fix_one(character) for character in text]
+    if "".join(single) == fixed:
+        return [(index, index + 1) for index, made in enumerate(single) for _ in made]
+    return _align_by_comparison(text, fixed)
+
+
+@lru_cache(maxsize=4096)
+def _fix_one(character: str) -> str:
+    return ftfy.fix_text(character)
+
+
+def _align_by_comparison(text: str, fixed: str) -> list[Span]:
+    """Equal beginnings and ends belong together; what is between them is compared, or taken as a whole."""
+    shorter = min(len(text), len(fixed))
+    head = next((index for index in range(shorter) if text[index] != fixed[index]), shorter)
+    rest = shorter - head
+    tail = next((index for index in range(rest) if text[-1 - index] != fixed[-1 - index]), rest)
+    spans = [(index, index + 1) for index in range(head)]
+    spans += _align_middle(text[head : len(text) - tail], fixed[head : len(fixed) - tail], head, len(text))
+    return spans + [(index, index + 1) for index in range(len(text) - tail, len(text))]
+
+
+def _align_middle(text: str, fixed: str, offset: int, length: int) -> list[Span]:
+    spans: list[Span] = []
+    for start, end, made in _matching_blocks(text, fixed):
+        if end - start == made:
+            spans += [(offset + start + index, offset + start + index + 1) for index in range(made)]
+            continue
+        first, last = offset + start, offset + end
+        if first == last:  # a character made of nothing: point at a neighbour, a span is never empty
+            first, last = (first - 1, last) if first else (0, min(1, length))
+        spans += [(first, last)] * made
+    return spans
+
+
+def _matching_blocks(text: str, fixed: str) -> list[tuple[int, int, int]]:
+    """(start, end, number of fixed characters) for each block, in order."""
+    if max(len(text), len(fixed)) > _LONGEST_COMPARISON:
+        return [(0, len(text), len(fixed))]
+    opcodes = SequenceMatcher(None, text, fixed, autojunk=False).get_opcodes()
+    return [(start, end, to - since) for _, start, end, since, to in opcodes]
+
+
+def _collapse_blanks(text: str, spans: list[Span]) -> Normalised:
+    cleaned: list[str] = []
+    kept: list[Span] = []
+    position = 0
+    for match in _BLANKS.finditer(text):
+        cleaned += [text[position : match.start()], " "]
+        kept += spans[position : match.start()]
+        kept.append((spans[match.start()][0], spans[match.end() - 1][1]))
+        position = match.end()
+    whole = "".join([*cleaned, text[position:]])
+    kept += spans[position:]
+    leading = len(whole) - len(whole.lstrip())
+    stripped = whole.strip()
+    return Normalised(stripped, kept[leading : leading + len(stripped)])
+
+
+def _lower(given: Normalised) -> Normalised:
+    """Lower case; one character may become several, as the Turkish dotted I does."""
+    lowered = given.text.lower()
+    if len(lowered) == len(given.text):
+        return Normalised(lowered, given.spans)
+    spans = [span for character, span in zip(given.text, given.spans) for _ in character.lower()]
+    return Normalised(lowered, spans)

@@ -1,0 +1,11 @@
+"""The words of a text as CLIP's tokenizer sees them. Needs no vocabulary."""
+
+from __future__ import annotations
+
+from daam.prompt.normalise import normalise
+from daam.prompt.tokenizer import _WORD
+
+
+def split_words(text: str) -> tuple[str, ...]:
+    """Lower-case words, digits one by one, signs in runs: `Cat's 10` gives cat, 's, 1, 0."""
+    return tuple(match.group() for match in _WORD.finditer(normalise(text).text))

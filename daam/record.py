@@ -1,0 +1,158 @@
+"""Writes and reads the record file: pictures and traces of one generation, enough to draw again without the model.
+
+A safetensors file. Its metadata holds one JSON text under "daam"; tensors are named by picture, text and layer.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from daam.errors import RecordError
+from daam.prompt.table import (
+    Chunk,
+    EmbeddingFix,
+    ExtraNetworkTag,
+    PromptPart,
+    PromptTable,
+    ScheduleEntry,
+    TokenColumn,
+)
+from daam.tracing.accumulator import TextMaps
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.plan import TextKey, TracedText
+
+FORMAT = "daam record"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Record:
+    """Pictures, their traces in the same order, and whatever the writer noted: settings, versions, timings."""
+
+    pictures: Sequence[Image.Image]
+    traces: Sequence[ImageTrace]
+    notes: Mapping[str, Any]
+
+
+def save_record(path: Path, record: Record) -> None:
+    """Writes the file; the notes must fit JSON."""
+    tensors: dict[str, Tensor] = {}
+    images = []
+    for number, (picture, trace) in enumerate(zip(record.pictures, record.traces)):
+        tensors[f"{number}.picture"] = _picture_to_tensor(picture)
+        images.append(_trace_to_data(trace, f"{number}", tensors))
+    data = {"format": FORMAT, "version": VERSION, "notes": dict(record.notes), "images": images}
+    save_file(tensors, path, metadata={"daam": json.dumps(data)})
+
+
+def load_record(path: Path) -> Record:
+    """Reads what `save_record` wrote.
+
+    Raises:
+        RecordError: there is no such file, or it is damaged or no record.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            data = json.loads((file.metadata() or {})["daam"])
+            if data["format"] != FORMAT or data["version"] != VERSION:
+                raise RecordError(f"expected version {VERSION} of a {FORMAT}, {path} is version {data['version']}")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        images = data["images"]
+        pictures = [_tensor_to_picture(tensors[f"{number}.picture"]) for number in range(len(images))]
+        traces = [_data_to_trace(image, f"{number}", tensors) for number, image in enumerate(images)]
+    except FileNotFoundError as error:
+        raise RecordError(f"there is no record file {path}") from error
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError) as error:
+        if isinstance(error, RecordError):
+            raise
+        raise RecordError(f"{path} is no record of heat maps, or it is damaged: {error}") from error
+    return Record(pictures, traces, data["notes"])
+
+
+def _picture_to_tensor(picture: Image.Image) -> Tensor:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
+
+
+def _tensor_to_picture(tensor: Tensor) -> Image.Image:
+    picture = Image.open(io.BytesIO(tensor.numpy().tobytes()))
+    picture.load()
+    return picture
+
+
+def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    texts = []
+    for number, maps in enumerate(trace.texts.values()):
+        for layer, tensor in maps.sums.items():
+            tensors[f"{name}.{number}.sum.{layer}"] = tensor.contiguous()
+        for layer, kept in maps.details.items():
+            tensors[f"{name}.{number}.detail.{layer}"] = torch.stack(kept)
+        texts.append(
+            {
+                "key": maps.text.key._asdict(),
+                "columns": maps.text.columns,
+                "detail_columns": maps.text.detail_columns,
+                "counts": maps.counts,
+                "steps": maps.steps,
+                "heads": maps.heads,
+            }
+        )
+    return {
+        "picture_size": trace.picture_size,
+        "positive": asdict(trace.positive),
+        "negative": None if trace.negative is None else asdict(trace.negative),
+        "calls": trace.calls,
+        "keep": trace.keep,
+        "texts": texts,
+    }
+
+
+def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) -> ImageTrace:
+    texts = {}
+    for number, row in enumerate(data["texts"]):
+        key = TextKey(**row["key"])
+        maps = TextMaps(TracedText(key, tuple(row["columns"]), tuple(row["detail_columns"])))
+        maps.counts, maps.steps, maps.heads = row["counts"], row["steps"], row["heads"]
+        maps.sums = {layer: tensors[f"{name}.{number}.sum.{layer}"] for layer in maps.counts}
+        details = {layer: tensors.get(f"{name}.{number}.detail.{layer}") for layer in maps.counts}
+        maps.details = {layer: list(kept) for layer, kept in details.items() if kept is not None}
+        texts[key] = maps
+    height, width = data["picture_size"]
+    positive = _table(data["positive"])
+    negative = None if data["negative"] is None else _table(data["negative"])
+    return ImageTrace((height, width), positive, negative, texts, data["calls"], tuple(data["keep"]))
+
+
+def _table(data: dict[str, Any]) -> PromptTable:
+    parts = tuple(
+        PromptPart(part["text"], part["weight"], tuple(_entry(entry) for entry in part["schedule"]))
+        for part in data["parts"]
+    )
+    return PromptTable(data["prompt"], parts, tuple(ExtraNetworkTag(tag["text"], _span(tag)) for tag in data["tags"]))
+
+
+def _entry(data: dict[str, Any]) -> ScheduleEntry:
+    chunks = tuple(
+        Chunk(tuple(chunk["tokens"]), tuple(chunk["multipliers"]), tuple(EmbeddingFix(**fix) for fix in chunk["fixes"]))
+        for chunk in data["chunks"]
+    )
+    columns = tuple(TokenColumn(**{**column, "span": _span(column)}) for column in data["columns"])
+    attention = tuple((text, weight) for text, weight in data["attention"])
+    return ScheduleEntry(**{**data, "attention": attention, "chunks": chunks, "columns": columns})
+
+
+def _span(data: dict[str, Any]) -> Any:
+    return None if data["span"] is None else tuple(data["span"])

@@ -1,0 +1,69 @@
+"""The report of one generation as plain data: what was asked for, with what, and each term's numbers."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from daam import __version__
+from daam.drawing import DrawingSettings, chosen_terms
+from daam.heat_maps import HeatMaps
+from daam.statistics import term_statistics, where
+from daam.terms import parse_terms
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.plan import Side
+
+PACKAGES = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "matplotlib", "pillow", "lark")
+
+
+def make_report(traces: Sequence[ImageTrace], drawing: DrawingSettings, notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Notes (prompt, seed, model, settings, timings), versions, and the terms of every picture.
+
+    Each term has its `columns` (part, schedule entry, columns of the context), `spans` in the typed prompt,
+    `statistics`, or a `reason` why it has no map.
+    """
+    return {**notes, "versions": versions(), "images": [_image(n, trace, drawing) for n, trace in enumerate(traces)]}
+
+
+def versions() -> dict[str, str]:
+    """Versions of this package, of Python and of what the numbers depend on."""
+    found = {"daam": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _image(number: int, trace: ImageTrace, drawing: DrawingSettings) -> dict[str, Any]:
+    sides: list[Side] = ["positive", "negative"] if drawing.with_negative and trace.negative else ["positive"]
+    terms = [row for side in sides for row in _terms(HeatMaps(trace, side=side), drawing)]
+    height, width = trace.picture_size
+    return {"image": number, "height": height, "width": width, "model_calls": trace.calls, "terms": terms}
+
+
+def _terms(maps: HeatMaps, drawing: DrawingSettings) -> list[dict[str, Any]]:
+    terms = chosen_terms(maps, drawing)
+    statistics = term_statistics(maps, terms)
+    rows = []
+    for term in terms:
+        reason = maps.explain(term)
+        places = maps[term].places if reason is None else ()
+        numbers = statistics.get(term)
+        rows.append(
+            {
+                "term": parse_terms(term)[0].text,
+                "side": maps.side,
+                "columns": [
+                    {"part": place.part, "entry": place.entry, "columns": list(place.columns)} for place in places
+                ],
+                "spans": sorted({place.span for place in places}),
+                "statistics": numbers,
+                "where": where(numbers["center_of_mass"]) if numbers else None,
+                "reason": reason,
+            }
+        )
+    return rows

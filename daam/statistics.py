@@ -1,0 +1,108 @@
+"""Numbers about each term's heat map. One function and one entry of `STATISTICS` for each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from daam.heat_maps import HeatMap, HeatMaps
+
+THRESHOLD = 0.4
+"""Share of its maximum from which a map counts as covering a pixel: the paper's best value."""
+
+
+@dataclass(frozen=True)
+class TermContext:
+    """A term's map, and what it is compared with."""
+
+    heat_map: HeatMap
+    heat_maps: HeatMaps
+    others: tuple[HeatMap, ...]
+
+
+def strength(context: TermContext) -> float:
+    """Share of the attention that the prompt's words get which goes to this term, 0..1."""
+    by_column = context.heat_maps.attention_by_column()
+    own = {(place.part, place.entry, column) for place in context.heat_map.places for column in place.columns}
+    total = sum(by_column.values())
+    return sum(value for column, value in by_column.items() if column in own) / total if total else 0.0
+
+
+def coverage(context: TermContext) -> float:
+    """Share of the picture where the map reaches 0.4 of its maximum, 0..1."""
+    return float(context.heat_map.mask(THRESHOLD).mean())
+
+
+def peak(context: TermContext) -> tuple[float, float]:
+    """(x, y) of the highest value, 0..1 from the left and from the top."""
+    values = context.heat_map.values
+    row, column = np.unravel_index(int(values.argmax()), values.shape)
+    return ((column + 0.5) / values.shape[1], (row + 0.5) / values.shape[0])
+
+
+def center_of_mass(context: TermContext) -> tuple[float, float]:
+    """(x, y) of the centre of mass of the part above 0.4 of the maximum, 0..1 from the left and from the top."""
+    weights = np.where(context.heat_map.mask(THRESHOLD), context.heat_map.values, 0).astype(np.float64)
+    total = weights.sum()
+    if total == 0:
+        return (0.5, 0.5)
+    height, width = weights.shape
+    x = (weights.sum(axis=0) * (np.arange(width) + 0.5)).sum() / total / width
+    y = (weights.sum(axis=1) * (np.arange(height) + 0.5)).sum() / total / height
+    return (float(x), float(y))
+
+
+def spread(context: TermContext) -> float:
+    """Entropy of the map over the pixels: 0 for a single pixel, 1 for an even map."""
+    values = context.heat_map.values.astype(np.float64).ravel()
+    total = values.sum()
+    if total == 0 or values.size < 2:
+        return 0.0
+    shares = values[values > 0] / total
+    return float(abs((shares * np.log(shares)).sum()) / np.log(values.size))
+
+
+def overlap(context: TermContext) -> dict[str, float]:
+    """For each other term the IoU of both masks at 0.4 of the maximum, 0..1."""
+    own = context.heat_map.mask(THRESHOLD)
+    found = {}
+    for other in context.others:
+        mask = other.mask(THRESHOLD)
+        union = (own | mask).sum()
+        found[other.term] = float((own & mask).sum() / union) if union else 0.0
+    return found
+
+
+STATISTICS: dict[str, Callable[[TermContext], Any]] = {
+    "strength": strength,
+    "coverage": coverage,
+    "peak": peak,
+    "center_of_mass": center_of_mass,
+    "spread": spread,
+    "overlap": overlap,
+}
+
+
+def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Every statistic of every term that has a map, by term and name."""
+    maps = {term: heat_maps[term] for term in terms if term in heat_maps}
+    found = {}
+    for term, heat_map in maps.items():
+        context = TermContext(heat_map, heat_maps, tuple(other for name, other in maps.items() if name != term))
+        found[term] = {name: function(context) for name, function in STATISTICS.items()}
+    return found
+
+
+WHERE = (("top", "middle", "bottom"), ("left", "center", "right"))
+
+
+def where(center: tuple[float, float]) -> str:
+    """A place in words: "top left", "middle", "right"."""
+    x, y = center
+    row, column = (WHERE[0][min(2, int(y * 3))], WHERE[1][min(2, int(x * 3))])
+    if row == "middle":
+        return "middle" if column == "center" else column
+    return row if column == "center" else f"{row} {column}"

@@ -1,0 +1,64 @@
+"""Our tokenizer against transformers' own."""
+
+import pytest
+import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from daam.errors import ModelError
+from daam.prompt import ClipTokenizer
+
+from .conftest import TOKENIZER_FOLDER
+
+TEXTS = ["", "a photo of a cat", "Don't 1girl 8k, (x)!!! ...", "naïve café 猫 😀🐱 кошка", "supercalifragilistic" * 3]
+OURS = ClipTokenizer.from_folder(TOKENIZER_FOLDER)
+THEIRS = transformers.CLIPTokenizer.from_pretrained(TOKENIZER_FOLDER)
+PLAIN = st.text(st.sampled_from("abcdefgh ijklmnop qrstuvwxyz ABC 0123 ,.!?'-_ ö猫ñ"), max_size=60)
+
+
+def ids(pieces):
+    return [piece.token for piece in pieces]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_gives_the_ids_of_transformers(text):
+    assert ids(OURS.encode(text)) == THEIRS(text, add_special_tokens=False)["input_ids"]
+
+
+@settings(deadline=None, max_examples=200)
+@given(PLAIN)
+def test_gives_the_ids_of_transformers_for_plain_text(text):
+    assert ids(OURS.encode(text)) == THEIRS(text, add_special_tokens=False)["input_ids"]
+
+
+@pytest.mark.parametrize("name", ["CLIPTokenizer", "CLIPTokenizerFast"])
+@pytest.mark.parametrize("text", TEXTS)
+def test_can_be_taken_from_transformers(name, text):
+    tokenizer = ClipTokenizer.from_transformers(getattr(transformers, name).from_pretrained(TOKENIZER_FOLDER))
+    assert tokenizer.encode(text) == OURS.encode(text)
+    assert (tokenizer.start_token, tokenizer.end_token, tokenizer.comma_token) == (49406, 49407, 267)
+
+
+def test_special_text_is_one_token():
+    assert ids(OURS.encode("a!<|endoftext|>b <|STARTOFTEXT|>")) == [320, 256, 49407, 321, 49406]
+
+
+def test_covers_the_whole_character_with_each_of_its_tokens():
+    pieces = OURS.encode("x🫠")
+    assert len(pieces) > 2 and {(piece.start, piece.end) for piece in pieces[1:]} == {(1, 2)}
+
+
+def test_refuses_a_folder_without_a_vocabulary(tmp_path):
+    with pytest.raises(ModelError, match=r"vocab\.json"):
+        ClipTokenizer.from_folder(tmp_path)
+
+
+@pytest.mark.parametrize("other", [object(), "CLIPTokenizer"])
+def test_refuses_another_kind_of_tokenizer(other):
+    with pytest.raises(ModelError, match="expected a CLIPTokenizer"):
+        ClipTokenizer.from_transformers(other)
+
+
+def test_refuses_another_vocabulary():
+    with pytest.raises(ModelError, match="endoftext"):
+        ClipTokenizer({"a": 0}, [])

@@ -54,5 +54,6 @@ def sum_over_heads(query: Tensor, key: Tensor, scale: float) -> Tensor:
     """
     batch, heads, _, _ = query.shape
     positions = max(1, CHUNK_ELEMENTS // (batch * heads * key.shape[2]))
-    chunks = [cross_attention_probabilities(part, key, scale).sum(dim=1) for part in query.split(positions, dim=2)]
+    parts = torch.split(query, positions, dim=2)
+    chunks = [cross_attention_probabilities(part, key, scale).sum(dim=1) for part in parts]
     return chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=1)

@@ -43,18 +43,22 @@ class HeatMap:
 
     def to_numpy(self) -> NDArray[np.float32]:
         """A copy of `values`."""
-        return self.values.copy()
+        copy: NDArray[np.float32] = self.values.copy()
+        return copy
 
     def mask(self, threshold: float = 0.4) -> NDArray[np.bool_]:
         """[height, width]: where the map reaches `threshold` (0..1) times its maximum, as in the paper."""
         if not 0 <= threshold <= 1:
             raise SettingError(f"threshold: expected 0..1, got {threshold}")
         highest = self.values.max()
-        return self.values >= threshold * highest if highest > 0 else np.zeros(self.values.shape, bool)
+        if highest <= 0:
+            return np.zeros(self.values.shape, bool)
+        return np.asarray(self.values >= threshold * highest)
 
     def scaled(self, scale: str = "shared") -> NDArray[np.float32]:
         """[height, width] in 0..1 by a scale of `daam.scales`; "shared" compares with every word of the prompt."""
-        return self._siblings.scaled([self.term], scale, compared_with=list(self._siblings))[0]
+        scaled: NDArray[np.float32] = self._siblings.scaled([self.term], scale, compared_with=list(self._siblings))[0]
+        return scaled
 
     def overlay(
         self, picture: Picture, *, opacity: float = 0.5, colormap: str = "turbo", scale: str = "shared"
@@ -196,7 +200,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         for maps in by_size.values():
             upscaled = functional.interpolate(maps[None, None], self.picture_size, mode="bicubic", align_corners=False)
             total += upscaled[0, 0]
-        return total.clamp_(min=0).numpy()
+        return np.asarray(total.clamp_(min=0).numpy())
 
     def _places(self, term: Term) -> list[Place]:
         """The places of a term that have maps.

@@ -25,7 +25,8 @@ def each(maps: Maps, all_words: Maps) -> Maps:
 
 def share(maps: Maps, all_words: Maps) -> Maps:
     """How the prompt's words divide each pixel between them: over all words it sums to 1."""
-    return maps / np.maximum(all_words, np.finfo(np.float32).tiny)
+    shares: Maps = maps / np.maximum(all_words, np.finfo(np.float32).tiny)
+    return shares
 
 
 def _stretch(maps: Maps, lowest: np.ndarray | np.floating, highest: np.ndarray | np.floating) -> Maps:

@@ -117,7 +117,7 @@ class Tracer:
         fault = self._fault or self._capture.fault
         if fault is not None:
             raise TraceError(f"the trace stopped with {type(fault).__name__}: {fault}") from fault
-        if self._prompts is None or not self._capture.accumulator.texts:
+        if self._prompts is None or self._capture.calls == 0:
             raise TraceError(
                 "nothing was traced: run the pipeline inside `with daam.trace(pipe) as tracer:`, with a prompt "
                 "(for `prompt_embeds`, call `tracer.expect(tables)` first)"
@@ -216,6 +216,8 @@ class Tracer:
         entry_number = active_entry(part, self._capture.calls)
         entry = part.schedule[entry_number]
         columns = word_columns(entry)
+        if not columns:
+            return None
         detail = columns_of_terms(self._terms, entry) if self._keep and self._terms else columns
         return TracedText(TextKey(image, side, 0, entry_number), columns, detail if self._keep else ())
 

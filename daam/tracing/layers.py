@@ -50,7 +50,9 @@ def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:
         TraceError: there is none.
     """
     layers = [
-        CrossAttentionLayer(f"{name}.transformer_blocks.{index}.attn2".lstrip("."), block.attn2, spatial)
+        CrossAttentionLayer(
+            f"{name}.transformer_blocks.{index}.attn2".lstrip("."), block.get_submodule("attn2"), spatial
+        )
         for name, spatial in model.named_modules()
         for index, block in enumerate(_blocks(spatial))
         if _is_cross_attention(block)

@@ -31,7 +31,8 @@ def test_editing_gives_the_texts_of_the_steps(tokenizer, prompt, expected):
 
 
 def test_an_empty_choice_of_an_alternation_counts(tokenizer):
-    assert [text for _, text in texts(tokenizer, "[fe|||]male", steps=5)] == ["female", "male", "male", "male", "female"]
+    found = [text for _, text in texts(tokenizer, "[fe|||]male", steps=5)]
+    assert found == ["female", "male", "male", "male", "female"]
 
 
 @pytest.mark.parametrize(

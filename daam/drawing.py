@@ -92,7 +92,7 @@ class Drawing:
 
 def draw(pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings: DrawingSettings) -> Drawing:
     """Draws the heat maps of all pictures of a generation."""
-    enlarged = [_enlarge(picture, settings) for picture in pictures]
+    enlarged = [enlarge(picture, settings) for picture in pictures]
     terms = [
         drawn
         for image, (picture, trace) in enumerate(zip(enlarged, traces))
@@ -174,7 +174,8 @@ def _captioned(picture: Image.Image, label: str, settings: DrawingSettings) -> I
     return add_caption(picture, label) if settings.show_captions else picture
 
 
-def _enlarge(picture: Image.Image, settings: DrawingSettings) -> Image.Image:
+def enlarge(picture: Image.Image, settings: DrawingSettings) -> Image.Image:
+    """The picture at the size that its tiles have."""
     factor = settings.image_scale
     if factor is None:
         factor = max(1, -(-LEGIBLE_WIDTH // picture.width))

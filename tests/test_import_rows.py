@@ -16,7 +16,7 @@ ROWS = [
     {"selection", "explanations"},
     {"heat_maps"},
     {"statistics", "record"},
-    {"drawing"},
+    {"drawing", "step_animation"},
     {"report", "hosts"},
     {"cli"},
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from daam.cli.options import Parser, add_drawing_options, drawing_settings
-from daam.cli.output import new_folder, print_terms, write_drawing, write_pictures, write_report
+from daam.cli.output import new_folder, print_terms, write_animations, write_drawing, write_pictures, write_report
 
 EXAMPLE = """\
 Generates a picture and shows which part of it each word of the prompt looked at.
@@ -63,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
         batch_size=options.batch_size,
         sampler=options.sampler,
     )
+    keep = "steps" if options.animate else ()
     started = time.perf_counter()
     pipeline = load_pipeline(options.model, device=options.device, dtype=options.dtype)
     loaded = time.perf_counter()
@@ -72,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        generation = generate(pipeline, settings, on_step=on_step)
+        generation = generate(pipeline, settings, keep=keep, terms=options.terms, on_step=on_step)
 
     from daam.drawing import draw
     from daam.record import Record, save_record
@@ -94,6 +95,8 @@ def run(arguments: Sequence[str]) -> int:
     drawing_started = time.perf_counter()
     drawing = draw(generation.pictures, traces, drawing_options)
     write_drawing(folder, drawing, taken)
+    if options.animate:
+        write_animations(folder, options.animate, generation.pictures, traces, drawing_options)
     notes["seconds"]["drawing"] = time.perf_counter() - drawing_started
     report = make_report(traces, drawing_options, notes)
     write_report(folder, report)

@@ -10,9 +10,13 @@ from typing import Any
 
 from PIL import Image
 
-from daam.drawing import Drawing
+from daam.drawing import Drawing, DrawingSettings, chosen_terms, enlarge
 from daam.errors import SettingError
 from daam.file_names import safe_file_names
+from daam.heat_maps import HeatMaps
+from daam.pictures.animation import save_animation
+from daam.step_animation import step_frames
+from daam.tracing.image_trace import ImageTrace
 
 RESERVED = ("picture.png", "grid.png", "record.safetensors", "report.json")
 
@@ -56,6 +60,23 @@ def write_drawing(folder: Path, drawing: Drawing, taken: Sequence[str]) -> list[
         drawn.tile.save(folder / name)
     drawing.grid.save(folder / "grid.png")
     return names
+
+
+def write_animations(
+    folder: Path, suffix: str, pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings: DrawingSettings
+) -> None:
+    """One animation over the steps for each term of the positive prompt that has a map."""
+    several = len(pictures) > 1
+    jobs = []
+    for number, (picture, trace) in enumerate(zip(pictures, traces)):
+        maps = HeatMaps(trace)
+        jobs += [(number, picture, maps, term) for term in chosen_terms(maps, settings) if term in maps]
+    labels = [f"{number + 1}-{term}" if several else term for number, _, _, term in jobs]
+    for name, (_, picture, maps, term) in zip(safe_file_names(labels, suffix=f".{suffix}"), jobs):
+        frames = step_frames(
+            maps, term, enlarge(picture, settings), opacity=settings.opacity, colormap=settings.colormap
+        )
+        save_animation(frames, folder / name)
 
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:

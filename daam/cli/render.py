@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from daam.cli.options import Parser, add_drawing_options, drawing_settings
-from daam.cli.output import new_folder, print_terms, write_drawing, write_report
+from daam.cli.output import new_folder, print_terms, write_animations, write_drawing, write_report
 
 
 def make_parser() -> Parser:
@@ -32,6 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     drawing = draw(record.pictures, record.traces, settings)
     folder = new_folder(options.out or path.parent / "renders", int(record.notes.get("seed", 0)))
     write_drawing(folder, drawing, [])
+    if options.animate:
+        write_animations(folder, options.animate, record.pictures, record.traces, settings)
     report = make_report(record.traces, settings, {**record.notes, "drawing": asdict(settings)})
     write_report(folder, report)
     print_terms(report)

@@ -110,6 +110,21 @@ def test_a_batch_has_a_picture_and_tiles_for_each_seed(tmp_path: Path) -> None:
     assert Image.open(written / "picture-2.png").size == (72, 64)
 
 
+def test_an_animation_has_a_frame_for_each_step(tmp_path: Path) -> None:
+    options = ["--steps", "3", "--terms", "circle", "--animate", "gif", "--out", str(tmp_path)]
+    assert main([PROMPT, *options]) == 0
+    (written,) = tmp_path.iterdir()
+    assert Image.open(written / "circle.gif").n_frames == 3
+    assert main(["render", str(written), "--terms", "circle", "--animate", "webp", "--out", str(tmp_path / "r")]) == 0
+    (again,) = (tmp_path / "r").iterdir()
+    assert (again / "circle.webp").exists()
+
+
+def test_an_animation_of_a_record_without_steps_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = run(capsys, "render", str(folder), "--terms", "circle", "--animate", "gif")
+    assert code == 2 and "steps were not kept" in errors
+
+
 BAD = {
     "--opacity": ("2", "0 to 1"),
     "--colormap": ("turbow", "turbo"),

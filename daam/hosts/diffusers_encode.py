@@ -36,6 +36,7 @@ class TextEncoding:
         if not self._pairs:
             raise ModelError(f"expected a pipeline with a CLIP text encoder, got {type(pipeline).__name__}")
         self._is_xl = hasattr(pipeline, "text_encoder_2")
+        self._zeros_if_empty = bool(pipeline.config.get("force_zeros_for_empty_prompt", False))
         self._emphasis = emphasis
 
     @torch.no_grad()
@@ -43,6 +44,14 @@ class TextEncoding:
         """The chunks one after another; the first chunk's pooled vector stands for the text, as in the WebUI."""
         chunks = [self._encode_chunk(chunk) for chunk in entry.chunks]
         return Encoded(torch.cat([context for context, _ in chunks], dim=1), chunks[0][1])
+
+    def encode_negative(self, entry: ScheduleEntry) -> Encoded:
+        """The same for a negative prompt: SDXL's base was trained with zeros for an empty one."""
+        encoded = self.encode(entry)
+        if not (self._zeros_if_empty and entry.token_count == 0):
+            return encoded
+        pooled = None if encoded.pooled is None else torch.zeros_like(encoded.pooled)
+        return Encoded(torch.zeros_like(encoded.context), pooled)
 
     def _encode_chunk(self, chunk: Chunk) -> tuple[Tensor, Tensor | None]:
         contexts, pooled = [], None
@@ -63,7 +72,8 @@ class TextEncoding:
         weighted = context * weights[None, :, None]
         if self._emphasis == "No norm" or bool((weights == 1).all()):
             return weighted
-        return weighted * (context.mean() / weighted.mean())
+        mean = weighted.mean()
+        return weighted * (context.mean() / mean) if bool(mean) else weighted
 
 
 def _pad(tokens: tuple[int, ...], tokenizer: Any) -> list[int]:

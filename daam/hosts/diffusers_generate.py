@@ -128,7 +128,10 @@ class _Contexts:
     ):
         self._parts = (positive.parts[0], negative.parts[0])
         self._is_guided = is_guided
-        encoded = [[encoding.encode(entry) for entry in part.schedule] for part in self._parts]
+        encoded = [
+            [encoding.encode(entry) for entry in positive.parts[0].schedule],
+            [encoding.encode_negative(entry) for entry in negative.parts[0].schedule],
+        ]
         longest = max(entry.context.shape[1] for entries in encoded for entry in entries)
         filling = encoding.encode(empty).context
         self._encoded = [[_fill_up(entry, longest, filling) for entry in entries] for entries in encoded]

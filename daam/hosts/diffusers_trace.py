@@ -74,6 +74,7 @@ class Tracer:
         self._keep = keep
         self._terms = parse_terms(terms)
         self._prompts: TracedPrompts | None = None
+        self._is_expected = False
         self._fault: Exception | None = None
         self._size = (0, 0)
         self._stack: ExitStack | None = None
@@ -83,6 +84,7 @@ class Tracer:
         if self._stack is not None:
             raise TraceError("this tracer is already watching; leave its `with` block first, or make another tracer")
         self._capture = self._new_capture()
+        self._begin(None)
         with ExitStack() as stack:
             self._watch_prompts(stack)
             self._capture.install(stack)
@@ -141,9 +143,13 @@ class Tracer:
 
         For callers that pass `prompt_embeds`; prompts that are passed as text are seen without it.
         """
+        self._begin(TracedPrompts(tuple(positive), tuple(negative or [None] * len(positive))))
+        self._is_expected = True
+
+    def _begin(self, prompts: TracedPrompts | None, fault: Exception | None = None) -> None:
+        """Forgets the last generation and begins one of these prompts."""
         self._capture.restart()
-        self._fault = None
-        self._prompts = TracedPrompts(tuple(positive), tuple(negative or [None] * len(positive)))
+        self._prompts, self._fault, self._is_expected = prompts, fault, False
 
     def _new_capture(self) -> Capture:
         return Capture(
@@ -172,6 +178,10 @@ class Tracer:
 
     def _see_prompts(self, arguments: dict[str, Any]) -> None:
         if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:
+            if self._is_expected:
+                self._is_expected = False
+            else:
+                self._begin(None)
             return
         try:
             per_prompt = arguments.get("num_images_per_prompt", 1)
@@ -182,9 +192,9 @@ class Tracer:
             tables = {prompt: self._table(prompt) for prompt in {*prompts, *negatives}}
             positive = [tables[prompt] for prompt in prompts for _ in range(per_prompt)]
             negative = [tables[prompt] for prompt in negatives for _ in range(per_prompt)]
-            self.expect(positive, negative)
+            self._begin(TracedPrompts(tuple(positive), tuple(negative)))
         except Exception as error:  # whatever it is, the picture goes on
-            self._prompts, self._fault = None, error
+            self._begin(None, error)
             logger.warning("the prompts cannot be traced, the picture is not affected: %s", error)
 
     def _table(self, prompt: str) -> PromptTable:

@@ -19,6 +19,9 @@ MAX_SCHEDULE_WORK = 4_000_000
 MAX_EMPHASIS_WORK = 2_000_000
 """Multiplications of a weight for one text: runs of text times brackets around them."""
 
+MAX_MENDED_CHARACTERS = 2_000
+"""Characters between the first and the last that ftfy changes, where its changes cannot be followed one by one."""
+
 
 def check_limit(count: int, limit: int, what: str) -> None:
     """Raise PromptError when there is more of `what` than the limit allows."""

@@ -9,9 +9,12 @@ from functools import lru_cache
 import ftfy
 import regex
 
+from daam.prompt.limits import MAX_MENDED_CHARACTERS, check_limit
 from daam.prompt.table import Span
 
 _BLANKS = regex.compile(r"\s+")
+_CHARACTER = regex.compile(r"(?s:.)")
+_PIECE = regex.compile(r"\s+|\S+")
 _LONGEST_COMPARISON = 500
 
 
@@ -30,18 +33,34 @@ def normalise(text: str) -> Normalised:
 
 
 def _align(text: str, fixed: str) -> list[Span]:
-    """For every character of `fixed` the part of `text` it came from."""
+    """For every character of `fixed` the part of `text` it came from.
+
+    ftfy looks at a whole line, so its work on smaller pieces is only believed where it adds up to the same text:
+    first on single characters, then on words. Otherwise old and new text are compared.
+    """
     if fixed == text:
         return [(index, index + 1) for index in range(len(text))]
-    single = [_fix_one(character) for character in text]
-    if "".join(single) == fixed:
-        return [(index, index + 1) for index, made in enumerate(single) for _ in made]
+    is_html_read = "<" not in text
+    for pattern in (_CHARACTER, _PIECE):
+        pieces = pattern.findall(text)
+        made = [_fix_piece(piece, is_html_read) for piece in pieces]
+        if "".join(made) == fixed:
+            return _align_pieces(pieces, made)
     return _align_by_comparison(text, fixed)
 
 
 @lru_cache(maxsize=4096)
-def _fix_one(character: str) -> str:
-    return ftfy.fix_text(character)
+def _fix_piece(piece: str, is_html_read: bool) -> str:
+    return ftfy.fix_text(piece, unescape_html=is_html_read)
+
+
+def _align_pieces(pieces: list[str], made: list[str]) -> list[Span]:
+    spans: list[Span] = []
+    offset = 0
+    for piece, fixed in zip(pieces, made):
+        spans += [(offset + start, offset + end) for start, end in _align_by_comparison(piece, fixed)]
+        offset += len(piece)
+    return spans
 
 
 def _align_by_comparison(text: str, fixed: str) -> list[Span]:
@@ -70,6 +89,7 @@ def _align_middle(text: str, fixed: str, offset: int, length: int) -> list[Span]
 
 def _matching_blocks(text: str, fixed: str) -> list[tuple[int, int, int]]:
     """(start, end, number of fixed characters) for each block, in order."""
+    check_limit(len(text), MAX_MENDED_CHARACTERS, "characters without a blank whose broken Unicode is mended")
     if max(len(text), len(fixed)) > _LONGEST_COMPARISON:
         return [(0, len(text), len(fixed))]
     opcodes = SequenceMatcher(None, text, fixed, autojunk=False).get_opcodes()

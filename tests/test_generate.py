@@ -48,7 +48,8 @@ def test_sdxl_treats_an_empty_negative_prompt_as_the_pipeline_does() -> None:
 
 def test_a_weight_multiplies_the_embedding_and_keeps_the_mean() -> None:
     pipeline = sd1()
-    torch.nn.init.constant_(pipeline.text_encoder.final_layer_norm.bias, 0.1)  # as trained ones, a mean that is not 0
+    norm = next(module for name, module in pipeline.text_encoder.named_modules() if name.endswith("final_layer_norm"))
+    torch.nn.init.constant_(norm.bias, 0.1)  # as in trained ones, the mean is not 0
     tokenizer = ClipTokenizer.from_transformers(pipeline.tokenizer)
     plain, strong = (parse_prompt(text, tokenizer).parts[0].schedule[0] for text in ("a red cat", "a (red:1.5) cat"))
     before, after = (TextEncoding(pipeline).encode(entry).context for entry in (plain, strong))

@@ -70,21 +70,21 @@ def _align_by_comparison(text: str, fixed: str) -> list[Span]:
     rest = shorter - head
     tail = next((index for index in range(rest) if text[-1 - index] != fixed[-1 - index]), rest)
     spans = [(index, index + 1) for index in range(head)]
-    spans += _align_middle(text[head : len(text) - tail], fixed[head : len(fixed) - tail], head, len(text))
+    for start, end, made in _matching_blocks(text[head : len(text) - tail], fixed[head : len(fixed) - tail]):
+        _append_block(spans, head + start, head + end, made)
     return spans + [(index, index + 1) for index in range(len(text) - tail, len(text))]
 
 
-def _align_middle(text: str, fixed: str, offset: int, length: int) -> list[Span]:
-    spans: list[Span] = []
-    for start, end, made in _matching_blocks(text, fixed):
-        if end - start == made:
-            spans += [(offset + start + index, offset + start + index + 1) for index in range(made)]
-            continue
-        first, last = offset + start, offset + end
-        if first == last:  # a character made of nothing: point at a neighbour, a span is never empty
-            first, last = (first - 1, last) if first else (0, min(1, length))
-        spans += [(first, last)] * made
-    return spans
+def _append_block(spans: list[Span], start: int, end: int, made: int) -> None:
+    """Add the spans of `made` characters that [start, end) became."""
+    if made == 0 and spans:  # what vanished belongs to what stands before it, as in "&amp;"
+        spans[-1] = (spans[-1][0], end)
+    elif made == end - start:
+        spans += [(index, index + 1) for index in range(start, end)]
+    elif start < end:
+        spans += [(start, end)] * made
+    else:  # made of nothing: point at a neighbour, a span is never empty
+        spans += [(max(start - 1, 0), max(start, 1))] * made
 
 
 def _matching_blocks(text: str, fixed: str) -> list[tuple[int, int, int]]:

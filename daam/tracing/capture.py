@@ -51,6 +51,7 @@ class Capture:
         self._sizes: dict[nn.Module, tuple[int, int]] = {}
         self._queries: dict[str, tuple[Tensor, Tensor]] = {}
         self._pending: dict[str, list[Contribution]] = {}
+        self._indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self.restart()
 
     def restart(self) -> None:
@@ -134,30 +135,46 @@ class Capture:
         self._pending[layer.name] = self._contributions(layer, query, key)
 
     def _contributions(self, layer: CrossAttentionLayer, query: Tensor, key: Tensor) -> list[Contribution]:
-        rows = torch.tensor([row for row, _ in self._rows]) if len(self._rows) < query.shape[0] else None
-        if rows is not None:
-            first, last = self._rows[0][0], self._rows[-1][0]
-            if last - first + 1 == len(self._rows):  # neighbours: a view instead of a copy
-                query, key = query[first : last + 1], key[first : last + 1]
-            else:
-                query, key = query[rows.to(query.device)], key[rows.to(key.device)]
-        height, width = self._size_of(layer, query)
+        query, key = self._wanted_rows(query), self._wanted_rows(key)
+        size = self._size_of(layer, query)
         query, key = split_heads(query, layer.heads), split_heads(key, layer.heads)
         scale = layer.scale if layer.scale is not None else query.shape[-1] ** -0.5
-        if self._keep_details:
-            probabilities = cross_attention_probabilities(query, key, scale)
-            summed = probabilities.sum(dim=1)
-        else:
-            probabilities, summed = None, sum_over_heads(query, key, scale)
+        if not self._keep_details:
+            summed = sum_over_heads(query, key, scale)
+            return [
+                Contribution(text, self._columns(maps, text.columns, size), None, layer.heads)
+                for (_, text), maps in zip(self._rows, summed)
+            ]
         found = []
-        for index, (_, text) in enumerate(self._rows):
-            maps = _columns(summed[index], text.columns).unflatten(-1, (height, width))
-            detail = None
-            if probabilities is not None and text.detail_columns:
-                source = probabilities[index] if self._keep_heads else summed[index][None]
-                detail = _columns(source, text.detail_columns).unflatten(-1, (height, width))
-            found.append(Contribution(text, maps, detail, layer.heads))
+        for (_, text), by_head in zip(self._rows, cross_attention_probabilities(query, key, scale)):
+            total = by_head.sum(dim=0)
+            detail = by_head if self._keep_heads else total[None]
+            details = self._columns(detail, text.detail_columns, size) if text.detail_columns else None
+            found.append(Contribution(text, self._columns(total, text.columns, size), details, layer.heads))
         return found
+
+    def _wanted_rows(self, tensor: Tensor) -> Tensor:
+        """The rows with a text; neighbours are a view, not a copy."""
+        rows = tuple(row for row, _ in self._rows)
+        if rows[-1] - rows[0] + 1 == len(rows):
+            return tensor[rows[0] : rows[-1] + 1]
+        return tensor.index_select(0, self._index(rows, tensor.device))
+
+    def _columns(self, probabilities: Tensor, columns: tuple[int, ...], size: tuple[int, int]) -> Tensor:
+        """[…, position, token] to [len(columns), height, width], with leading axes as they were."""
+        if max(columns) >= probabilities.shape[-1]:
+            raise ShapeError(
+                f"expected at least {max(columns) + 1} context columns for the prompt's tokens, "
+                f"got {probabilities.shape[-1]}: the context was not made from this prompt"
+            )
+        chosen = probabilities.index_select(-1, self._index(columns, probabilities.device))
+        return chosen.transpose(-1, -2).reshape(*chosen.shape[:-2], len(columns), *size)
+
+    def _index(self, numbers: tuple[int, ...], device: torch.device) -> Tensor:
+        """The numbers on the device; kept, so that no call copies them again."""
+        if (numbers, device) not in self._indices:
+            self._indices[numbers, device] = torch.tensor(numbers, device=device)
+        return self._indices[numbers, device]
 
     def _size_of(self, layer: CrossAttentionLayer, query: Tensor) -> tuple[int, int]:
         height, width = self._sizes[layer.spatial]
@@ -182,14 +199,3 @@ def _first_input(arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
     if not isinstance(tensor, Tensor) or tensor.dim() < 4:
         raise ShapeError("expected a model whose first input is [batch, channel, height, width]")
     return tensor
-
-
-def _columns(probabilities: Tensor, columns: tuple[int, ...]) -> Tensor:
-    """[…, position, token] to [len(columns), position], or [head, len(columns), position]."""
-    if columns and max(columns) >= probabilities.shape[-1]:
-        raise ShapeError(
-            f"expected at least {max(columns) + 1} context columns for the prompt's tokens, "
-            f"got {probabilities.shape[-1]}: the context was not made from this prompt"
-        )
-    index = torch.tensor(columns, dtype=torch.long, device=probabilities.device)
-    return probabilities.index_select(-1, index).transpose(-1, -2).contiguous()

@@ -17,7 +17,7 @@ SIGNS = st.text(st.sampled_from("()[]:|\\,.015e+- \nAa"), max_size=40)
 ANY_TEXT = st.text(st.characters(), max_size=80)
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(PROMPTS | SIGNS | ANY_TEXT, st.booleans(), st.sampled_from(["None", "Ignore", "Original", "No norm"]))
 def test_any_string_gives_a_table_or_our_error(prompt, old, emphasis):
     try:

@@ -66,7 +66,7 @@ def test_vectors_left_behind_by_a_comma_stay_over_the_padding():
     assert [(column.token, column.kind) for column in columns[79:82]] == [(0, "text")] * 3
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(PROMPTS, st.sampled_from([(20, None), (7, 5), (1, None)]), st.booleans())
 def test_every_span_holds_its_piece(prompt, steps, negative):
     try:
@@ -93,7 +93,7 @@ def check_columns(prompt, entry):
             assert column.piece[0] == prompt[start] and column.piece[-1] == prompt[end - 1]
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=100)
 @given(PROMPTS)
 def test_the_typed_text_of_a_word_gives_its_tokens_again(text):
     pieces = TOKENIZER.encode(text)

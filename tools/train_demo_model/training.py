@@ -59,7 +59,7 @@ def train(
         checkpoint: written every two minutes; read at the start when it exists.
     """
     parameters = [parameter for module in modules for parameter in module.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=highest_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=highest_rate, betas=(0.9, 0.99), weight_decay=weight_decay)
     average = WeightAverage(parameters, average_over)
     step, spent = _restore(checkpoint, modules, optimizer, average)
     started = last_save = time.monotonic() - spent

@@ -1,0 +1,96 @@
+"""The heat maps are the paper's: recomputed the slow way, with attention that is materialised."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+import daam
+from daam.attention import cross_attention_probabilities, sum_over_heads
+from daam.errors import ShapeError
+from tests.pipelines import FAMILIES, run, sd1
+
+PROMPT = "a cute red circle and a carpet"
+
+
+class Materialising:
+    """An attention processor that computes everything itself and keeps the probabilities of every call."""
+
+    def __init__(self) -> None:
+        self.calls: list[Tensor] = []
+
+    def __call__(self, attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **_: Any) -> Tensor:
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = (
+            projected.unflatten(-1, (attn.heads, -1)).transpose(1, 2).double()
+            for projected in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        probabilities = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1)
+        if encoder_hidden_states is not None:
+            self.calls.append(probabilities)
+        mixed = (probabilities @ value).transpose(1, 2).flatten(2).to(hidden_states.dtype)
+        return attn.to_out[1](attn.to_out[0](mixed))
+
+
+def naive_map(calls: list[Tensor], columns: list[int], size: tuple[int, int], ratio: float) -> np.ndarray:
+    """Each layer's, step's and head's map upscaled by itself, then summed; rows are [negative, positive]."""
+    total = torch.zeros(size, dtype=torch.float64)
+    for probabilities in calls:
+        for head in probabilities[-1]:
+            word = head[:, columns].mean(dim=1)
+            height = round((word.numel() / ratio) ** 0.5)
+            grid = word.view(1, 1, height, -1)
+            total += functional.interpolate(grid, size, mode="bicubic", align_corners=False)[0, 0]
+    return total.clamp(min=0).numpy()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("size", [(64, 64), (64, 128)])
+def test_a_word_map_is_the_papers_sum(family: str, size: tuple[int, int]) -> None:
+    pipeline, slow = FAMILIES[family](), Materialising()
+    height, width = size
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, PROMPT, height=height, width=width)
+    pipeline.unet.set_attn_processor(slow)
+    run(pipeline, PROMPT, height=height, width=width)
+    maps = tracer.heat_maps()
+    for word, columns in {"circle": [4], "cute": [2], "a": [1, 6]}.items():
+        naive = naive_map(slow.calls, columns, size, width / height)
+        np.testing.assert_allclose(maps[word].values, naive, rtol=1e-5, atol=1e-5 * naive.max())
+
+
+def test_a_mask_is_where_the_map_reaches_its_share_of_the_maximum() -> None:
+    with daam.trace(pipeline := sd1()) as tracer:
+        run(pipeline, PROMPT)
+    circle = tracer.heat_maps()["circle"]
+    for threshold in (0.0, 0.4, 0.99, 1.0):
+        assert (circle.mask(threshold) == (circle.values >= np.float32(threshold) * circle.values.max())).all()
+    assert circle.mask(1.0).any()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_probabilities_are_computed_in_float32_over_all_keys(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    query, key = (8 * torch.randn(2, 3, 50, 16)).to(dtype), (8 * torch.randn(2, 3, 77, 16)).to(dtype)
+    exact = (query.double() @ key.double().transpose(-1, -2) * 0.25).softmax(-1)
+    probabilities = cross_attention_probabilities(query, key, 0.25)
+    assert probabilities.dtype == torch.float32
+    torch.testing.assert_close(probabilities.double(), exact, rtol=1e-4, atol=1e-6)
+
+
+def test_the_sum_over_heads_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    query, key = torch.randn(2, 3, 50, 16), torch.randn(2, 3, 77, 16)
+    whole = cross_attention_probabilities(query, key, 0.25).sum(dim=1)
+    monkeypatch.setattr("daam.attention.CHUNK_ELEMENTS", 2 * 3 * 77 * 7)
+    torch.testing.assert_close(sum_over_heads(query, key, 0.25), whole)
+
+
+def test_shapes_that_do_not_fit_are_named() -> None:
+    with pytest.raises(ShapeError, match="same batch, head and channel"):
+        cross_attention_probabilities(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 5), 1.0)

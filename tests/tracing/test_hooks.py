@@ -1,0 +1,176 @@
+"""Hooks come and go with the `with` block, and no fault of ours costs the picture."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+import torch
+from diffusers import SD3Transformer2DModel
+from torch import nn
+
+import daam
+from daam.errors import SettingError, TraceError
+from daam.tracing.capture import Capture
+from daam.tracing.layers import find_cross_attention_layers
+from tests.pipelines import run, sd1
+
+
+def hooks(pipeline: Any) -> int:
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in pipeline.unet.modules())
+
+
+def test_no_hook_is_left_after_a_normal_run() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline):
+        assert hooks(pipeline) > 0 and "encode_prompt" in vars(pipeline)
+        run(pipeline, "a circle")
+    assert hooks(pipeline) == 0 and "encode_prompt" not in vars(pipeline)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("in the middle"), KeyboardInterrupt()])
+def test_no_hook_is_left_after_an_error_in_the_middle_of_a_step(error: BaseException) -> None:
+    pipeline = sd1()
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    handle = pipeline.unet.mid_block.register_forward_hook(fail)
+    with pytest.raises(type(error)), daam.trace(pipeline):
+        run(pipeline, "a circle")
+    handle.remove()
+    assert hooks(pipeline) == 0 and "encode_prompt" not in vars(pipeline)
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a circle")
+    assert tracer.heat_maps()["circle"].values.max() > 0
+
+
+def test_a_bad_argument_leaves_no_hook() -> None:
+    pipeline = sd1()
+    with pytest.raises(SettingError, match="'steps' or 'heads', got 'layers'"):
+        daam.trace(pipeline, keep="layers")
+    with pytest.raises(TraceError, match="expected a diffusers pipeline"):
+        daam.trace(nn.Linear(1, 1))
+    assert hooks(pipeline) == 0
+
+
+def test_nested_traces_both_see_everything_and_leave_nothing() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline) as outer, daam.trace(pipeline) as inner:
+        run(pipeline, "a circle")
+    first, second = (tracer.heat_maps()["circle"].values for tracer in (outer, inner))
+    assert (first == second).all() and first.max() > 0
+    assert hooks(pipeline) == 0 and "encode_prompt" not in vars(pipeline)
+
+
+def test_a_tracer_cannot_be_entered_twice_at_once_but_again_later() -> None:
+    pipeline = sd1()
+    tracer = daam.trace(pipeline)
+    with tracer:
+        with pytest.raises(TraceError, match="already watching"), tracer:
+            pass
+        run(pipeline, "a circle")
+    first = tracer.heat_maps()["circle"].values
+    with tracer:
+        run(pipeline, "a square")
+    assert list(tracer.heat_maps()) == ["a", "square"] and first.max() > 0
+    assert hooks(pipeline) == 0
+
+
+def test_the_last_generation_counts() -> None:
+    with daam.trace(pipeline := sd1()) as tracer:
+        run(pipeline, "a circle")
+        run(pipeline, "a square", num_inference_steps=3)
+    assert list(tracer.heat_maps()) == ["a", "square"]
+    assert tracer.image_trace(0).calls == 3
+
+
+def test_a_fault_in_a_hook_is_told_once_and_never_costs_the_picture(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    pipeline = sd1()
+    before = run(pipeline, "a circle")
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("no memory for maps")
+
+    monkeypatch.setattr(Capture, "_contributions", fail)
+    with caplog.at_level(logging.WARNING), daam.trace(pipeline) as tracer:
+        assert (run(pipeline, "a circle") == before).all()
+    assert [record.levelname for record in caplog.records if record.name.startswith("daam")] == ["WARNING"]
+    with pytest.raises(TraceError, match="no memory for maps"):
+        tracer.heat_maps()
+    assert hooks(pipeline) == 0
+
+
+def test_a_fault_in_reading_the_prompts_never_costs_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = sd1()
+    before = run(pipeline, "a circle")
+    monkeypatch.setattr("daam.hosts.diffusers_trace.plain_table", lambda *_: 1 / 0)
+    with daam.trace(pipeline) as tracer:
+        assert (run(pipeline, "a circle") == before).all()
+    with pytest.raises(TraceError, match="division by zero"):
+        tracer.heat_maps()
+
+
+def test_tracing_nothing_is_an_error_that_says_so() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline) as tracer:
+        pass
+    with pytest.raises(TraceError, match="nothing was traced"):
+        tracer.heat_maps()
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a circle")
+    with pytest.raises(TraceError, match=r"image of 0\.\.0, got 1"):
+        tracer.heat_maps(1)
+
+
+def test_embeddings_without_tables_are_no_stale_maps() -> None:
+    pipeline = sd1()
+    embeddings = pipeline.encode_prompt("a circle", "cpu", 1, False)[0]
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a square")
+        run(pipeline, None, prompt_embeds=embeddings, guidance_scale=1.0)  # type: ignore[arg-type]
+    with pytest.raises(TraceError, match="expect"):
+        tracer.heat_maps()
+
+
+def test_embeddings_with_tables_are_traced() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a circle", guidance_scale=1.0)
+    known = tracer.heat_maps()
+    embeddings = pipeline.encode_prompt("a circle", "cpu", 1, False)[0]
+    with tracer:
+        tracer.expect([known.table])
+        run(pipeline, None, prompt_embeds=embeddings, guidance_scale=1.0)  # type: ignore[arg-type]
+    assert (tracer.heat_maps()["circle"].values == known["circle"].values).all()
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_compiled_model_is_detected(whole: bool) -> None:
+    pipeline = sd1()
+    if whole:
+        pipeline.unet = torch.compile(pipeline.unet)
+    else:
+        pipeline.unet.mid_block.compile()
+    with pytest.raises(TraceError, match="compile"):
+        daam.trace(pipeline)
+
+
+def test_a_joint_attention_model_is_refused_also_where_it_has_an_attn2() -> None:
+    model = SD3Transformer2DModel(
+        sample_size=8, patch_size=1, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
+        joint_attention_dim=16, caption_projection_dim=16, pooled_projection_dim=16, out_channels=4,
+        dual_attention_layers=(0,),
+    )  # fmt: skip
+    assert any(name.endswith("attn2") for name, _ in model.named_modules())
+    with pytest.raises(TraceError, match="joint attention"):
+        find_cross_attention_layers(model)
+
+
+def test_layers_are_found_by_structure_in_the_order_of_the_model() -> None:
+    names = [layer.name for layer in find_cross_attention_layers(sd1().unet)]
+    assert [name.split(".")[0] for name in names] == ["down_blocks", "up_blocks", "up_blocks", "mid_block"]
+    assert all(name.endswith("attn2") for name in names)

@@ -25,7 +25,9 @@ def why_not_found(term: Term, table: PromptTable, other: PromptTable | None, oth
     if any(_contains(split_words(tag.text), term.words) for tag in table.tags):
         return f"{term.text!r} is only in an extra-network tag, which is removed before the prompt is encoded"
     if _contains(split_words(table.prompt), term.words):
-        return f"{term.text!r} was typed, but is not in the text that was encoded (cut off, or part of the syntax)"
+        if "[" in table.prompt:
+            return f"{term.text!r} was never active: the prompt's schedule does not reach it in the steps that ran"
+        return f"{term.text!r} was typed, but is not in the text that was encoded: the prompt is cut off before it"
     return f"{term.text!r} is not in the prompt"
 
 

@@ -47,7 +47,6 @@ class Term:
         """The term as it can be read again: in quotes when it has a character that the list gives a meaning."""
         text = self.text if self.occurrence is None else self.text.rpartition("#")[0]
         number = "" if self.occurrence is None else f"#{self.occurrence}"
-        text = text.replace('"', "")
         return f'"{text}"{number}' if set(text) & set(",()[]\\:#") else f"{text}{number}"
 
 
@@ -69,7 +68,7 @@ class _ReadTerms(Transformer[Token, list[Term]]):
 
     def term(self, tokens: list[Token]) -> Term | None:
         occurrence = next((int(token[1:]) for token in tokens if token.type == "OCCURRENCE"), None)
-        text = " ".join("".join(self._letters(token) for token in tokens).split())
+        text = " ".join("".join(self._letters(token) for token in tokens).replace('"', "").split())
         words = split_words(text)
         if not words:
             return None
@@ -128,10 +127,10 @@ def entry_words(entry: ScheduleEntry) -> list[Word]:
 
 def _word(entry: ScheduleEntry, columns: list[int]) -> Word:
     tokens = [entry.columns[column] for column in columns]
-    if tokens[0].kind == "embedding":
-        text = tokens[0].piece
-    else:
-        text = "".join(token.piece for token in tokens)
+    text, end = "", -1
+    for token in tokens:
+        if token.span is not None and token.span[0] >= end:  # tokens of one character, such as an emoji's, share it
+            text, end = text + token.piece, token.span[1]
     spans = [token.span for token in tokens if token.span is not None]
     span = (min(start for start, _ in spans), max(end for _, end in spans))
     return Word(split_words(text), text, tuple(columns), span)

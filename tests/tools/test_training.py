@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tools.train_demo_model.diffusion import timestep_weights
-from tools.train_demo_model.export import expand_vocabulary
+from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary
 from tools.train_demo_model.networks import BOS, EOS, make_scheduler, make_text_encoder
 from tools.train_demo_model.training import WeightAverage, learning_rate, train
 
@@ -75,3 +75,12 @@ def test_every_word_of_the_full_vocabulary_has_a_row_of_its_own() -> None:
     unknown = table[1000:3000]
     assert len(torch.unique(unknown, dim=0)) == len(unknown)
     assert (unknown - trained[0]).abs().max() < trained.std()
+
+
+def test_the_full_vocabulary_can_be_made_compact_again() -> None:
+    torch.manual_seed(0)
+    small = make_text_encoder(1 + 2 + 2)
+    again = compact_vocabulary(expand_vocabulary(small, {320: 1, 736: 2}), {320: 1, 736: 2})
+    before, after = (model.get_input_embeddings().weight for model in (small, again))
+    assert torch.equal(before[1:], after[1:])
+    assert (before[0] - after[0]).abs().max() < 0.01 * before.std()

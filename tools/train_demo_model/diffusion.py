@@ -24,13 +24,21 @@ OFFSET_NOISE = 0.1
 
 
 def train_diffusion(
-    folder: Path, data: dict[str, object], seconds: float
+    folder: Path,
+    data: dict[str, object],
+    seconds: float,
+    start: tuple[UNet2DConditionModel, CLIPTextModel] | None = None,
 ) -> tuple[UNet2DConditionModel, CLIPTextModel]:
-    """The trained UNet and a text encoder of the compact vocabulary, both with averaged weights."""
+    """The trained UNet and a text encoder of the compact vocabulary, both with averaged weights.
+
+    Args:
+        start: networks to train on; None begins with random ones.
+    """
     torch.manual_seed(1)
     rows = data["rows"]
     assert isinstance(rows, dict)
-    unet, text_encoder = make_unet(), make_text_encoder(1 + len(rows) + 2)
+    unet, text_encoder = start or (make_unet(), make_text_encoder(1 + len(rows) + 2))
+    unet.train(), text_encoder.train()
     loss = NoiseLoss(unet, text_encoder, data)
     train(
         [unet, text_encoder],

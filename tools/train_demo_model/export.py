@@ -1,4 +1,4 @@
-"""Writes the trained networks as a diffusers folder in half precision."""
+"""Writes the trained networks as a diffusers folder in half precision, and reads them back to train on."""
 
 from __future__ import annotations
 
@@ -63,6 +63,29 @@ def expand_vocabulary(text_encoder: CLIPTextModel, rows: dict[int, int]) -> CLIP
     full = make_text_encoder()
     full.load_state_dict({**small, name: table})
     return full.eval()
+
+
+def load_networks(folder: Path, rows: dict[int, int]) -> tuple[UNet2DConditionModel, CLIPTextModel]:
+    """The UNet and the text encoder of an exported model in full precision, the latter with the compact vocabulary."""
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", low_cpu_mem_usage=False)
+    full = CLIPTextModel.from_pretrained(folder / "text_encoder")
+    return unet.float(), compact_vocabulary(full.float(), rows)
+
+
+def compact_vocabulary(full: CLIPTextModel, rows: dict[int, int]) -> CLIPTextModel:
+    """The inverse of `expand_vocabulary`; the unknown row is the mean of the rows that training never saw."""
+    values = full.state_dict()
+    name = next(key for key in values if key.endswith("token_embedding.weight"))
+    table: Tensor = values[name]
+    unseen = torch.ones(len(table), dtype=torch.bool)
+    unseen[[*rows, BOS, EOS]] = False
+    small = torch.empty(1 + len(rows) + 2, table.shape[1])
+    small[UNKNOWN], small[-2], small[-1] = table[unseen].mean(dim=0), table[BOS], table[EOS]
+    for token, row in rows.items():
+        small[row] = table[token]
+    compact = make_text_encoder(len(small))
+    compact.load_state_dict({**values, name: small})
+    return compact
 
 
 def _restore_text_prefix(path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from daam.prompt.table import PromptTable
+from daam.prompt.table import PromptTable, ScheduleEntry
 from daam.prompt.words import split_words
 from daam.terms import Place, Term, find_term
+
+_SYNTAX = re.compile(r":\s*[\d.]+\s*(?=[)\]])|[()\[\]]")
 
 
 def why_not_found(term: Term, table: PromptTable, other: PromptTable | None, other_name: str) -> str:
@@ -24,11 +27,25 @@ def why_not_found(term: Term, table: PromptTable, other: PromptTable | None, oth
         return f"{term.text!r} is only in the {other_name}"
     if any(_contains(split_words(tag.text), term.words) for tag in table.tags):
         return f"{term.text!r} is only in an extra-network tag, which is removed before the prompt is encoded"
-    if _contains(split_words(table.prompt), term.words):
-        if "[" in table.prompt:
-            return f"{term.text!r} was never active: the prompt's schedule does not reach it in the steps that ran"
-        return f"{term.text!r} was typed, but is not in the text that was encoded: the prompt is cut off before it"
+    if _contains(_typed_words(table.prompt), term.words):
+        return _why_not_encoded(term, [entry for part in table.parts for entry in part.schedule])
     return f"{term.text!r} is not in the prompt"
+
+
+def _why_not_encoded(term: Term, entries: Sequence[ScheduleEntry]) -> str:
+    """Why a term that was typed stands in no entry as a word of its own."""
+    for entry in entries:
+        for column in entry.columns:
+            if column.kind == "embedding" and _contains(split_words(column.piece), term.words):
+                return f"{term.text!r} is part of the embedding {column.piece!r}, which is one word"
+    if not any(_contains(_typed_words(entry.text), term.words) for entry in entries):
+        return f"{term.text!r} was never active: the prompt's schedule does not reach it in the steps that ran"
+    if any(entry.columns and entry.columns[-2].kind in ("text", "embedding") for entry in entries):
+        return (
+            f"{term.text!r} was typed, but is not in the text that was encoded: "
+            f"the prompt is cut off before it, at {len(entries[0].columns)} tokens"
+        )
+    return f"{term.text!r} was typed, but is not in the text that was encoded"
 
 
 def why_never_active(term: Term, places: Sequence[Place], table: PromptTable, calls: int) -> str:
@@ -36,6 +53,17 @@ def why_never_active(term: Term, places: Sequence[Place], table: PromptTable, ca
     entries = [table.parts[place.part].schedule[place.entry] for place in places]
     when = " and ".join(dict.fromkeys(f"steps {entry.first_step} to {entry.end_at_step}" for entry in entries))
     return f"{term.text!r} was never active: it stands in the prompt for {when}, and {calls} steps ran"
+
+
+def why_side_unused(term: Term, side: str) -> str:
+    """Why a term of a prompt that conditioned nothing has no maps."""
+    reason = "; it is not used with a guidance scale of 1 or less" if side == "negative" else ""
+    return f"{term.text!r} was never active: the {side} prompt conditioned no model call{reason}"
+
+
+def _typed_words(text: str) -> tuple[str, ...]:
+    """The words of a typed text without its brackets and weights."""
+    return split_words(_SYNTAX.sub(" ", text))
 
 
 def _contains(words: Sequence[str], wanted: Sequence[str]) -> bool:

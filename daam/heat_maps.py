@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from daam.errors import SettingError, TermError
-from daam.explanations import why_never_active, why_not_found
+from daam.explanations import why_never_active, why_not_found, why_side_unused
 from daam.pictures.convert import Picture
 from daam.pictures.overlay import overlay
 from daam.prompt.table import PromptTable
@@ -141,10 +141,11 @@ class HeatMaps(Mapping[str, HeatMap]):
 
         Raises:
             NotKeptError: heads or steps were not kept.
-            SettingError: nothing is left.
+            SettingError: nothing is left, or there are no such heads or steps.
         """
         selection = self.selection.narrowed(layers, resolutions, heads, steps)
-        selection.check(self.trace.keep)
+        most_heads = max((count for text in self._texts.values() for count in text.heads.values()), default=0)
+        selection.check(self.trace.keep, most_heads, self.trace.calls)
         chosen = HeatMaps(self.trace, side=self.side, selection=selection)
         if not chosen.layers:
             raise SettingError(f"no layer is left of {', '.join(self.layers)} with {selection}")
@@ -213,6 +214,8 @@ class HeatMaps(Mapping[str, HeatMap]):
             other: Side = "negative" if self.side == "positive" else "positive"
             reason = why_not_found(term, self.table, self.trace.table(other), f"{other} prompt")
             raise TermError(f"{reason}; it has: {', '.join(self) or 'no word'}")
+        if not self._texts:
+            raise TermError(why_side_unused(term, self.side))
         active = [place for place in places if (place.part, place.entry) in self._texts]
         if not active:
             raise TermError(why_never_active(term, places, self.table, self.trace.calls))

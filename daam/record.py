@@ -29,12 +29,18 @@ from daam.prompt.table import (
     ScheduleEntry,
     TokenColumn,
 )
+from daam.terms import every_word, word_columns
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
 
 FORMAT = "daam record"
 VERSION = 1
+_DAMAGES = (
+    SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError,
+    RecursionError, Image.DecompressionBombError,
+)  # fmt: skip
+"""What a file that is no record, or a damaged one, makes the readers raise."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,10 @@ class Record:
     pictures: Sequence[Image.Image]
     traces: Sequence[ImageTrace]
     notes: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        if len(self.pictures) != len(self.traces):
+            raise RecordError(f"expected a trace for each of {len(self.pictures)} pictures, got {len(self.traces)}")
 
 
 def save_record(path: Path, record: Record) -> None:
@@ -72,13 +82,14 @@ def load_record(path: Path) -> Record:
         images = data["images"]
         pictures = [_tensor_to_picture(tensors[f"{number}.picture"]) for number in range(len(images))]
         traces = [_data_to_trace(image, f"{number}", tensors) for number, image in enumerate(images)]
+        record = Record(pictures, traces, dict(data["notes"]))
     except FileNotFoundError as error:
         raise RecordError(f"there is no record file {path}") from error
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError) as error:
+    except _DAMAGES as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"{path} is no record of heat maps, or it is damaged: {error}") from error
-    return Record(pictures, traces, data["notes"])
+    return record
 
 
 def _picture_to_tensor(picture: Image.Image) -> Tensor:
@@ -129,11 +140,42 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
         maps.sums = {layer: tensors[f"{name}.{number}.sum.{layer}"] for layer in maps.counts}
         details = {layer: tensors.get(f"{name}.{number}.detail.{layer}") for layer in maps.counts}
         maps.details = {layer: list(kept) for layer, kept in details.items() if kept is not None}
+        _check_maps(maps)
         texts[key] = maps
     height, width = data["picture_size"]
     positive = _table(data["positive"])
     negative = None if data["negative"] is None else _table(data["negative"])
-    return ImageTrace((height, width), positive, negative, texts, data["calls"], tuple(data["keep"]))
+    if min(height, width) < 1:
+        raise ValueError(f"expected a picture of at least 1x1, got {height}x{width}")
+    trace = ImageTrace((int(height), int(width)), positive, negative, texts, int(data["calls"]), tuple(data["keep"]))
+    _check_words(trace)
+    return trace
+
+
+def _check_maps(maps: TextMaps) -> None:
+    for layer, tensor in maps.sums.items():
+        if tensor.dim() != 3 or len(tensor) != len(maps.text.columns):
+            raise ValueError(f"expected {len(maps.text.columns)} maps of {layer}, got shape {tuple(tensor.shape)}")
+        details = maps.details.get(layer, [])
+        if any(kept.shape[-3:] != (len(maps.text.detail_columns), *tensor.shape[1:]) for kept in details):
+            raise ValueError(f"expected details of {len(maps.text.detail_columns)} columns in {layer}")
+
+
+def _check_words(trace: ImageTrace) -> None:
+    """Reads every word once: what does not fit together fails here, not when the maps are drawn."""
+    for side in ("positive", "negative"):
+        table = trace.table(side)  # type: ignore[arg-type]
+        columns = {
+            (part_number, entry_number, column)
+            for part_number, part in enumerate(table.parts if table else ())
+            for entry_number, entry in enumerate(part.schedule)
+            for column in word_columns(entry)
+        }
+        for key, maps in trace.texts.items():
+            if key.side == side and not {(key.part, key.entry, column) for column in maps.text.columns} <= columns:
+                raise ValueError(f"expected maps of the {side} prompt's words, got columns {maps.text.columns}")
+        if table is not None:
+            every_word(table)
 
 
 def _table(data: dict[str, Any]) -> PromptTable:

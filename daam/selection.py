@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from daam.errors import NotKeptError
+from daam.errors import NotKeptError, SettingError
 from daam.tracing.accumulator import TextMaps
 
 Size = tuple[int, int]
@@ -48,14 +48,23 @@ class Selection:
             steps=self.steps if steps is None else steps,
         )
 
-    def check(self, kept_axes: Sequence[str]) -> None:
+    def check(self, kept_axes: Sequence[str], heads: int, calls: int) -> None:
         """
+        Args:
+            heads: of the layer that has the most.
+            calls: of the model, traced.
+
         Raises:
             NotKeptError: an axis is chosen from that the trace did not keep.
+            SettingError: no such head or step was traced.
         """
         for axis, wanted in (("heads", self.heads), ("steps", self.steps)):
             if wanted is not None and axis not in kept_axes:
                 raise NotKeptError(f'{axis} were not kept: trace with `daam.trace(pipe, keep="{axis}")`')
+        if self.heads is not None and (not self.heads or not set(self.heads) <= set(range(heads))):
+            raise SettingError(f"heads: expected numbers of 0..{heads - 1}, got {list(self.heads)}")
+        if self.steps is not None and not 0 <= self.steps[0] <= self.steps[1] < calls:
+            raise SettingError(f"steps: expected first and last of 0..{calls - 1}, got {self.steps}")
 
     @property
     def uses_details(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -20,11 +21,11 @@ start: term ("," term)*
 term: (QUOTED | WEIGHT | OCCURRENCE | BRACKET | ESCAPED | LETTERS)*
 
 QUOTED.4: /"[^"]*"(?=[\s()\[\]]*(?:[,#:]|$))/
-WEIGHT.3: /:\s*[+-]?(?:\d+\.?\d*|\.\d+)(?=[\s)\]]*(?:[,#]|$))/
+WEIGHT.3: /:\s*[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?=[\s)\]]*(?:[,#]|$))/
 OCCURRENCE.3: /#\d+(?=[\s)\]]*(?:,|$))/
 BRACKET.2: /[()\[\]]/
 ESCAPED.2: /\\[\s\S]/
-LETTERS.1: /[^,()\[\]\\":#]+|[\\":#]/
+LETTERS.1: /[^",()\[\]:#\\]+|[":#\\]/
 """
 
 
@@ -44,9 +45,11 @@ class Term:
 
     @property
     def quoted(self) -> str:
-        """The term as it can be read again: in quotes when it has a character that the list gives a meaning."""
+        """The term as it can be read again: in quotes, or with backslashes, where a character has a meaning."""
         text = self.text if self.occurrence is None else self.text.rpartition("#")[0]
         number = "" if self.occurrence is None else f"#{self.occurrence}"
+        if '"' in text:
+            return re.sub(r'[",()\[\]\\:#]', r"\\\g<0>", text) + number
         return f'"{text}"{number}' if set(text) & set(",()[]\\:#") else f"{text}{number}"
 
 
@@ -67,8 +70,8 @@ class _ReadTerms(Transformer[Token, list[Term]]):
         return list({(term.words, term.occurrence): term for term in terms if term is not None}.values())
 
     def term(self, tokens: list[Token]) -> Term | None:
-        occurrence = next((int(token[1:]) for token in tokens if token.type == "OCCURRENCE"), None)
-        text = " ".join("".join(self._letters(token) for token in tokens).replace('"', "").split())
+        occurrence = next((self._number(token) for token in tokens if token.type == "OCCURRENCE"), None)
+        text = " ".join("".join(self._letters(token) for token in tokens).split())
         words = split_words(text)
         if not words:
             return None
@@ -77,8 +80,14 @@ class _ReadTerms(Transformer[Token, list[Term]]):
         return Term(text if occurrence is None else f"{text}#{occurrence}", words, occurrence)
 
     @staticmethod
+    def _number(token: Token) -> int:
+        if len(token) > 10:  # Python refuses to read thousands of digits
+            raise TermError(f"occurrence: expected at most 9 digits, got {len(token) - 1}")
+        return int(token[1:])
+
+    @staticmethod
     def _letters(token: Token) -> str:
-        if token.type in ("WEIGHT", "OCCURRENCE", "BRACKET"):
+        if token.type in ("WEIGHT", "OCCURRENCE", "BRACKET") or token == '"':
             return ""
         return {"QUOTED": token[1:-1], "ESCAPED": token[1:]}.get(token.type, str(token))
 
@@ -92,7 +101,7 @@ def parse_terms(text: str) -> list[Term]:
     """Reads `cute cat, (dog:1.2), "red, green", cat#2`. An empty list stands for every word.
 
     Raises:
-        TermError: the list is too long, or an occurrence is 0.
+        TermError: the list is too long, or an occurrence is 0 or huge.
     """
     if len(text) > MAX_CHARACTERS:
         raise TermError(f"expected at most {MAX_CHARACTERS} characters of terms, got {len(text)}")
@@ -191,6 +200,12 @@ def every_word(table: PromptTable) -> list[Term]:
         for entry in part.schedule:
             for word in entry_words(entry):
                 if any(letter.isalnum() or ord(letter) > 0x2000 for letter in word.text):
-                    found.setdefault(word.parts, (word.span[0], word.text.lower()))
+                    found.setdefault(word.parts, (word.span[0], _name(word)))
     ordered = sorted(found.items(), key=lambda item: item[1][0])
     return [Term(text, parts) for parts, (_, text) in ordered if parts]
+
+
+def _name(word: Word) -> str:
+    """The word as it was typed, in lower case where that is read as the same word: broken Unicode may not be."""
+    names = (" ".join(text.split()) for text in (word.text.lower(), word.text))
+    return next((name for name in names if split_words(name) == word.parts), "".join(word.parts))

@@ -21,7 +21,7 @@ ROWS = [
     {"cli"},
 ]
 """Lowest first. Within one row nothing is imported from a neighbour."""
-HOSTS = {"modules": set(), "gradio": set(), "diffusers": {"hosts"}, "transformers": {"hosts"}}
+HOSTS = {"modules": set(), "gradio": set(), "diffusers": {"hosts", "cli"}, "transformers": {"hosts", "cli"}}
 """Packages that only some of our own may import."""
 
 

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import json
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 import daam
 from daam.errors import RecordError
@@ -60,6 +68,76 @@ def test_a_foreign_file_is_named(tmp_path: Path) -> None:
         load_record(tmp_path / "picture.png")
     with pytest.raises(RecordError, match="there is no record file"):
         load_record(tmp_path / "nothing.safetensors")
+
+
+def data_of(path: Path) -> dict[str, Any]:
+    with safe_open(path, framework="pt") as file:
+        return json.loads(file.metadata()["daam"])
+
+
+def rewrite(path: Path, data: Any, **changed: torch.Tensor) -> None:
+    """The same tensors with another JSON text, or with some of them changed."""
+    text = data if isinstance(data, str) else json.dumps(data)
+    save_file({**load_file(path), **changed}, path, {"daam": text})
+
+
+def places(data: Any, before: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path of every value of a JSON text; of long lists only the first two."""
+    keys = data if isinstance(data, dict) else range(min(2, len(data))) if isinstance(data, list) else ()
+    for key in keys:
+        yield (*before, key)
+        yield from places(data[key], (*before, key))
+
+
+def test_a_damaged_text_is_a_record_or_named(path: Path) -> None:
+    """Whatever stands in place of a value: an error of ours, or maps that can be drawn."""
+    data, random = data_of(path), Random(0)
+    every = list(places(data))
+    for place in random.sample(every, 40):
+        for value in (None, -1.5, "x", [], {}):
+            copy = json.loads(json.dumps(data))
+            parent = functools.reduce(lambda inner, key: inner[key], place[:-1], copy)
+            parent[place[-1]] = value
+            rewrite(path, copy)
+            with contextlib.suppress(RecordError):
+                for trace in load_record(path).traces:
+                    maps = daam.HeatMaps(trace)
+                    assert all(maps[word].values.ndim == 2 for word in maps if word in maps), (place, value)
+
+
+def test_a_text_that_is_no_record_is_named(path: Path) -> None:
+    data = data_of(path)
+    without_notes = {key: value for key, value in data.items() if key != "notes"}
+    for text in ("[" * 100_000, "null", "[]", "{}", "5", "{", json.dumps(without_notes)):
+        rewrite(path, text)
+        with pytest.raises(RecordError, match=r"record\.safetensors"):
+            load_record(path)
+
+
+def test_maps_that_do_not_fit_their_columns_are_named(path: Path) -> None:
+    data, tensors = data_of(path), load_file(path)
+    for kind in ("sum", "detail"):
+        name = next(name for name in tensors if f".{kind}." in name)
+        rewrite(path, data, **{name: tensors[name][..., :-1, :, :].clone()})
+        with pytest.raises(RecordError, match="columns in|maps of"):
+            load_record(path)
+        rewrite(path, data, **{name: tensors[name]})
+    data["images"][0]["texts"][0]["columns"][0] = 76
+    rewrite(path, data)
+    with pytest.raises(RecordError, match=r"record\.safetensors .* maps of the negative prompt's words"):
+        load_record(path)
+
+
+def test_a_record_has_a_trace_for_each_picture(record: Record) -> None:
+    with pytest.raises(RecordError, match="a trace for each of 1 pictures, got 0"):
+        Record(record.pictures, [], {})
+
+
+def test_no_pickle_is_written_or_read(path: Path, tmp_path: Path) -> None:
+    assert b"\x80\x02" not in path.read_bytes()[:2] and not zipfile.is_zipfile(path)
+    torch.save({"daam": 1}, tmp_path / "record.pt")
+    with pytest.raises(RecordError, match="no record"):
+        load_record(tmp_path / "record.pt")
 
 
 def test_another_version_is_named(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,6 +49,13 @@ FOUND = [
     ("big cat cat cat", "cat cat", ["cat cat"]),
     ("猫 and 犬", "猫", ["猫"]),
     ("a (cat:1.2)BREAK dog", "dog", ["dog"]),
+    (r"a cat \(animal\)", r"cat \(animal\)", [r"cat \(animal\)"]),
+    (r"a cat \(animal\)", '"(animal)"', [r"(animal\)"]),
+    ("a cat#2", r"cat\#2", ["cat#2"]),
+    ('a "🐱" sign', r'\"🐱\"', ['"🐱"']),
+    ("a big cat", '"big cat', ["big cat"]),
+    ("at 10:30 pm", r"10\:30", ["10:30"]),
+    ("sunglasses, glasses", "glasses", ["glasses"]),
 ]
 
 
@@ -96,12 +105,20 @@ def test_every_word_comes_once_in_the_order_of_the_prompt() -> None:
 def test_occurrence_zero_and_huge_lists_are_refused() -> None:
     with pytest.raises(TermError, match="count from 1"):
         parse_terms("cat#0")
+    with pytest.raises(TermError, match="at most 9 digits, got 5000"):
+        parse_terms("cat#" + "9" * 5000)
     with pytest.raises(TermError, match="at most"):
         parse_terms("a" * 200_000)
 
 
+def test_a_long_number_is_read_in_time_that_grows_with_its_length() -> None:
+    started = time.process_time()
+    parse_terms("cat:" + "1" * 50_000 + "x")
+    assert time.process_time() - started < 5  # trying every way to split the digits takes minutes
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.text(max_size=60))
+@given(st.text(max_size=60) | st.text('",()[]\\:#12. aÉ猫-', max_size=25))
 def test_any_string_gives_terms_or_our_error(text: str) -> None:
     try:
         terms = parse_terms(text)
@@ -110,6 +127,15 @@ def test_any_string_gives_terms_or_our_error(text: str) -> None:
     for term in terms:
         (again,) = parse_terms(term.quoted)
         assert (again.words, again.occurrence) == (term.words, term.occurrence)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=60) | st.text('",()[]<>|\\:#12. aÉ猫-', max_size=25))
+def test_every_word_of_any_prompt_is_found_by_its_own_name(prompt: str) -> None:
+    parsed = table(prompt)
+    for word in every_word(parsed):
+        (again,) = parse_terms(word.quoted)
+        assert find_term(again, parsed), word
 
 
 @pytest.fixture(scope="module")
@@ -148,4 +174,5 @@ def test_reasons_of_generated_prompts() -> None:
     maps = generation.tracer.heat_maps()
     assert "never active" in str(maps.explain("dog")) and "not reach it" in str(maps.explain("dog"))
     assert "extra-network tag" in str(maps.explain("moody"))
+    assert "moody" not in list(maps)
     assert maps.explain("cat") is None

@@ -41,11 +41,25 @@ def make_parser() -> Parser:
     return parser
 
 
+def quiet_libraries() -> None:
+    """Keeps the libraries' own progress bars and hints off the terminal; errors are still told."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+
+    from diffusers.utils import logging as diffusers_logging
+
+    diffusers_logging.set_verbosity_error()
+    diffusers_logging.disable_progress_bar()
+
+
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; raises DaamError for what the user can put right."""
     options = make_parser().parse_args(arguments)
     drawing_options = drawing_settings(options)
 
+    quiet_libraries()
     from daam.hosts.diffusers_generate import GenerationSettings, generate
     from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline
 

@@ -60,7 +60,7 @@ def load_pipeline(model: str = EMBEDDED, *, device: str | None = None, dtype: st
     if dtype not in DTYPES:
         raise SettingError(f"dtype: expected {', '.join(DTYPES)}, got {dtype!r}")
     try:
-        pipeline = _load(model, DTYPES[dtype]).to(device)
+        pipeline = _load(model).to(device=device, dtype=DTYPES[dtype])
     except ModelError:
         raise
     except Exception as error:  # the loaders raise whatever their libraries raise
@@ -73,19 +73,18 @@ def load_pipeline(model: str = EMBEDDED, *, device: str | None = None, dtype: st
     return pipeline
 
 
-def _load(model: str, dtype: torch.dtype) -> Any:
-    options: dict[str, Any] = {"torch_dtype": dtype, "low_cpu_mem_usage": False}
+def _load(model: str) -> Any:
     path = EMBEDDED_FOLDER if model == EMBEDDED else Path(model).expanduser()
     if path.suffix.lower() in SINGLE_FILES:
         if not path.is_file():
             raise ModelError(f"there is no checkpoint {path}")
-        return _load_single_file(path, dtype)
+        return _load_single_file(path)
     if path.is_dir() and not (path / "model_index.json").is_file():
         raise ModelError(f"the folder {path} is no diffusers model: it has no model_index.json")
-    return DiffusionPipeline.from_pretrained(str(path) if path.is_dir() else model, **options)
+    return DiffusionPipeline.from_pretrained(str(path) if path.is_dir() else model, low_cpu_mem_usage=False)
 
 
-def _load_single_file(path: Path, dtype: torch.dtype) -> Any:
+def _load_single_file(path: Path) -> Any:
     """A file with the second text encoder's names is an XL model."""
     from safetensors import safe_open
 
@@ -94,7 +93,7 @@ def _load_single_file(path: Path, dtype: torch.dtype) -> Any:
         with safe_open(path, framework="pt") as file:
             is_xl = any(key.startswith("conditioner.embedders.1.") for key in file.keys())
     kind = StableDiffusionXLPipeline if is_xl else StableDiffusionPipeline
-    return kind.from_single_file(str(path), torch_dtype=dtype)
+    return kind.from_single_file(str(path))
 
 
 def set_sampler(pipeline: Any, name: str) -> Sampler:

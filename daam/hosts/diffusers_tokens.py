@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from daam.errors import PromptError
-from daam.prompt import ClipTokenizer
+from daam.prompt import ClipTokenizer, TokenPiece
 from daam.prompt.table import Chunk, PromptPart, PromptTable, ScheduleEntry, Span, TokenColumn
 
 ALWAYS = 1_000_000
@@ -29,29 +30,27 @@ def plain_table(prompt: str, tokenizer: Any, expanded: str | None = None) -> Pro
     encoded = tokenizer(expanded, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)
     ids = tuple(int(token) for token in encoded["input_ids"])
     pieces = _fast_pieces(tokenizer, expanded) if tokenizer.is_fast else _slow_pieces(tokenizer, expanded, ids)
-    back = _expansion_map(tokenizer, prompt, expanded)
+    if expanded != prompt:
+        pieces = _typed_pieces(pieces, _expansion_map(tokenizer, prompt, expanded))
     columns, body = [], min(len(pieces), len(ids) - 2)
     for column, token in enumerate(ids):
-        columns.append(_column(tokenizer, prompt, column, token, pieces[: len(ids) - 2], back))
+        columns.append(_column(tokenizer, prompt, column, token, pieces[: len(ids) - 2]))
     chunk = Chunk(ids, (1.0,) * len(ids), ())
     entry = ScheduleEntry(1, ALWAYS, prompt, body, ((prompt, 1.0),), (chunk,), tuple(columns))
     return PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),))
 
 
 _Piece = tuple[Span, int]
-"""Span in the encoded text, and number of the word."""
+"""Span in the text, and number of the word."""
 
 
-def _column(
-    tokenizer: Any, prompt: str, column: int, token: int, pieces: list[_Piece], back: list[int]
-) -> TokenColumn:
+def _column(tokenizer: Any, prompt: str, column: int, token: int, pieces: list[_Piece]) -> TokenColumn:
     if column == 0:
         return TokenColumn(column, token, "", None, 1.0, 0, "start")
     if column > len(pieces):
         kind = "end" if column == len(pieces) + 1 else "padding"
         return TokenColumn(column, token, "", None, 1.0, 0, kind)  # type: ignore[arg-type]
-    (start, end), word = pieces[column - 1]
-    span = (back[start], back[end - 1] + 1)
+    span, word = pieces[column - 1]
     is_embedding = token >= tokenizer.vocab_size
     return TokenColumn(column, token, prompt[slice(*span)], span, 1.0, 0, "embedding" if is_embedding else "text", word)
 
@@ -78,32 +77,53 @@ def _without_blanks(text: str, span: Span) -> Span:
 
 def _slow_pieces(tokenizer: Any, text: str, ids: tuple[int, ...]) -> list[_Piece]:
     """Slow tokenizers know no offsets: our own tokenizer does, and must agree with what was really encoded."""
-    pieces = ClipTokenizer.from_transformers(tokenizer).encode(text)
-    own = tuple(piece.token for piece in pieces)[: len(ids) - 2]
-    if own != ids[1 : 1 + len(own)]:
+    own, added = ClipTokenizer.from_transformers(tokenizer), tokenizer.get_added_vocab()
+    pieces: list[_Piece] = []
+    tokens: list[int] = []
+    position = 0
+    for segment in re.split(f"({_any_of(added)})", text) if added else [text]:
+        word = pieces[-1][1] + 1 if pieces else 0
+        found = [TokenPiece(added[segment], 0, len(segment), 0)] if segment in added else own.encode(segment)
+        pieces += [((position + piece.start, position + piece.end), word + piece.word) for piece in found]
+        tokens += [piece.token for piece in found]
+        position += len(segment)
+    tokens = tokens[: len(ids) - 2]
+    if tuple(tokens) != ids[1 : 1 + len(tokens)]:
         raise PromptError(
             "the tokens of this prompt cannot be matched with its text: this tokenizer knows no character positions "
-            "and has words that CLIP's does not; use a fast tokenizer (transformers 5)"
+            "and reads words otherwise than CLIP's; use a fast tokenizer (transformers 5)"
         )
-    return [((piece.start, piece.end), piece.word) for piece in pieces]
+    return pieces
 
 
-def _expansion_map(tokenizer: Any, prompt: str, expanded: str) -> list[int]:
-    """For each character of the expanded prompt, its place in the typed one.
+def _any_of(words: Iterable[str]) -> str:
+    """A pattern of any of the words; where one begins with another, the longer one is meant."""
+    return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+
+
+def _typed_pieces(pieces: list[_Piece], back: list[int | None]) -> list[_Piece]:
+    """The pieces in the typed prompt: a further vector of an expanded word belongs to the piece before it."""
+    typed: list[_Piece] = []
+    for (start, end), word in pieces:
+        first, last = back[start], back[end - 1]
+        typed.append(typed[-1] if first is None or last is None else ((first, last + 1), word))
+    return typed
+
+
+def _expansion_map(tokenizer: Any, prompt: str, expanded: str) -> list[int | None]:
+    """For each character of the expanded prompt, its place in the typed one; None where nothing was typed.
 
     diffusers writes a textual-inversion word `<x>` of three vectors as `<x> <x>_1 <x>_2`.
     """
-    if expanded == prompt:
-        return list(range(len(prompt)))
-    back: list[int] = []
+    back: list[int | None] = []
     typed = 0
-    added = sorted((token for token in tokenizer.get_added_vocab() if token in prompt), key=len, reverse=True)
-    for match in _split_keeping("|".join(map(re.escape, added)), expanded):
+    added = [token for token in tokenizer.get_added_vocab() if token in prompt]
+    for match in _split_keeping(_any_of(added), expanded):
         if prompt.startswith(match, typed):
             back += range(typed, typed + len(match))
             typed += len(match)
         else:
-            back += itertools.repeat(max(0, typed - 1), len(match))
+            back += itertools.repeat(None, len(match))
     return back
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
@@ -15,10 +13,10 @@ from torch import nn
 
 from daam.errors import SettingError, ShapeError, TraceError
 from daam.heat_maps import HeatMaps
+from daam.hosts.diffusers_prompts import listen_to_prompts
 from daam.hosts.diffusers_tokens import plain_table
 from daam.prompt.table import PromptTable, active_entry
 from daam.terms import columns_of_terms, parse_terms, word_columns
-from daam.tracing.accumulator import TextMaps
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
@@ -51,6 +49,8 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "") -> 
         SettingError: `keep` is not one of the two words.
         TraceError: the pipeline has no UNet with cross-attention, or it is compiled.
     """
+    if not isinstance(keep, Iterable):
+        raise SettingError(f"keep: expected {' or '.join(map(repr, KEEP))}, got {keep!r}")
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
     unknown = [axis for axis in kept if axis not in KEEP]
     if unknown:
@@ -86,7 +86,7 @@ class Tracer:
         self._capture = self._new_capture()
         self._begin(None)
         with ExitStack() as stack:
-            self._watch_prompts(stack)
+            stack.callback(listen_to_prompts(self._pipeline, self._see_prompts))
             self._capture.install(stack)
             self._stack = stack.pop_all()
         return self
@@ -126,10 +126,9 @@ class Tracer:
             )
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
-        self._capture.accumulator.to_cpu()
-        texts: dict[TextKey, TextMaps] = {
-            key: maps for key, maps in self._capture.accumulator.texts.items() if key.image == image
-        }
+        if self._capture.calls_with_text and not self._capture.accumulator.texts:
+            raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
+        texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
         return ImageTrace(self._size, positive, negative, texts, self._capture.calls, self._keep)
 
@@ -142,8 +141,14 @@ class Tracer:
         """Says what the next generation's embeddings were made from, one table for each picture.
 
         For callers that pass `prompt_embeds`; prompts that are passed as text are seen without it.
+
+        Raises:
+            SettingError: there are not as many negative tables as positive ones.
         """
-        self._begin(TracedPrompts(tuple(positive), tuple(negative or [None] * len(positive))))
+        negative = negative or [None] * len(positive)
+        if len(negative) != len(positive):
+            raise SettingError(f"expected {len(positive)} negative tables, one for each picture, got {len(negative)}")
+        self._begin(TracedPrompts(tuple(positive), tuple(negative)))
         self._is_expected = True
 
     def _begin(self, prompts: TracedPrompts | None, fault: Exception | None = None) -> None:
@@ -155,26 +160,6 @@ class Tracer:
         return Capture(
             self._pipeline.unet, self._rows, keep_steps="steps" in self._keep, keep_heads="heads" in self._keep
         )
-
-    def _watch_prompts(self, stack: ExitStack) -> None:
-        """Puts a listener before `encode_prompt`: the one place that all these pipelines send their prompts to."""
-        pipeline, original = self._pipeline, self._pipeline.encode_prompt
-        before = vars(pipeline).get("encode_prompt")
-        signature = inspect.signature(original)
-
-        @functools.wraps(original)
-        def encode_prompt(*arguments: Any, **named: Any) -> Any:
-            self._see_prompts(signature.bind(*arguments, **named).arguments)
-            return original(*arguments, **named)
-
-        def restore() -> None:
-            if before is None:
-                del pipeline.encode_prompt
-            else:
-                pipeline.encode_prompt = before
-
-        pipeline.encode_prompt = encode_prompt
-        stack.callback(restore)
 
     def _see_prompts(self, arguments: dict[str, Any]) -> None:
         if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:

@@ -51,7 +51,8 @@ def _align(text: str, fixed: str) -> list[Span]:
 
 @lru_cache(maxsize=4096)
 def _fix_piece(piece: str, is_html_read: bool) -> str:
-    return ftfy.fix_text(piece, unescape_html=is_html_read)
+    fixed: str = ftfy.fix_text(piece, unescape_html=is_html_read)
+    return fixed
 
 
 def _align_pieces(pieces: list[str], made: list[str]) -> list[Span]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -46,7 +46,10 @@ class Contribution:
 
 
 class Accumulator:
-    """Sums of everything traced. Its size depends on columns and layers, not on steps, unless steps are kept."""
+    """Sums of everything traced. Its size depends on columns and layers, not on steps, unless steps are kept.
+
+    Tensors are replaced, never changed: what `on_cpu` gave midway stays as it was.
+    """
 
     def __init__(self, *, keep_steps: bool = False):
         self._keep_steps = keep_steps
@@ -58,7 +61,7 @@ class Accumulator:
         text = contribution.text
         maps = self.texts.setdefault(text.key, TextMaps(text))
         if layer in maps.sums:
-            maps.sums[layer] += contribution.maps
+            maps.sums[layer] = maps.sums[layer] + contribution.maps
         else:
             maps.sums[layer] = contribution.maps
         maps.counts[layer] = maps.counts.get(layer, 0) + 1
@@ -71,12 +74,21 @@ class Accumulator:
         if self._keep_steps or not kept:
             kept.append(detail)
         else:
-            kept[0] += detail
+            kept[0] = kept[0] + detail
         if self._keep_steps and (not maps.steps or maps.steps[-1] != step):
             maps.steps.append(step)
 
-    def to_cpu(self) -> None:
-        """Moves everything off the device, once, after the sampling."""
-        for maps in self.texts.values():
-            maps.sums = {layer: tensor.cpu() for layer, tensor in maps.sums.items()}
-            maps.details = {layer: [tensor.cpu() for tensor in kept] for layer, kept in maps.details.items()}
+    def on_cpu(self, image: int) -> dict[TextKey, TextMaps]:
+        """The maps of one picture's texts as they are now, off the device."""
+        return {key: _on_cpu(maps) for key, maps in self.texts.items() if key.image == image}
+
+
+def _on_cpu(maps: TextMaps) -> TextMaps:
+    return replace(
+        maps,
+        sums={layer: tensor.cpu() for layer, tensor in maps.sums.items()},
+        counts=dict(maps.counts),
+        details={layer: [tensor.cpu() for tensor in kept] for layer, kept in maps.details.items()},
+        steps=list(maps.steps),
+        heads=dict(maps.heads),
+    )

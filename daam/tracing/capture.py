@@ -52,6 +52,7 @@ class Capture:
         self._queries: dict[str, tuple[Tensor, Tensor]] = {}
         self._pending: dict[str, list[Contribution]] = {}
         self._indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
+        self._projections: list[Any] = []
         self.restart()
 
     def restart(self) -> None:
@@ -59,10 +60,12 @@ class Capture:
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
         self.fault: Exception | None = None
         self.calls = 0
+        self.calls_with_text = 0
 
     def install(self, stack: ExitStack) -> None:
         """Sets the hooks; the stack removes them."""
         stack.callback(self._forget_call)
+        self._projections = self._find_projections()
         add_pre = functools.partial(self._model.register_forward_pre_hook, with_kwargs=True)
         stack.callback(add_pre(self._guarded(self._begin_call)).remove)
         stack.callback(self._model.register_forward_hook(self._guarded(self._end_call)).remove)
@@ -77,6 +80,10 @@ class Capture:
                 if isinstance(projection, nn.Module):
                     see_key = self._guarded(functools.partial(self._see_key, layer, name == "to_kv"))
                     stack.callback(projection.register_forward_hook(see_key).remove)
+
+    def _find_projections(self) -> list[Any]:
+        names = ("to_q", "to_k", "to_kv")
+        return [getattr(layer.attention, name, None) for layer in self.layers for name in names]
 
     def _guarded(self, hook: Callable[..., None]) -> Callable[..., None]:
         """The hook, silent after a fault and turning an exception of its own into one."""
@@ -107,6 +114,11 @@ class Capture:
 
     def _begin_call(self, _model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         self._forget_call()
+        if self._find_projections() != self._projections:
+            raise TraceError(
+                "the model's projections were replaced while it was traced, by a LoRA or by fusing, so that the query "
+                "and the key in use are no longer seen; do that before the trace begins"
+            )
         sample = _first_input(arguments, named)
         texts = self._plan(ModelCall(sample.shape[0], sample.shape[-2], sample.shape[-1]))
         if len(texts) != sample.shape[0]:
@@ -190,6 +202,7 @@ class Capture:
             for contribution in contributions:
                 self.accumulator.add(layer, contribution, self.calls)
         self.calls += 1
+        self.calls_with_text += bool(self._rows)
         self._forget_call()
 
 

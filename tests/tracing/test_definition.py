@@ -50,7 +50,7 @@ def naive_map(calls: list[Tensor], columns: list[int], size: tuple[int, int], ra
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("size", [(64, 64), (64, 128)])
+@pytest.mark.parametrize("size", [(64, 64), (64, 128), (72, 64)])
 def test_a_word_map_is_the_papers_sum(family: str, size: tuple[int, int]) -> None:
     pipeline, slow = FAMILIES[family](), Materialising()
     height, width = size
@@ -62,6 +62,23 @@ def test_a_word_map_is_the_papers_sum(family: str, size: tuple[int, int]) -> Non
     for word, columns in {"circle": [4], "cute": [2], "a": [1, 6]}.items():
         naive = naive_map(slow.calls, columns, size, width / height)
         np.testing.assert_allclose(maps[word].values, naive, rtol=1e-5, atol=1e-5 * naive.max())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_model_of_half_precision_gives_the_maps_of_its_own_query_and_key(dtype: torch.dtype) -> None:
+    """The query and key that the layer really used, read by hooks of this test; the softmax in float64."""
+    pipeline = sd1().to(dtype)
+    attention, seen = pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn2, []
+    for projection in (attention.to_q, attention.to_k):
+        projection.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, PROMPT, num_inference_steps=1, guidance_scale=1.0)
+    query, key = (output.unflatten(-1, (attention.heads, -1)).transpose(1, 2).double() for output in seen)
+    assert seen[0].dtype == dtype
+    probabilities = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1)
+    naive = naive_map([probabilities], [4], (64, 64), 1)
+    circle = tracer.heat_maps().select(layers="mid_block.*")["circle"].values
+    np.testing.assert_allclose(circle, naive, rtol=1e-5, atol=1e-6)
 
 
 def test_a_mask_is_where_the_map_reaches_its_share_of_the_maximum() -> None:
@@ -77,8 +94,8 @@ def test_a_mask_is_where_the_map_reaches_its_share_of_the_maximum() -> None:
 def test_probabilities_are_computed_in_float32_over_all_keys(dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     query, key = (8 * torch.randn(2, 3, 50, 16)).to(dtype), (8 * torch.randn(2, 3, 77, 16)).to(dtype)
-    exact = (query.double() @ key.double().transpose(-1, -2) * 0.25).softmax(-1)
-    probabilities = cross_attention_probabilities(query, key, 0.25)
+    exact = (query.double() @ key.double().transpose(-1, -2) * 0.3).softmax(-1)
+    probabilities = cross_attention_probabilities(query, key, 0.3)
     assert probabilities.dtype == torch.float32
     torch.testing.assert_close(probabilities.double(), exact, rtol=1e-4, atol=1e-6)
 

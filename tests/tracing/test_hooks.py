@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from diffusers import SD3Transformer2DModel
 from torch import nn
 
 import daam
@@ -18,7 +18,8 @@ from tests.pipelines import run, sd1
 
 
 def hooks(pipeline: Any) -> int:
-    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in pipeline.unet.modules())
+    parts = [part for part in pipeline.components.values() if isinstance(part, nn.Module)]
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for part in parts for m in part.modules())
 
 
 def test_no_hook_is_left_after_a_normal_run() -> None:
@@ -48,8 +49,9 @@ def test_no_hook_is_left_after_an_error_in_the_middle_of_a_step(error: BaseExcep
 
 def test_a_bad_argument_leaves_no_hook() -> None:
     pipeline = sd1()
-    with pytest.raises(SettingError, match="'steps' or 'heads', got 'layers'"):
-        daam.trace(pipeline, keep="layers")
+    for bad in ("layers", ["steps", "layers"], None, 1):
+        with pytest.raises(SettingError, match="keep: expected 'steps' or 'heads', got"):
+            daam.trace(pipeline, keep=bad)  # type: ignore[arg-type]
     with pytest.raises(TraceError, match="expected a diffusers pipeline"):
         daam.trace(nn.Linear(1, 1))
     assert hooks(pipeline) == 0
@@ -62,6 +64,35 @@ def test_nested_traces_both_see_everything_and_leave_nothing() -> None:
     first, second = (tracer.heat_maps()["circle"].values for tracer in (outer, inner))
     assert (first == second).all() and first.max() > 0
     assert hooks(pipeline) == 0 and "encode_prompt" not in vars(pipeline)
+
+
+def test_traces_may_end_in_any_order() -> None:
+    pipeline = sd1()
+    first, second = daam.trace(pipeline), daam.trace(pipeline)
+    first.__enter__()
+    second.__enter__()
+    run(pipeline, "a circle")
+    first.__exit__(None, None, None)
+    run(pipeline, "a square")
+    second.__exit__(None, None, None)
+    run(pipeline, "a triangle")
+    assert [list(tracer.heat_maps())[-1] for tracer in (first, second)] == ["circle", "square"]
+    assert hooks(pipeline) == 0 and "encode_prompt" not in vars(pipeline)
+
+
+def test_a_pipelines_own_encode_prompt_comes_back() -> None:
+    pipeline, seen = sd1(), []
+    original = pipeline.encode_prompt
+
+    def encode_prompt(prompt: Any, *arguments: Any, **named: Any) -> Any:
+        seen.append(prompt)
+        return original(prompt, *arguments, **named)
+
+    pipeline.encode_prompt = encode_prompt
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a circle")
+    assert pipeline.encode_prompt is encode_prompt and seen == ["a circle"]
+    assert list(tracer.heat_maps()) == ["a", "circle"]
 
 
 def test_a_tracer_cannot_be_entered_twice_at_once_but_again_later() -> None:
@@ -148,19 +179,24 @@ def test_embeddings_with_tables_are_traced() -> None:
     assert (tracer.heat_maps()["circle"].values == known["circle"].values).all()
 
 
-@pytest.mark.parametrize("whole", [True, False])
-def test_a_compiled_model_is_detected(whole: bool) -> None:
+COMPILED: dict[str, Callable[[Any], None]] = {
+    "torch.compile": lambda pipe: setattr(pipe, "unet", torch.compile(pipe.unet)),
+    "one block": lambda pipe: pipe.unet.mid_block.compile(),
+    "by hand": lambda pipe: setattr(pipe.unet, "_compiled_call_impl", pipe.unet.forward),
+}
+
+
+@pytest.mark.parametrize("how", COMPILED)
+def test_a_compiled_model_is_detected(how: str) -> None:
     pipeline = sd1()
-    if whole:
-        pipeline.unet = torch.compile(pipeline.unet)
-    else:
-        pipeline.unet.mid_block.compile()
+    COMPILED[how](pipeline)
     with pytest.raises(TraceError, match="compile"):
         daam.trace(pipeline)
 
 
 def test_a_joint_attention_model_is_refused_also_where_it_has_an_attn2() -> None:
-    model = SD3Transformer2DModel(
+    diffusers = pytest.importorskip("diffusers", minversion="0.31", reason="no SD3 with two attentions")
+    model = diffusers.SD3Transformer2DModel(
         sample_size=8, patch_size=1, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
         joint_attention_dim=16, caption_projection_dim=16, pooled_projection_dim=16, out_channels=4,
         dual_attention_layers=(0,),

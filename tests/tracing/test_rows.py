@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from diffusers import StableDiffusionImg2ImgPipeline
 
 import daam
+from daam.attention import sum_over_heads
 from daam.errors import NotKeptError, SettingError, TermError
 from tests.pipelines import FAMILIES, run, sd1
 
@@ -52,9 +54,55 @@ def test_without_guidance_there_are_no_maps_of_the_negative_prompt() -> None:
         tracer.heat_maps(side="negative")["ugly"]
 
 
+def test_guidance_that_ends_midway_leaves_the_negative_prompt_its_steps() -> None:
+    def end_guidance(pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        if step == 0:
+            pipeline._guidance_scale = 0.0
+            tensors["prompt_embeds"] = tensors["prompt_embeds"][1:]
+        return tensors
+
+    tracer = traced(
+        sd1(), "a circle", seeds=[0], negative_prompt="ugly", num_inference_steps=3, guidance_scale=5.0,
+        callback_on_step_end=end_guidance, callback_on_step_end_tensor_inputs=["prompt_embeds"],
+    )  # fmt: skip
+    counts = {key.side: set(maps.counts.values()) for key, maps in tracer.image_trace(0).texts.items()}
+    assert counts == {"negative": {1}, "positive": {3}}
+
+
+def test_a_batch_from_pictures_comes_prompt_by_prompt() -> None:
+    pipeline = StableDiffusionImg2ImgPipeline(**sd1().components, requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    with daam.trace(pipeline) as tracer:
+        images = torch.rand(2, 3, 64, 72)
+        pipeline(PROMPTS, image=images, strength=0.9, num_inference_steps=2, negative_prompt=NEGATIVES)
+    assert [list(tracer.heat_maps(image))[-1] for image in (0, 1)] == ["circle", "square"]
+    assert tracer.heat_maps(1, side="negative")["sky"].values.shape == (64, 72)
+
+
 def test_rows_without_words_cost_nothing() -> None:
     tracer = traced(sd1(), "a circle", seeds=[0])
     assert {key.side for key in tracer.image_trace(0).texts} == {"positive"}
+
+
+def test_only_rows_with_words_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are the negative prompts of both pictures, then the positive ones."""
+    rows: list[int] = []
+
+    def counting(query: torch.Tensor, key: torch.Tensor, scale: float) -> torch.Tensor:
+        rows.append(len(query))
+        assert len(key) == len(query)
+        return sum_over_heads(query, key, scale)
+
+    monkeypatch.setattr("daam.tracing.capture.sum_over_heads", counting)
+    pipeline = sd1()
+    for prompts, negatives, wanted in [
+        (PROMPTS, None, 2), (PROMPTS, ["ugly", ""], 3), (PROMPTS, ["", "ugly"], 3), (["", "a cat"], None, 1),
+        (["a cat", ""], ["ugly", ""], 2), (["", ""], None, 0),
+    ]:  # fmt: skip
+        rows.clear()
+        tracer = traced(pipeline, prompts, seeds=[0, 1], negative_prompt=negatives)
+        assert set(rows) == ({wanted} if wanted else set())
+        assert [len(tracer.heat_maps(image)) for image in (0, 1)] == [len(prompt.split()) for prompt in prompts]
 
 
 def test_a_change_of_the_key_projection_changes_the_maps() -> None:
@@ -73,7 +121,7 @@ def test_a_change_of_the_key_projection_changes_the_maps() -> None:
 
 def kept_bytes(tracer: Any) -> int:
     texts = tracer.image_trace(0).texts.values()
-    return sum(maps.numel() * maps.element_size() for text in texts for maps in text.sums.values())
+    return sum(maps.untyped_storage().nbytes() for text in texts for maps in text.sums.values())
 
 
 def test_memory_does_not_depend_on_the_number_of_steps() -> None:
@@ -97,6 +145,16 @@ def test_kept_axes_sum_to_the_whole(keep: Any) -> None:
         assert (parts[0] != parts[1]).any()
     with pytest.raises(TermError, match="name it in the `terms`"):
         tracer.heat_maps().select(**ranges[axes[0]][0])["red"]
+
+
+def test_heads_and_steps_that_were_not_there_are_named() -> None:
+    maps = traced(sd1(), PROMPTS[0], seeds=[0], keep=("steps", "heads")).heat_maps()
+    for heads in ([4], [-1], [0, 99], []):
+        with pytest.raises(SettingError, match=r"heads: expected numbers of 0\.\.3"):
+            maps.select(heads=heads)
+    for steps in ((2, 3), (1, 0), (-1, 0), (0, 2)):
+        with pytest.raises(SettingError, match=r"steps: expected first and last of 0\.\.1"):
+            maps.select(steps=steps)
 
 
 def test_layers_and_resolutions_sum_to_the_whole() -> None:

@@ -64,17 +64,16 @@ def test_a_word_map_is_the_papers_sum(family: str, size: tuple[int, int]) -> Non
         np.testing.assert_allclose(maps[word].values, naive, rtol=1e-5, atol=1e-5 * naive.max())
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_a_model_of_half_precision_gives_the_maps_of_its_own_query_and_key(dtype: torch.dtype) -> None:
+def test_a_model_of_half_precision_gives_the_maps_of_its_own_query_and_key() -> None:
     """The query and key that the layer really used, read by hooks of this test; the softmax in float64."""
-    pipeline = sd1().to(dtype)
+    pipeline = sd1().to(torch.bfloat16)
     attention, seen = pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn2, []
     for projection in (attention.to_q, attention.to_k):
         projection.register_forward_hook(lambda module, inputs, output: seen.append(output))
     with daam.trace(pipeline) as tracer:
         run(pipeline, PROMPT, num_inference_steps=1, guidance_scale=1.0)
     query, key = (output.unflatten(-1, (attention.heads, -1)).transpose(1, 2).double() for output in seen)
-    assert seen[0].dtype == dtype
+    assert seen[0].dtype == torch.bfloat16
     probabilities = (query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5).softmax(-1)
     naive = naive_map([probabilities], [4], (64, 64), 1)
     circle = tracer.heat_maps().select(layers="mid_block.*")["circle"].values

@@ -15,7 +15,7 @@ from daam.errors import SettingError, ShapeError, TraceError
 from daam.heat_maps import HeatMaps
 from daam.hosts.diffusers_prompts import listen_to_prompts
 from daam.hosts.diffusers_tokens import plain_table
-from daam.prompt.table import PromptTable, active_entry
+from daam.prompt.table import PromptTable, ScheduleEntry, active_entry
 from daam.terms import columns_of_terms, parse_terms, word_columns
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
@@ -74,6 +74,7 @@ class Tracer:
         self._keep = keep
         self._terms = parse_terms(terms)
         self._prompts: TracedPrompts | None = None
+        self._texts: dict[TextKey, TracedText | None] = {}
         self._is_expected = False
         self._fault: Exception | None = None
         self._size = (0, 0)
@@ -155,6 +156,7 @@ class Tracer:
         """Forgets the last generation and begins one of these prompts."""
         self._capture.restart()
         self._prompts, self._fault, self._is_expected = prompts, fault, False
+        self._texts.clear()
 
     def _new_capture(self) -> Capture:
         return Capture(
@@ -208,13 +210,18 @@ class Tracer:
         if table is None:
             return None
         part = table.parts[0]
-        entry_number = active_entry(part, self._capture.calls)
-        entry = part.schedule[entry_number]
+        key = TextKey(image, side, 0, active_entry(part, self._capture.calls))
+        if key not in self._texts:
+            self._texts[key] = self._new_text(key, part.schedule[key.entry])
+        return self._texts[key]
+
+    def _new_text(self, key: TextKey, entry: ScheduleEntry) -> TracedText | None:
+        """Made once for a generation: finding the words of an entry takes longer than a hook should."""
         columns = word_columns(entry)
         if not columns:
             return None
         detail = columns_of_terms(self._terms, entry) if self._keep and self._terms else columns
-        return TracedText(TextKey(image, side, 0, entry_number), columns, detail if self._keep else ())
+        return TracedText(key, columns, detail if self._keep else ())
 
 
 def _as_list(prompt: str | Sequence[str]) -> list[str]:

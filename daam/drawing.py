@@ -9,7 +9,7 @@ from PIL import Image
 
 from daam.errors import SettingError
 from daam.heat_maps import HeatMaps
-from daam.pictures.captions import add_caption
+from daam.pictures.captions import STRIP_COLOUR, add_caption
 from daam.pictures.colormaps import lookup_table
 from daam.pictures.grid import LAYOUTS, make_grid
 from daam.pictures.overlay import scale_picture
@@ -35,8 +35,11 @@ class DrawingSettings:
         layout: a name of `daam.pictures.grid.LAYOUTS`.
         show_captions: whether tiles have captions.
         image_scale: factor on the drawn pictures; None makes small ones legible.
-        per_layer: one row of tiles for each layer instead of one tile for each term.
+        per_layer: a tile for each layer and term instead of one tile for each term.
+        layers_as_rows: with `per_layer`, whether the layers are the rows and the terms the columns.
         with_negative: the words of the negative prompt too.
+        layers: comma-separated patterns of layer names with * and ?, such as "up_blocks.*"; empty means all.
+        background: colour of the grid's gaps and empty spots; None is that of the captions.
 
     Raises:
         SettingError, TermError: a value does not fit; the text names it.
@@ -50,7 +53,10 @@ class DrawingSettings:
     show_captions: bool = True
     image_scale: float | None = None
     per_layer: bool = False
+    layers_as_rows: bool = True
     with_negative: bool = False
+    layers: str = ""
+    background: str | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.opacity <= 1:
@@ -100,7 +106,7 @@ def draw(pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings
         for drawn in draw_terms(picture, maps, settings, image)
     ]
     if settings.per_layer:
-        rows = [row for picture, trace in zip(enlarged, traces) for row in _layer_rows(picture, trace, settings)]
+        rows = [row for picture, trace in zip(enlarged, traces) for row in _layer_tiles(picture, trace, settings)]
     else:
         rows = [
             [_captioned(picture, _picture_label(image, len(enlarged)), settings)]
@@ -109,7 +115,8 @@ def draw(pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings
         ]
     tiles = [tile for row in rows for tile in row]
     layout = "batch-rows" if settings.per_layer else settings.layout
-    return Drawing(terms, make_grid(tiles, layout=layout, batch_size=len(rows)))
+    background = settings.background or STRIP_COLOUR
+    return Drawing(terms, make_grid(tiles, layout=layout, batch_size=len(rows), background=background))
 
 
 def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, image: int = 0) -> list[DrawnTerm]:
@@ -143,23 +150,29 @@ def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
 
 def _sides(trace: ImageTrace, settings: DrawingSettings) -> list[HeatMaps]:
     sides: list[Side] = ["positive", "negative"] if settings.with_negative and trace.negative else ["positive"]
-    return [HeatMaps(trace, side=side) for side in sides]
+    return [_selected(HeatMaps(trace, side=side), settings) for side in sides]
 
 
-def _layer_rows(picture: Image.Image, trace: ImageTrace, settings: DrawingSettings) -> list[list[Image.Image]]:
-    """One row for all layers together and one for each layer; every row begins with its layer's name."""
-    maps = HeatMaps(trace)
+def _selected(maps: HeatMaps, settings: DrawingSettings) -> HeatMaps:
+    patterns = [pattern.strip() for pattern in settings.layers.split(",") if pattern.strip()]
+    return maps.select(layers=patterns) if patterns and maps.layers else maps
+
+
+def _layer_tiles(picture: Image.Image, trace: ImageTrace, settings: DrawingSettings) -> list[list[Image.Image]]:
+    """A row for all layers together and one for each layer, which begins with the layer's name; or columns of these."""
+    maps = _selected(HeatMaps(trace), settings)
     named = {"all layers": maps}
     for layer, (height, width) in maps.layers.items():
         named[f"{short_layer_name(layer)} ({height}×{width})"] = maps.select(layers=layer)
-    return [
+    rows = [
         [_captioned(picture, name, settings)] + [drawn.tile for drawn in draw_terms(picture, chosen, settings)]
         for name, chosen in named.items()
     ]
+    return rows if settings.layers_as_rows else [list(column) for column in zip(*rows)]
 
 
 def short_layer_name(name: str) -> str:
-    """"up_blocks.1.attentions.0.transformer_blocks.2.attn2" as "up 1.0.2"; names of other models as they are."""
+    """ "up_blocks.1.attentions.0.transformer_blocks.2.attn2" as "up 1.0.2"; names of other models as they are."""
     parts = name.split(".")
     numbers = ".".join(part for part in parts if part.isdigit())
     kind = parts[0].split("_")[0]

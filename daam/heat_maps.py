@@ -196,12 +196,17 @@ class HeatMaps(Mapping[str, HeatMap]):
         return HeatMap(name, self._upscale(by_size), tuple(places), self)
 
     def _upscale(self, by_size: dict[Size, Tensor]) -> NDArray[np.float32]:
-        """Upscaling is linear, so the sum of the layers of one size is upscaled at once."""
-        total = torch.zeros(self.picture_size)
+        """Upscaling is linear, so the sum of the layers of one size is upscaled at once.
+
+        Outside the region that was generated the map is 0.
+        """
+        whole = torch.zeros(self.picture_size)
+        left, top, width, height = self.trace.region or (0, 0, whole.shape[1], whole.shape[0])
+        total = whole[top : top + height, left : left + width]
         for maps in by_size.values():
-            upscaled = functional.interpolate(maps[None, None], self.picture_size, mode="bicubic", align_corners=False)
-            total += upscaled[0, 0]
-        return np.asarray(total.clamp_(min=0).numpy())
+            upscaled = functional.interpolate(maps[None, None], (height, width), mode="bicubic", align_corners=False)
+            total += upscaled[0, 0, : total.shape[0], : total.shape[1]]
+        return np.asarray(whole.clamp_(min=0).numpy())
 
     def _places(self, term: Term) -> list[Place]:
         """The places of a term that have maps.

@@ -31,7 +31,7 @@ from daam.prompt.table import (
 )
 from daam.terms import every_word, word_columns
 from daam.tracing.accumulator import TextMaps
-from daam.tracing.image_trace import ImageTrace
+from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import TextKey, TracedText
 
 FORMAT = "daam record"
@@ -127,6 +127,7 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
         "negative": None if trace.negative is None else asdict(trace.negative),
         "calls": trace.calls,
         "keep": trace.keep,
+        "region": trace.region,
         "texts": texts,
     }
 
@@ -147,9 +148,23 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
     negative = None if data["negative"] is None else _table(data["negative"])
     if min(height, width) < 1:
         raise ValueError(f"expected a picture of at least 1x1, got {height}x{width}")
-    trace = ImageTrace((int(height), int(width)), positive, negative, texts, int(data["calls"]), tuple(data["keep"]))
+    region = _region(data.get("region"), int(height), int(width))
+    trace = ImageTrace(
+        (int(height), int(width)), positive, negative, texts, int(data["calls"]), tuple(data["keep"]), region
+    )
     _check_words(trace)
     return trace
+
+
+def _region(data: Any, height: int, width: int) -> Region | None:
+    if data is None:
+        return None
+    left, top, region_width, region_height = (int(number) for number in data)
+    if min(left, top) < 0 or min(region_width, region_height) < 1 or left + region_width > width:
+        raise ValueError(f"expected a region inside a picture of {height}x{width}, got {data}")
+    if top + region_height > height:
+        raise ValueError(f"expected a region inside a picture of {height}x{width}, got {data}")
+    return (left, top, region_width, region_height)
 
 
 def _check_maps(maps: TextMaps) -> None:

@@ -38,6 +38,7 @@ def add_drawing_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--image-scale", type=float, metavar="F", help="size of the tiles; small ones are enlarged")
     group.add_argument("--no-caption", action="store_true", help="tiles without their words")
     group.add_argument("--per-layer", action="store_true", help="a row of tiles for each layer")
+    group.add_argument("--layers", default=default.layers, metavar="LIST", help='such as "up_blocks.*"')
     group.add_argument("--animate", choices=["gif", "webp"], help="one animation over the steps for each term")
 
 
@@ -53,4 +54,5 @@ def drawing_settings(options: argparse.Namespace) -> DrawingSettings:
         image_scale=options.image_scale,
         per_layer=options.per_layer,
         with_negative=options.negative_maps,
+        layers=options.layers,
     )

@@ -8,6 +8,9 @@ from daam.prompt.table import PromptTable
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.plan import Side, TextKey
 
+Region = tuple[int, int, int, int]
+"""(left, top, width, height) in pixels."""
+
 
 @dataclass(frozen=True)
 class ImageTrace:
@@ -19,6 +22,8 @@ class ImageTrace:
         texts: the kept maps of each text that conditioned the picture.
         calls: how often the model was called.
         keep: axes that were kept besides layers: "steps", "heads".
+        region: (left, top, width, height) in pixels of the part of the picture that was generated, as inpainting at
+            full resolution does; None where it is the whole picture.
     """
 
     picture_size: tuple[int, int]
@@ -27,6 +32,7 @@ class ImageTrace:
     texts: dict[TextKey, TextMaps] = field(default_factory=dict)
     calls: int = 0
     keep: tuple[str, ...] = ()
+    region: Region | None = None
 
     def table(self, side: Side) -> PromptTable | None:
         return self.positive if side == "positive" else self.negative

@@ -1,0 +1,88 @@
+"""Read-only HTTP routes: the numbers and token tables of finished generations, by their random id.
+
+Whoever may not use the WebUI may not read them either: `--api-auth` and `--gradio-auth` hold here too.
+"""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.security import HTTPBasic, HTTPBasicCredentials
+from modules import shared
+
+from daam.prompt import prompt_to_data
+from daam.report import make_report
+from daam.webui.controls import CONTROLS
+from daam.webui.result_store import Result, store
+
+ROOT = "/attention-heatmap/v1"
+_BASIC = Depends(HTTPBasic(auto_error=False))
+
+
+def add_routes(_demo: Any, app: FastAPI) -> None:
+    """The WebUI calls it when the server has started."""
+
+    def allowed(request: Request, credentials: HTTPBasicCredentials | None = _BASIC) -> None:
+        if not may_read(app, request, credentials):
+            raise HTTPException(401, "Incorrect username or password", headers={"WWW-Authenticate": "Basic"})
+
+    guard = [Depends(allowed)]
+    app.add_api_route(f"{ROOT}/results/{{name}}", get_result, methods=["GET"], dependencies=guard)
+    app.add_api_route(f"{ROOT}/arguments", get_arguments, methods=["GET"], dependencies=guard)
+
+
+def may_read(app: Any, request: Request, credentials: HTTPBasicCredentials | None) -> bool:
+    """Whether a request has what the WebUI asks of its own: the API's user, or a page that logged in."""
+    api_users = str(getattr(shared.cmd_opts, "api_auth", None) or "")
+    page_needs_login = getattr(app, "auth", None) is not None
+    if not api_users and not page_needs_login:
+        return True
+    if api_users and credentials is not None and _is_user(api_users, credentials):
+        return True
+    cookies = [value for name, value in request.cookies.items() if name.startswith("access-token")]
+    return page_needs_login and any(app.tokens.get(cookie) is not None for cookie in cookies)
+
+
+def _is_user(users: str, credentials: HTTPBasicCredentials) -> bool:
+    given = f"{credentials.username}:{credentials.password}".encode()
+    matches = [secrets.compare_digest(user.strip().encode(), given) for user in users.split(",")]
+    return any(matches)
+
+
+def get_result(name: str) -> dict[str, Any]:
+    """Statistics and token tables of one finished generation, while it is kept."""
+    result = store.get(name)
+    if result is None:
+        raise HTTPException(
+            404, "expected the id of one of the last generations with heat maps; older ones are forgotten"
+        )
+    return result_to_data(result)
+
+
+def result_to_data(result: Result) -> dict[str, Any]:
+    """As report.json of the command line, with the token table of each prompt."""
+    data = make_report(result.traces, result.drawing, result.notes)
+    for image, trace in zip(data["images"], result.traces):
+        image["tokens"] = {
+            side: None if (table := trace.table(side)) is None else prompt_to_data(table)
+            for side in ("positive", "negative")
+        }
+    return data
+
+
+def get_arguments() -> list[dict[str, Any]]:
+    """The arguments of the script in their order, for `alwayson_scripts`."""
+    return [
+        {
+            "position": position,
+            "name": control.name,
+            "label": control.label,
+            "default": control.default,
+            "choices": list(control.choices) or None,
+            "range": [control.minimum, control.maximum] if control.kind == "slider" else None,
+            "help": control.tooltip,
+        }
+        for position, control in enumerate(CONTROLS)
+    ]

@@ -1,0 +1,74 @@
+"""The panel in txt2img and img2img, made from the table of controls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from modules.ui_components import InputAccordion
+
+from daam.webui.controls import CONTROLS, Control, value_from_infotext
+from daam.webui.options import default_of
+
+ROWS = (
+    ("alpha", "image_scale"),
+    ("colormap", "scale", "layout", "passes"),
+    ("use_grid", "hide_images", "no_saving", "hide_caption"),
+    ("with_negative", "per_layer", "layers_as_rows"),
+    ("layers",),
+)
+FILL_LABEL = "Fill from prompt"
+FILL_TOOLTIP = "Write the prompt's words here, to pick from."
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Attributes: components: in the order of `CONTROLS`; names: each with its key in the infotext."""
+
+    components: list[Any]
+    names: list[tuple[Any, str]]
+    infotext_fields: list[tuple[Any, Any]]
+
+
+def make_panel(tab: str) -> Panel:
+    """Builds the panel of "txt2img" or "img2img"; may be called several times, as the API does."""
+    by_name = {control.name: control for control in CONTROLS}
+    made: dict[str, Any] = {}
+    prefix = f"{tab}_attention_heatmap"
+    enabled = by_name["enabled"]
+    with InputAccordion(enabled.default, label=enabled.label, elem_id=prefix) as made["enabled"]:
+        with gr.Row(elem_id=f"{prefix}_terms_row"):
+            made["terms"] = _component(by_name["terms"], prefix)
+            gr.Button(FILL_LABEL, elem_id=f"{prefix}_fill", tooltip=FILL_TOOLTIP, scale=0, min_width=120).click(
+                None, _js=f"() => attentionHeatmapFillTerms('{tab}')"
+            )
+        for row in ROWS:
+            with gr.Row():
+                for name in row:
+                    made[name] = _component(by_name[name], prefix)
+        gr.HTML(elem_id=f"{prefix}_viewer")
+    components = [made[control.name] for control in CONTROLS]
+    names = [(made[control.name], control.infotext) for control in CONTROLS]
+    fields = [(made[control.name], _reader(control)) for control in CONTROLS]
+    return Panel(components, names, fields)
+
+
+def _component(control: Control, prefix: str) -> Any:
+    shared = {
+        "label": control.label,
+        "value": default_of(control),
+        "elem_id": f"{prefix}_{control.name}",
+        "tooltip": control.tooltip,
+    }
+    if control.kind == "checkbox":
+        return gr.Checkbox(**shared)
+    if control.kind == "choice":
+        return gr.Dropdown(choices=list(control.choices), **shared)
+    if control.kind == "slider":
+        return gr.Slider(minimum=control.minimum, maximum=control.maximum, step=control.step, **shared)
+    return gr.Textbox(lines=1, **shared)
+
+
+def _reader(control: Control) -> Any:
+    return lambda parameters: value_from_infotext(control, parameters)

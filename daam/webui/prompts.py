@@ -1,0 +1,122 @@
+"""Token tables of the prompts that a pass really encodes, checked against the WebUI's own tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import daam
+from daam.errors import TraceError
+from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
+from daam.webui import host
+
+TOKENIZER = Path(daam.__file__).parent / "demo_model" / "weights" / "tokenizer"
+
+
+@dataclass(frozen=True)
+class PassTables:
+    """One pair of tables for each image of a batch."""
+
+    positive: tuple[PromptTable, ...]
+    negative: tuple[PromptTable, ...]
+
+    def joined(self, later: PassTables) -> PassTables:
+        """These tables with the parts of a later pass behind their own."""
+        return PassTables(
+            tuple(_joined(*pair) for pair in zip(self.positive, later.positive)),
+            tuple(_joined(*pair) for pair in zip(self.negative, later.negative)),
+        )
+
+
+def pass_tables(prompts: host.EncodedPrompts) -> PassTables:
+    """The tables of one pass.
+
+    Raises:
+        TraceError: the WebUI cuts a prompt into other tokens than ours.
+        PromptError: a prompt asks for more than the limits of `daam.prompt` allow.
+    """
+    reader = _PromptReader(prompts)
+    return PassTables(
+        tuple(reader.read(*texts, negative=False) for texts in zip(prompts.positive, prompts.typed_positive)),
+        tuple(reader.read(*texts, negative=True) for texts in zip(prompts.negative, prompts.typed_negative)),
+    )
+
+
+class _PromptReader:
+    """Reads the prompts of one pass with the WebUI's settings of now; reads equal prompts once."""
+
+    def __init__(self, prompts: host.EncodedPrompts) -> None:
+        self._prompts = prompts
+        self._emphasis = host.emphasis_mode()
+        self._embeddings = host.embedding_vectors()
+        self._tables: dict[tuple[str, str, bool], PromptTable] = {}
+
+    def read(self, encoded: str, typed: str, *, negative: bool) -> PromptTable:
+        """The table of a text, with spans in what was typed where only tags were taken out of it."""
+        key = (encoded, typed, negative)
+        if key not in self._tables:
+            table = self._parse(encoded, negative, tags=False)
+            if typed != encoded:
+                with_tags = self._parse(typed, negative, tags=True)
+                if _texts(with_tags) == _texts(table):
+                    table = with_tags
+            check_tokens(table)
+            self._tables[key] = table
+        return self._tables[key]
+
+    def _parse(self, text: str, negative: bool, *, tags: bool) -> PromptTable:
+        return parse_prompt(
+            text,
+            clip_tokenizer(),
+            steps=self._prompts.steps,
+            hires_steps=self._prompts.hires_steps,
+            embeddings=self._embeddings,
+            comma_padding=host.comma_padding(),
+            emphasis=self._emphasis,
+            negative=negative,
+            use_old_scheduling=host.uses_old_scheduling(),
+            extra_networks=tags,
+        )
+
+
+def check_tokens(table: PromptTable) -> None:
+    """Compares a table with the tokens that the WebUI makes for every encoder.
+
+    Raises:
+        TraceError: they differ, so that a column would be taken for another word.
+    """
+    encoders = host.text_encoders()
+    if not encoders:
+        raise TraceError("the checkpoint's text encoder does not cut prompts into chunks of CLIP tokens")
+    for entry in {entry.text: entry for part in table.parts for entry in part.schedule}.values():
+        ours = [list(chunk.tokens) for chunk in entry.chunks]
+        for encoder in encoders:
+            theirs = host.chunk_tokens(encoder, entry.text)
+            if _without_padding(theirs) != _without_padding(ours):
+                who = "more than one encoder disagrees" if len(encoders) > 1 else "the checkpoint's encoder disagrees"
+                raise TraceError(
+                    f"{who} on where the words are: {type(encoder).__name__} cuts the prompt into other tokens "
+                    "than CLIP's tokenizer does; leave out characters such as &amp; or use another checkpoint"
+                )
+
+
+def _without_padding(chunks: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Chunks up to their first end token, whose number encoders spell alike; what pads them differs."""
+    end = clip_tokenizer().end_token
+    return [list(chunk[: chunk.index(end)]) if end in chunk else list(chunk) for chunk in chunks]
+
+
+def _texts(table: PromptTable) -> list[list[str]]:
+    return [[entry.text for entry in part.schedule] for part in table.parts]
+
+
+def _joined(first: PromptTable, later: PromptTable) -> PromptTable:
+    return replace(first, parts=first.parts + later.parts, tags=tuple(dict.fromkeys(first.tags + later.tags)))
+
+
+@lru_cache(maxsize=1)
+def clip_tokenizer() -> ClipTokenizer:
+    """CLIP's tokenizer; every checkpoint of SD 1, 2 and XL has the same vocabulary."""
+    return ClipTokenizer.from_folder(TOKENIZER)

@@ -1,0 +1,67 @@
+"""The last finished results, by a random id, for the API's route and the viewer. Bounded; forgets the oldest."""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+from PIL import Image
+
+from daam.drawing import DrawingSettings
+from daam.tracing.image_trace import ImageTrace
+
+MOST_BYTES = 256 * 1024 * 1024
+"""Of the maps and pictures of all results together; the newest stays however large it is."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished generation: its pictures and traces in the same order, and what was asked for."""
+
+    pictures: tuple[Image.Image, ...]
+    traces: tuple[ImageTrace, ...]
+    drawing: DrawingSettings
+    notes: Mapping[str, Any]
+
+    @property
+    def size(self) -> int:
+        """Bytes of maps and pictures."""
+        maps = (
+            tensor.numel() * tensor.element_size()
+            for trace in self.traces
+            for text in trace.texts.values()
+            for tensor in text.sums.values()
+        )
+        return sum(maps) + sum(4 * picture.width * picture.height for picture in self.pictures)
+
+
+class ResultStore:
+    """Safe to use from several threads: the WebUI answers requests while it generates."""
+
+    def __init__(self, most_results: int = 8) -> None:
+        self.most_results = most_results
+        self._results: OrderedDict[str, Result] = OrderedDict()
+        self._lock = Lock()
+
+    def add(self, result: Result) -> str:
+        """Keeps a result and gives its id."""
+        name = secrets.token_urlsafe(16)
+        with self._lock:
+            self._results[name] = result
+            while len(self._results) > self.most_results:
+                self._results.popitem(last=False)
+            while len(self._results) > 1 and sum(kept.size for kept in self._results.values()) > MOST_BYTES:
+                self._results.popitem(last=False)
+        return name
+
+    def get(self, name: str) -> Result | None:
+        """The result of that id, while it is kept."""
+        with self._lock:
+            return self._results.get(name)
+
+
+store = ResultStore()

@@ -1,0 +1,125 @@
+"""What comes of a finished run: draws its heat maps, saves them as the WebUI's settings say, and shows them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from daam.drawing import Drawing, draw
+from daam.errors import DaamError
+from daam.file_names import safe_file_names
+from daam.record import Record, save_record
+from daam.report import versions
+from daam.tracing.image_trace import ImageTrace
+from daam.webui import host
+from daam.webui.controls import TITLE
+from daam.webui.options import KEEP_RECORDS, RECORD_FOLDER
+from daam.webui.result_store import Result, store
+from daam.webui.run import Run, is_overridden
+
+logger = logging.getLogger(__name__)
+SCRIPTS_THAT_TAKE_MORE_IMAGES = ("prompts from file or textbox",)
+"""Scripts of the dropdown whose own work does not break when a generation returns more images; for all others the
+heat maps are saved, not shown."""
+RESULT_KEY = "Attention Heatmap result"
+
+
+def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
+    """Adds the heat maps behind the generated pictures, and what the user should know under them."""
+    try:
+        _add_heat_maps(p, processed, run)
+    except Exception as error:  # whatever it is, the pictures go on
+        known = isinstance(error, DaamError)
+        logger.warning("%s: %s: %s", TITLE, type(error).__name__, error, exc_info=not known)
+        run.note(f"no heat maps: {error}" if known else f"no heat maps: {type(error).__name__}: {error}")
+    processed.comments += "".join(f"{TITLE}: {note}\n" for note in run.notes)
+
+
+def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
+    places = dict(enumerate(host.generated_pictures(p, processed)))
+    numbers = [number for number in sorted(run.traces) if number in places]
+    if not numbers:
+        run.note("no heat maps: no picture came out that was traced") if not run.notes else None
+        return
+    processed.infotexts += [processed.info] * (len(processed.images) - len(processed.infotexts))
+    pictures = [processed.images[places[number]] for number in numbers]
+    infotexts = [processed.infotexts[places[number]] for number in numbers]
+    region = host.pasted_region(p)
+    traces = [_fitted(run.traces[number], picture, region) for number, picture in zip(numbers, pictures)]
+    settings = run.settings.drawing(len(pictures), host.grid_background())
+    notes = {"prompt": p.all_prompts[0], "seed": p.all_seeds[0], "model": host.model_name(p), "settings": {}}
+    result = Result(tuple(pictures), tuple(traces), settings, {**notes, "drawing": asdict(settings)})
+    processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
+    _save_records(p, result)
+
+    drawing = draw(pictures, traces, settings)
+    for drawn in drawing.terms:
+        if drawn.reason is not None:
+            run.note(drawn.reason if len(pictures) == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
+    if run.settings.use_grid or run.settings.per_layer:
+        shown = [(drawing.grid, infotexts[0])]
+        host.label_image(*shown[0])
+        if not run.settings.no_saving:
+            host.save_grid(p, *shown[0])
+    else:
+        shown = [(drawn.tile, infotexts[drawn.image]) for drawn in drawing.terms]
+        for image, infotext in shown:
+            host.label_image(image, infotext)
+        if not run.settings.no_saving:
+            _save_tiles(p, drawing, pictures, numbers, infotexts)
+    _show(p, processed, run, shown)
+
+
+def _fitted(trace: ImageTrace, picture: Image.Image, region: tuple[int, int, int, int] | None) -> ImageTrace:
+    """The trace at the size that the picture has in the end."""
+    return replace(trace, picture_size=(picture.height, picture.width), region=region)
+
+
+def _show(p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]]) -> None:
+    if run.settings.hide_images:
+        return
+    if is_overridden(p):  # a cell of X/Y/Z plot, which shows the first image
+        for image, infotext in reversed(shown):
+            processed.images.insert(0, image)
+            processed.infotexts.insert(0, infotext)
+        return
+    script = host.selected_script(p)
+    if script is not None and script.casefold() not in SCRIPTS_THAT_TAKE_MORE_IMAGES:
+        run.note(f"the script {script!r} works on the returned images, so the heat maps are only saved, not shown")
+        return
+    if run.settings.use_grid and not host.shows_grids():
+        run.note("the grid is not shown because the setting 'Show grid in results for web' is off")
+        return
+    for image, infotext in shown:
+        processed.images.append(image)
+        processed.infotexts.append(infotext)
+
+
+def _save_tiles(
+    p: Any, drawing: Drawing, pictures: list[Image.Image], numbers: list[int], infotexts: list[str]
+) -> None:
+    labels = [("negative-" if drawn.side == "negative" else "") + drawn.name for drawn in drawing.terms]
+    for image, picture in enumerate(pictures):
+        chosen = [index for index, drawn in enumerate(drawing.terms) if drawn.image == image]
+        suffixes = safe_file_names([labels[index] for index in chosen], suffix="")
+        for index, suffix in zip(chosen, suffixes):
+            tile = drawing.terms[index].tile
+            host.save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
+
+
+def _save_records(p: Any, result: Result) -> None:
+    """A record beside each saved picture, where the settings ask for it."""
+    if not host.option(KEEP_RECORDS, False) or not host.saves_pictures(p):
+        return
+    folder = str(host.option(RECORD_FOLDER, "")).strip()
+    for picture, trace in zip(result.pictures, result.traces):
+        file = host.saved_file(picture)
+        if file is None:
+            continue
+        target = (Path(folder) if folder else file.parent) / f"{file.stem}.heatmaps.safetensors"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        save_record(target, Record([picture], [trace], {**result.notes, "versions": versions()}))

@@ -1,0 +1,97 @@
+"""What belongs to one generation while it runs. Travels with the processing object; never on the script or a module."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from daam.errors import DaamError
+from daam.tracing.image_trace import ImageTrace
+from daam.webui.controls import PanelSettings
+from daam.webui.watching import Watch, watch_next_sampling
+
+logger = logging.getLogger(__name__)
+_RUN = "_attention_heatmap_run"
+_OVERRIDES = "_attention_heatmap_overrides"
+
+
+@dataclass
+class Run:
+    """One generation that is traced.
+
+    Attributes:
+        owner: the processing object that it belongs to; shallow copies of it carry the run too, but do not own it.
+        traces: by number of the picture in the generation; what could not be traced is missing.
+        notes: what the user should know, in sentences.
+        finished: after `postprocess`.
+    """
+
+    owner: Any
+    settings: PanelSettings
+    traces: dict[int, ImageTrace] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    finished: bool = False
+
+    def note(self, text: str) -> None:
+        """Keeps a sentence once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def watch_batch(self, p: Any) -> None:
+        """Traces the sampling of the batch that comes next."""
+        first = p.iteration * p.batch_size
+        count = len(p.prompts)
+
+        def done(watch: Watch) -> None:
+            try:
+                for image in range(count):
+                    self.traces[first + image] = watch.image_trace(image)
+            except DaamError as error:
+                self.note(f"no heat maps: {error}")
+            except Exception as error:  # whatever it is, the picture goes on
+                logger.warning("no heat maps: %s: %s", type(error).__name__, error, exc_info=True)
+                self.note(f"no heat maps: {type(error).__name__}: {error}")
+
+        watch_next_sampling(p, passes=self.settings.passes, with_negative=self.settings.with_negative, done=done)
+
+
+def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
+    """A new run for a processing object whose panel is on; None where there is nothing to do.
+
+    Copies that another extension makes of an object in the middle of its run, and generates with, are left alone.
+
+    Raises:
+        SettingError, TermError: a setting does not fit.
+    """
+    running = vars(p).get(_RUN)
+    if running is not None and running.owner is not p and not running.finished:
+        return None
+    end_run(p)
+    if not PanelSettings.is_enabled(values):
+        return None
+    run = Run(p, PanelSettings.read(values, vars(p).get(_OVERRIDES)))
+    setattr(p, _RUN, run)
+    return run
+
+
+def run_of(p: Any) -> Run | None:
+    """The unfinished run that this very object owns."""
+    run = vars(p).get(_RUN)
+    return run if run is not None and run.owner is p and not run.finished else None
+
+
+def end_run(p: Any) -> None:
+    """Forgets the run of an object."""
+    if vars(p).get(_RUN) is not None:
+        delattr(p, _RUN)
+
+
+def override(p: Any, name: str, value: Any) -> None:
+    """Sets one control's value for one processing object, as an axis of X/Y/Z plot does."""
+    setattr(p, _OVERRIDES, {**vars(p).get(_OVERRIDES, {}), name: value})
+
+
+def is_overridden(p: Any) -> bool:
+    return bool(vars(p).get(_OVERRIDES))

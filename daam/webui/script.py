@@ -1,0 +1,70 @@
+"""The always-visible panel's script: wires the WebUI's life cycle to the run of a processing object."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from modules import scripts
+
+from daam.errors import DaamError
+from daam.webui.controls import TITLE
+from daam.webui.panel import make_panel
+from daam.webui.results import add_heat_maps
+from daam.webui.run import begin_run, run_of
+
+logger = logging.getLogger(__name__)
+
+
+def _harmless(method: Callable[..., None]) -> Callable[..., None]:
+    """A fault in the heat maps is logged once and told under the pictures; it never costs the picture."""
+
+    @functools.wraps(method)
+    def call(self: Any, p: Any, *arguments: Any, **named: Any) -> None:
+        try:
+            method(self, p, *arguments, **named)
+        except Exception as error:
+            known = isinstance(error, DaamError)
+            name = "" if known else f"{type(error).__name__}: "
+            logger.warning("%s: %s%s", TITLE, name, error, exc_info=not known)
+            p.comment(f"{TITLE}: {name}{error}")
+
+    return call
+
+
+class AttentionHeatmapScript(scripts.Script):  # type: ignore[misc]
+    """Holds no state of a generation: the WebUI shares one object between nested generations."""
+
+    def title(self) -> str:
+        return TITLE
+
+    def show(self, is_img2img: bool) -> object:
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        panel = make_panel("img2img" if is_img2img else "txt2img")
+        self.infotext_fields = panel.infotext_fields
+        self.paste_field_names = [name for _, name in panel.names]
+        return panel.components
+
+    @_harmless
+    def process(self, p: Any, *values: Any) -> None:
+        run = begin_run(p, values)
+        if run is not None:
+            p.extra_generation_params.update(run.settings.infotext())
+
+    @_harmless
+    def process_batch(self, p: Any, *values: Any, **named: Any) -> None:
+        run = run_of(p)
+        if run is not None:
+            run.watch_batch(p)
+
+    @_harmless
+    def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
+        run = run_of(p)
+        if run is None or not processed.images:
+            return
+        run.finished = True
+        add_heat_maps(p, processed, run)

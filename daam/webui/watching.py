@@ -1,0 +1,188 @@
+"""Traces one `p.sample` of the WebUI: both passes, every image, and every model that takes part.
+
+All state lives in one `Watch`, which belongs to one call of `p.sample`; nothing is left on the model, on the script or
+on `p` when the call ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal
+
+from torch import nn
+
+from daam.errors import TraceError
+from daam.prompt.table import PromptTable, active_entry
+from daam.terms import word_columns
+from daam.tracing.capture import Capture
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.joining import join_texts
+from daam.tracing.plan import ModelCall, TextKey, TracedText
+from daam.webui import host
+from daam.webui.prompts import PassTables, pass_tables
+from daam.webui.rows import Row, RowCursor
+
+logger = logging.getLogger(__name__)
+Passes = Literal["both", "first", "second"]
+_active: ContextVar[Watch | None] = ContextVar("attention heatmap: the sampling that is watched", default=None)
+_WATCHED = "_attention_heatmap_watch"
+
+
+def see_denoiser_call(params: Any) -> None:
+    """The WebUI's callback: hands the call to the watch that is active, if there is one."""
+    watch = _active.get()
+    if watch is not None:
+        watch.see_denoiser_call(params)
+
+
+def watch_next_sampling(p: Any, *, passes: Passes, with_negative: bool, done: Callable[[Watch], None]) -> None:
+    """Wraps `p.sample` for its next call, which is traced; the call before it is always the one that was there.
+
+    Args:
+        done: gets the watch when sampling ended, also after an interruption.
+    """
+    _unwrap(p)
+    had_own = "sample" in vars(p)
+    previous = p.sample
+
+    @functools.wraps(previous)
+    def sample(*arguments: Any, **named: Any) -> Any:
+        if had_own:
+            p.sample = previous
+        elif vars(p).get("sample") is sample:
+            del p.sample
+        watch = Watch(p, passes, with_negative)
+        try:
+            with watch.installed():
+                return previous(*arguments, **named)
+        finally:
+            done(watch)
+
+    setattr(sample, _WATCHED, previous if had_own else None)
+    p.sample = sample
+
+
+def _unwrap(p: Any) -> None:
+    """Takes away a wrapper whose sampling never began, because something failed before."""
+    own = vars(p).get("sample")
+    if own is not None and hasattr(own, _WATCHED):
+        previous = getattr(own, _WATCHED)
+        if previous is None:
+            del p.sample
+        else:
+            p.sample = previous
+
+
+class Watch:
+    """What is seen of one call of `p.sample`. A fault of its own ends it, is logged once, and never reaches `p`."""
+
+    def __init__(self, p: Any, passes: Passes, with_negative: bool):
+        self._p = p
+        self._wanted: Passes = passes if host.has_hires_pass(p) else "first"
+        self._with_negative = with_negative
+        self._stack: ExitStack | None = None
+        self._captures: dict[nn.Module, Capture] = {}
+        self._cursor: RowCursor | None = None
+        self._step = 0
+        self._is_hires = False
+        self._passes: dict[bool, PassTables] = {}
+        self._texts: dict[tuple[bool, TextKey], TracedText | None] = {}
+        self._fault: Exception | None = None
+        self._size = (0, 0)
+        self.calls = 0
+
+    @property
+    def fault(self) -> Exception | None:
+        """What ended the trace before the sampling ended."""
+        faults = (capture.fault for capture in self._captures.values())
+        return self._fault or next((fault for fault in faults if fault is not None), None)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """While it runs, the denoiser's callback reaches this watch; the hooks that it sets go with it."""
+        token = _active.set(self)
+        try:
+            with ExitStack() as self._stack:
+                yield
+        finally:
+            self._stack = self._cursor = None
+            _active.reset(token)
+
+    def see_denoiser_call(self, params: Any) -> None:
+        """Prepares for the model calls of one denoiser call."""
+        self._cursor = None
+        if self.fault is not None or self._stack is None:
+            return
+        try:
+            call = host.read_denoiser_call(params, self._p)
+            self._is_hires = host.in_hires_pass(self._p)
+            if call.owner is not self._p or not self._wants_pass():
+                return
+            if self._is_hires not in self._passes:
+                self._passes[self._is_hires] = pass_tables(host.encoded_prompts(self._p, hires=self._is_hires))
+            self._hook(host.current_unet(), self._stack)
+            self._cursor = RowCursor(call)
+            self._step = call.step
+            self._size = (call.height * host.LATENT_FACTOR, call.width * host.LATENT_FACTOR)
+            self.calls += 1
+        except Exception as error:  # whatever it is, the picture goes on
+            self._fault = error
+            logger.warning(
+                "the attention trace stopped, the picture is not affected: %s: %s",
+                type(error).__name__,
+                error,
+                exc_info=logger.isEnabledFor(logging.DEBUG),
+            )
+
+    def image_trace(self, image: int) -> ImageTrace:
+        """What was traced of one image of the batch; its size is that of the latent in pixels.
+
+        Raises:
+            TraceError: the trace failed, or no step ran.
+        """
+        if self.fault is not None:
+            raise TraceError(f"the trace stopped with {type(self.fault).__name__}: {self.fault}") from self.fault
+        if not self._passes:
+            raise TraceError(f"no step of the {self._wanted} pass ran that could be traced")
+        tables = functools.reduce(PassTables.joined, self._passes.values())
+        texts = join_texts([capture.accumulator.on_cpu(image) for capture in self._captures.values()])
+        return ImageTrace(self._size, tables.positive[image], tables.negative[image], texts, self.calls)
+
+    def _wants_pass(self) -> bool:
+        return self._wanted == "both" or self._is_hires == (self._wanted == "second")
+
+    def _hook(self, unet: nn.Module, stack: ExitStack) -> None:
+        """Hooks the model that samples now: the refiner and the hires checkpoint are other ones."""
+        if unet not in self._captures:
+            capture = Capture(unet, self._texts_of_rows)
+            capture.install(stack)
+            self._captures[unet] = capture
+
+    def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
+        if self._cursor is None:
+            return [None] * call.rows
+        return [self._text(row) for row in self._cursor.take(call)]
+
+    def _text(self, row: Row) -> TracedText | None:
+        """The text that conditions a row in this step; the parts of a later pass count on behind the earlier one's."""
+        if row.side == "negative" and not self._with_negative:
+            return None
+        part = self._table(self._is_hires, row).parts[row.part]
+        key = TextKey(row.image, row.side, row.part, active_entry(part, self._step))
+        if (self._is_hires, key) not in self._texts:
+            columns = word_columns(part.schedule[key.entry])
+            first_part = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
+            text = TracedText(key._replace(part=first_part + row.part), columns) if columns else None
+            self._texts[self._is_hires, key] = text
+        return self._texts[self._is_hires, key]
+
+    def _is_first_pass(self) -> bool:
+        return next(iter(self._passes)) == self._is_hires
+
+    def _table(self, hires: bool, row: Row) -> PromptTable:
+        tables = self._passes[hires]
+        return (tables.positive if row.side == "positive" else tables.negative)[row.image]

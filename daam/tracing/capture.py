@@ -17,7 +17,13 @@ from torch import Tensor, nn
 from daam.attention import cross_attention_probabilities, split_heads, sum_over_heads
 from daam.errors import ShapeError, TraceError
 from daam.tracing.accumulator import Accumulator, Contribution
-from daam.tracing.layers import CrossAttentionLayer, compiled_modules, find_cross_attention_layers
+from daam.tracing.layers import (
+    CrossAttentionLayer,
+    JointAttentionLayer,
+    compiled_modules,
+    find_cross_attention_layers,
+    find_joint_attention_layers,
+)
 from daam.tracing.plan import ModelCall, RowPlan, TracedText
 
 logger = logging.getLogger(__name__)
@@ -41,7 +47,8 @@ class Capture:
                 f"expected a model that is not compiled: torch.compile skips hooks without a word, and {compiled[0]} "
                 "is compiled; trace the model before compiling it, or trace the original (`model._orig_mod`)"
             )
-        self.layers = find_cross_attention_layers(model)
+        self.joint_layers = find_joint_attention_layers(model)
+        self.layers = [] if self.joint_layers else find_cross_attention_layers(model)
         self._keep_steps = keep_steps
         self._model = model
         self._plan = plan
@@ -50,6 +57,8 @@ class Capture:
         self._rows: list[tuple[int, TracedText]] = []
         self._sizes: dict[nn.Module, tuple[int, int]] = {}
         self._queries: dict[str, tuple[Tensor, Tensor]] = {}
+        self._joint: dict[str, dict[str, Tensor]] = {}
+        self._latent_size = (0, 0)
         self._pending: dict[str, list[Contribution]] = {}
         self._indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self._projections: list[Any] = []
@@ -81,6 +90,12 @@ class Capture:
                     see_key = self._guarded(functools.partial(self._see_key, layer, name == "to_kv"))
                     stack.callback(projection.register_forward_hook(see_key).remove)
 
+        for joint in self.joint_layers:
+            parts = {"text key": joint.text.ln_k, "query": joint.image.ln_q, "key": joint.image.ln_k}
+            for part, module in parts.items():
+                see = self._guarded(functools.partial(self._see_joint, joint, part))
+                stack.callback(module.register_forward_hook(see).remove)  # type: ignore[union-attr, operator]
+
     def _find_projections(self) -> list[Any]:
         names = ("to_q", "to_k", "to_kv")
         return [getattr(layer.attention, name, None) for layer in self.layers for name in names]
@@ -110,6 +125,7 @@ class Capture:
         self._rows = []
         self._sizes.clear()
         self._queries.clear()
+        self._joint.clear()
         self._pending.clear()
 
     def _begin_call(self, _model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -123,6 +139,7 @@ class Capture:
         texts = self._plan(ModelCall(sample.shape[0], sample.shape[-2], sample.shape[-1]))
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
+        self._latent_size = (sample.shape[-2], sample.shape[-1])
         self._rows = [(row, text) for row, text in enumerate(texts) if text is not None]
 
     def _see_size(self, spatial: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -144,17 +161,35 @@ class Capture:
         if inputs[0] is query_input:  # called without a context: it attended to the picture itself
             return
         key = output.chunk(2, dim=-1)[0] if is_fused else output
-        self._pending[layer.name] = self._contributions(layer, query, key)
-
-    def _contributions(self, layer: CrossAttentionLayer, query: Tensor, key: Tensor) -> list[Contribution]:
         query, key = self._wanted_rows(query), self._wanted_rows(key)
         size = self._size_of(layer, query)
         query, key = split_heads(query, layer.heads), split_heads(key, layer.heads)
-        scale = layer.scale if layer.scale is not None else query.shape[-1] ** -0.5
+        self._pending[layer.name] = self._contributions(query, key, layer.scale, size)
+
+    def _see_joint(
+        self, layer: JointAttentionLayer, part: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
+    ) -> None:
+        """Gathers the parts; the image's key is the last that the model makes."""
+        if not self._rows:
+            return
+        parts = self._joint.setdefault(layer.name, {})
+        parts[part] = self._wanted_rows(output).transpose(1, 2)
+        if part == "key":
+            key = torch.cat([parts["text key"], parts["key"]], dim=2)
+            size = self._size_in_patches(layer, parts["query"].shape[2])
+            self._pending[layer.name] = self._contributions(parts["query"], key, None, size)
+            del self._joint[layer.name]
+
+    def _contributions(
+        self, query: Tensor, key: Tensor, scale: float | None, size: tuple[int, int]
+    ) -> list[Contribution]:
+        """Query and key [row, head, position, channel] of the wanted rows; the text's columns are the first keys."""
+        heads = query.shape[1]
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
         if not self._keep_details:
             summed = sum_over_heads(query, key, scale)
             return [
-                Contribution(text, self._columns(maps, text.columns, size), None, layer.heads)
+                Contribution(text, self._columns(maps, text.columns, size), None, heads)
                 for (_, text), maps in zip(self._rows, summed)
             ]
         found = []
@@ -162,7 +197,7 @@ class Capture:
             total = by_head.sum(dim=0)
             detail = by_head if self._keep_heads else total[None]
             details = self._columns(detail, text.detail_columns, size) if text.detail_columns else None
-            found.append(Contribution(text, self._columns(total, text.columns, size), details, layer.heads))
+            found.append(Contribution(text, self._columns(total, text.columns, size), details, heads))
         return found
 
     def _wanted_rows(self, tensor: Tensor) -> Tensor:
@@ -196,6 +231,14 @@ class Capture:
                 "this model does not attend at the size of its transformer's input"
             )
         return height, width
+
+    def _size_in_patches(self, layer: JointAttentionLayer, positions: int) -> tuple[int, int]:
+        """The grid of patches, of any whole size, that the latent was cut into."""
+        height, width = self._latent_size
+        for patch in range(1, 9):
+            if (height // patch) * (width // patch) == positions:
+                return height // patch, width // patch
+        raise ShapeError(f"expected patches of a {height}x{width} latent in {layer.name}, got {positions} positions")
 
     def _end_call(self, *_: Any) -> None:
         for layer, contributions in self._pending.items():

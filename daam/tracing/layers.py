@@ -8,6 +8,8 @@ from torch import nn
 
 from daam.errors import TraceError
 
+_NORMS = ("ln_q", "ln_k")
+
 
 @dataclass(frozen=True)
 class CrossAttentionLayer:
@@ -39,6 +41,34 @@ class CrossAttentionLayer:
         return bool(getattr(self.attention, "fused_projections", False)) and hasattr(self.attention, "to_kv")
 
 
+@dataclass(frozen=True)
+class JointAttentionLayer:
+    """One joint attention over text and image, as in Stable Diffusion 3: both have a query and a key.
+
+    Attributes:
+        name: path of the block inside the model, such as "joint_blocks.3".
+        image, text: attentions with `ln_q` and `ln_k`, modules whose outputs [batch, position, head, channel] are
+            used as they are; the keys are those of the text, then those of the image.
+    """
+
+    name: str
+    image: nn.Module
+    text: nn.Module
+
+
+def find_joint_attention_layers(model: nn.Module) -> list[JointAttentionLayer]:
+    """Every joint attention of the model, in the order of its modules; empty where it has none that is known."""
+    return [
+        JointAttentionLayer(name, block.get_submodule("x_block.attn"), block.get_submodule("context_block.attn"))
+        for name, block in model.named_modules()
+        if all(hasattr(_attention(block, side), part) for side in ("x_block", "context_block") for part in _NORMS)
+    ]
+
+
+def _attention(block: nn.Module, side: str) -> object:
+    return getattr(getattr(block, side, None), "attn", None)
+
+
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:
     """Every cross-attention of the model, in the order of its modules.
 
@@ -60,7 +90,7 @@ def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:
     if not layers:
         raise TraceError(
             f"expected a model with cross-attention layers, such as Stable Diffusion's UNet; {type(model).__name__} "
-            "has none (models with joint attention, SD3 or Flux, cannot be traced)"
+            "has none that is known (of models with joint attention only the WebUI's SD3 can be traced)"
         )
     return layers
 

@@ -61,9 +61,10 @@ def current_unet() -> nn.Module:
 
 
 def text_encoders() -> list[Any]:
-    """The loaded checkpoint's text encoders that cut prompts into chunks: one, or two for SDXL."""
+    """The loaded checkpoint's CLIP encoders, which cut prompts into chunks: one, or two for SDXL."""
     conditioner = shared.sd_model.cond_stage_model
-    candidates = [conditioner, *getattr(conditioner, "embedders", [])]
+    sd3 = getattr(conditioner, "model_lg", None)  # since 1.10; its T5 columns come after those of CLIP
+    candidates = [conditioner, *getattr(conditioner, "embedders", []), sd3]
     return [encoder for encoder in candidates if callable(getattr(encoder, "tokenize_line", None))]
 
 
@@ -93,7 +94,9 @@ def embedding_vectors() -> dict[str, int]:
 
 
 def comma_padding() -> int:
-    return int(shared.opts.comma_padding_backtrack)
+    """How far back a comma may be for the text after it to move to the next chunk; SD3's encoder moves nothing."""
+    knows_comma = any(getattr(encoder, "comma_token", None) is not None for encoder in text_encoders())
+    return int(shared.opts.comma_padding_backtrack) if knows_comma else 0
 
 
 def uses_old_scheduling() -> bool:

@@ -13,10 +13,10 @@ from daam.webui.options import default_of
 
 ROWS = (
     ("alpha", "image_scale"),
-    ("colormap", "scale", "layout", "passes"),
-    ("use_grid", "hide_images", "no_saving", "hide_caption"),
-    ("with_negative", "per_layer", "layers_as_rows"),
-    ("layers",),
+    ("colormap", "scale", "layout"),
+    ("use_grid", "hide_images", "no_saving"),
+    ("hide_caption", "with_negative", "per_layer"),
+    ("layers_as_rows", "passes", "layers"),
 )
 FILL_LABEL = "Fill from prompt"
 FILL_TOOLTIP = "Write the prompt's words here, to pick from."

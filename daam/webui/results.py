@@ -26,6 +26,8 @@ SCRIPTS_THAT_TAKE_MORE_IMAGES = ("prompts from file or textbox",)
 """Scripts of the dropdown whose own work does not break when a generation returns more images; for all others the
 heat maps are saved, not shown."""
 RESULT_KEY = "Attention Heatmap result"
+NOTES_KEY = "Attention Heatmap notes"
+"""What API callers find in `info`, under `extra_generation_params`; never in a picture's infotext."""
 
 
 def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
@@ -36,10 +38,14 @@ def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         known = isinstance(error, DaamError)
         logger.warning("%s: %s: %s", TITLE, type(error).__name__, error, exc_info=not known)
         run.note(f"no heat maps: {error}" if known else f"no heat maps: {type(error).__name__}: {error}")
-    processed.comments += "".join(f"{TITLE}: {note}\n" for note in run.notes)
+    if run.notes:
+        processed.comments += "".join(f"{TITLE}: {note}\n" for note in run.notes)
+        processed.extra_generation_params = {**processed.extra_generation_params, NOTES_KEY: list(run.notes)}
 
 
 def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
+    if not run.settings.enabled:
+        return
     places = dict(enumerate(host.generated_pictures(p, processed)))
     numbers = [number for number in sorted(run.traces) if number in places]
     if not numbers:
@@ -60,6 +66,8 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     for drawn in drawing.terms:
         if drawn.reason is not None:
             run.note(drawn.reason if len(pictures) == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
+    if not drawing.terms:
+        run.note("the prompt has no words to show")
     if run.settings.use_grid or run.settings.per_layer:
         shown = [(drawing.grid, infotexts[0])]
         host.label_image(*shown[0])

@@ -41,6 +41,8 @@ class Run:
 
     def watch_batch(self, p: Any) -> None:
         """Traces the sampling of the batch that comes next."""
+        if not self.settings.enabled:
+            return
         first = p.iteration * p.batch_size
         count = len(p.prompts)
 
@@ -62,16 +64,19 @@ def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
 
     Copies that another extension makes of an object in the middle of its run, and generates with, are left alone.
 
-    Raises:
-        SettingError, TermError: a setting does not fit.
+    A setting that does not fit is noted, and nothing is traced then.
     """
     running = vars(p).get(_RUN)
     if running is not None and running.owner is not p and not running.finished:
         return None
     end_run(p)
-    if not PanelSettings.is_enabled(values):
+    overrides = vars(p).get(_OVERRIDES, {})
+    if not PanelSettings.is_enabled(values) and not overrides:
         return None
-    run = Run(p, PanelSettings.read(values, vars(p).get(_OVERRIDES)))
+    try:
+        run = Run(p, PanelSettings.read(values, overrides))
+    except DaamError as error:
+        run = Run(p, PanelSettings.read([False]), notes=[f"no heat maps: {error}"])
     setattr(p, _RUN, run)
     return run
 

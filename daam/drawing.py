@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from PIL import Image
 
@@ -131,7 +132,7 @@ def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, 
         tile = term_tile(
             picture,
             scaled.get(term),
-            name if maps.side == "positive" else f"negative: {name}",
+            name if maps.side == "positive" else f"{maps.side}: {name}",
             opacity=settings.opacity,
             colormap=settings.colormap,
             show_caption=settings.show_captions,
@@ -143,14 +144,19 @@ def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, 
 
 def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
     """The terms of the settings as they are looked up; every word where there are none."""
-    if maps.side == "negative":
+    if maps.side != "positive":
         return list(maps)
     return [term.quoted for term in parse_terms(settings.terms)] or list(maps)
 
 
+def shown_sides(trace: ImageTrace, settings: DrawingSettings) -> list[Side]:
+    """The prompts of one picture whose words are shown."""
+    wanted = {"positive": True, "negative": settings.with_negative, "probe": True}
+    return [side for side in get_args(Side) if wanted[side] and trace.table(side) is not None]
+
+
 def _sides(trace: ImageTrace, settings: DrawingSettings) -> list[HeatMaps]:
-    sides: list[Side] = ["positive", "negative"] if settings.with_negative and trace.negative else ["positive"]
-    return [_selected(HeatMaps(trace, side=side), settings) for side in sides]
+    return [_selected(HeatMaps(trace, side=side), settings) for side in shown_sides(trace, settings)]
 
 
 def _selected(maps: HeatMaps, settings: DrawingSettings) -> HeatMaps:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -160,9 +161,18 @@ class HeatMaps(Mapping[str, HeatMap]):
             scale: a name of `daam.scales.SCALES`.
             compared_with: more terms that take part in a shared scale; those without a map are left out.
         """
-        others = [self[term].values for term in compared_with if term in self] if scale == "shared" else []
+        others: list[NDArray[np.float32]] = []
+        if scale == "shared":
+            others += [self[term].values for term in compared_with if term in self]
+            if self.reference is not self:
+                others += [self.reference[word].values for word in self.reference if word in self.reference]
         maps = np.stack([*(self[term].values for term in terms), *others])
-        return apply_scale(scale, maps, self.all_words() if scale == "share" else maps[0])[: len(terms)]
+        return apply_scale(scale, maps, self.reference.all_words() if scale == "share" else maps[0])[: len(terms)]
+
+    @cached_property
+    def reference(self) -> HeatMaps:
+        """The maps that these are compared with: the positive prompt's for words that are not in the prompt."""
+        return HeatMaps(self.trace, selection=self.selection) if self.side == "probe" else self
 
     def all_words(self) -> NDArray[np.float32]:
         """[height, width]: the sum of the maps of every word of the prompt."""

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ from daam.prompt.table import (
 from daam.terms import every_word, word_columns
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace, Region
-from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.plan import Side, TextKey, TracedText
 
 FORMAT = "daam record"
 VERSION = 1
@@ -128,6 +128,7 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
         "calls": trace.calls,
         "keep": trace.keep,
         "region": trace.region,
+        "probe": None if trace.probe is None else asdict(trace.probe),
         "texts": texts,
     }
 
@@ -149,9 +150,9 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
     if min(height, width) < 1:
         raise ValueError(f"expected a picture of at least 1x1, got {height}x{width}")
     region = _region(data.get("region"), int(height), int(width))
-    trace = ImageTrace(
-        (int(height), int(width)), positive, negative, texts, int(data["calls"]), tuple(data["keep"]), region
-    )
+    probe = None if data.get("probe") is None else _table(data["probe"])
+    size, calls = (int(height), int(width)), int(data["calls"])
+    trace = ImageTrace(size, positive, negative, texts, calls, tuple(data["keep"]), region, probe)
     _check_words(trace)
     return trace
 
@@ -178,8 +179,8 @@ def _check_maps(maps: TextMaps) -> None:
 
 def _check_words(trace: ImageTrace) -> None:
     """Reads every word once: what does not fit together fails here, not when the maps are drawn."""
-    for side in ("positive", "negative"):
-        table = trace.table(side)  # type: ignore[arg-type]
+    for side in get_args(Side):
+        table = trace.table(side)
         columns = {
             (part_number, entry_number, column)
             for part_number, part in enumerate(table.parts if table else ())

@@ -8,12 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from daam import __version__
-from daam.drawing import DrawingSettings, chosen_terms
+from daam.drawing import DrawingSettings, chosen_terms, shown_sides
 from daam.heat_maps import HeatMaps
 from daam.statistics import term_statistics, where
 from daam.terms import parse_terms
 from daam.tracing.image_trace import ImageTrace
-from daam.tracing.plan import Side
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "matplotlib", "pillow", "lark")
 
@@ -39,7 +38,7 @@ def versions() -> dict[str, str]:
 
 
 def _image(number: int, trace: ImageTrace, drawing: DrawingSettings) -> dict[str, Any]:
-    sides: list[Side] = ["positive", "negative"] if drawing.with_negative and trace.negative else ["positive"]
+    sides = shown_sides(trace, drawing)
     terms = [row for side in sides for row in _terms(HeatMaps(trace, side=side), drawing)]
     height, width = trace.picture_size
     return {"image": number, "height": height, "width": width, "model_calls": trace.calls, "terms": terms}

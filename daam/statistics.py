@@ -24,10 +24,10 @@ class TermContext:
 
 
 def strength(context: TermContext) -> float:
-    """Share of the attention that the prompt's words get which goes to this term, 0..1."""
+    """The term's attention as a share of what all words of the prompt get, 0..1; a word not in it may pass 1."""
     by_column = context.heat_maps.attention_by_column()
     own = {(place.part, place.entry, column) for place in context.heat_map.places for column in place.columns}
-    total = sum(by_column.values())
+    total = sum(context.heat_maps.reference.attention_by_column().values())
     return sum(value for column, value in by_column.items() if column in own) / total if total else 0.0
 
 

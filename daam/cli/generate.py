@@ -37,6 +37,7 @@ def make_parser() -> Parser:
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
     group.add_argument("--dtype", help="float32, float16 or bfloat16")
     group.add_argument("--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
+    group.add_argument("--probe", default="", metavar="LIST", help="words beside the prompt: where they would look")
     add_drawing_options(parser)
     return parser
 
@@ -87,7 +88,7 @@ def run(arguments: Sequence[str]) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        generation = generate(pipeline, settings, keep=keep, terms=options.terms, on_step=on_step)
+        generation = generate(pipeline, settings, keep=keep, terms=options.terms, probe=options.probe, on_step=on_step)
 
     from daam.drawing import draw
     from daam.record import Record, save_record

@@ -52,7 +52,7 @@ def write_drawing(folder: Path, drawing: Drawing, taken: Sequence[str]) -> list[
     """`grid.png` and one file for each term's tile, in the order of `drawing.terms`."""
     several = len({drawn.image for drawn in drawing.terms}) > 1
     labels = [
-        (f"{drawn.image + 1}-" if several else "") + ("negative-" if drawn.side == "negative" else "") + drawn.name
+        (f"{drawn.image + 1}-" if several else "") + ("" if drawn.side == "positive" else f"{drawn.side}-") + drawn.name
         for drawn in drawing.terms
     ]
     names = safe_file_names(labels, reserved=[*RESERVED, *taken])

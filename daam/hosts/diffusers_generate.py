@@ -70,13 +70,14 @@ def generate(
     *,
     keep: str | Iterable[str] = (),
     terms: str = "",
+    probe: str = "",
     on_step: Callable[[int, int], None] | None = None,
 ) -> Generation:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
 
     Args:
         pipeline: as for `daam.trace`, of the text-to-image kind.
-        keep, terms: as for `daam.trace`.
+        keep, terms, probe: as for `daam.trace`.
         on_step: called after each step with the steps that are done and the steps in all.
 
     Raises:
@@ -96,7 +97,7 @@ def generate(
     encoding = TextEncoding(pipeline, settings.emphasis)
     contexts = _Contexts(encoding, positive, negative, empty, is_guided=settings.guidance_scale > 1)
     seeds = [settings.seed + image for image in range(settings.batch_size)]
-    with trace(pipeline, keep=keep, terms=terms) as tracer:
+    with trace(pipeline, keep=keep, terms=terms, probe=probe) as tracer:
         tracer.expect([positive] * settings.batch_size, [negative] * settings.batch_size)
         started = time.perf_counter()
         pictures = pipeline(

@@ -13,6 +13,7 @@ from torch import nn
 
 from daam.errors import SettingError, ShapeError, TraceError
 from daam.heat_maps import HeatMaps
+from daam.hosts.diffusers_probe import probe_of
 from daam.hosts.diffusers_prompts import listen_to_prompts
 from daam.hosts.diffusers_tokens import plain_table
 from daam.prompt.table import PromptTable, ScheduleEntry, active_entry
@@ -20,6 +21,7 @@ from daam.terms import columns_of_terms, parse_terms, word_columns
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
+from daam.tracing.probe import Probe
 
 logger = logging.getLogger(__name__)
 KEEP = ("steps", "heads")
@@ -33,7 +35,7 @@ class TracedPrompts:
     negative: tuple[PromptTable | None, ...]
 
 
-def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "") -> Tracer:
+def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", probe: str = "") -> Tracer:
     """Watches a Stable Diffusion pipeline of diffusers (1.x, 2.x, XL; text to image, img2img, inpaint).
 
     >>> with daam.trace(pipe) as tracer:
@@ -44,9 +46,11 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "") -> 
         pipeline: has `unet`, `tokenizer` and `encode_prompt`. It may run several times inside; the last run counts.
         keep: "steps", "heads" or both: axes to keep besides the layers, for `terms`. Memory then grows with them.
         terms: comma-separated terms to keep those axes for; empty means every word.
+        probe: comma-separated words that need not be in the prompt; `heat_maps(side="probe")` then has their maps.
 
     Raises:
         SettingError: `keep` is not one of the two words.
+        TermError: `probe` cannot be read.
         TraceError: the pipeline has no UNet with cross-attention, or it is compiled.
     """
     if not isinstance(keep, Iterable):
@@ -55,7 +59,7 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "") -> 
     unknown = [axis for axis in kept if axis not in KEEP]
     if unknown:
         raise SettingError(f"keep: expected {' or '.join(map(repr, KEEP))}, got {unknown[0]!r}")
-    return Tracer(pipeline, kept, terms)
+    return Tracer(pipeline, kept, terms, probe)
 
 
 class Tracer:
@@ -64,7 +68,7 @@ class Tracer:
     It may be entered again after it was left. Two tracers of one pipeline may be nested: each sees everything.
     """
 
-    def __init__(self, pipeline: Any, keep: tuple[str, ...], terms: str):
+    def __init__(self, pipeline: Any, keep: tuple[str, ...], terms: str, probe: str):
         unet = getattr(pipeline, "unet", None)
         if not isinstance(unet, nn.Module) or not callable(getattr(pipeline, "encode_prompt", None)):
             raise TraceError(
@@ -73,6 +77,8 @@ class Tracer:
         self._pipeline = pipeline
         self._keep = keep
         self._terms = parse_terms(terms)
+        self._probe_terms = parse_terms(probe)
+        self._probe: Probe | None = None
         self._prompts: TracedPrompts | None = None
         self._texts: dict[TextKey, TracedText | None] = {}
         self._is_expected = False
@@ -84,6 +90,7 @@ class Tracer:
     def __enter__(self) -> Tracer:
         if self._stack is not None:
             raise TraceError("this tracer is already watching; leave its `with` block first, or make another tracer")
+        self._probe = probe_of(self._pipeline, self._probe_terms) if self._probe_terms else None
         self._capture = self._new_capture()
         self._begin(None)
         with ExitStack() as stack:
@@ -104,7 +111,7 @@ class Tracer:
 
         Args:
             image: number of the picture, in the order of `pipe(...).images`.
-            side: "negative" for the words of the negative prompt.
+            side: "negative" for the words of the negative prompt, "probe" for those of the `probe` argument.
 
         Raises:
             TraceError: nothing was traced, with the reason.
@@ -131,7 +138,8 @@ class Tracer:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
         texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
-        return ImageTrace(self._size, positive, negative, texts, self._capture.calls, self._keep)
+        probe = self._probe.table if self._probe is not None else None
+        return ImageTrace(self._size, positive, negative, texts, self._capture.calls, self._keep, probe=probe)
 
     @property
     def images(self) -> int:
@@ -159,9 +167,8 @@ class Tracer:
         self._texts.clear()
 
     def _new_capture(self) -> Capture:
-        return Capture(
-            self._pipeline.unet, self._rows, keep_steps="steps" in self._keep, keep_heads="heads" in self._keep
-        )
+        steps, heads = "steps" in self._keep, "heads" in self._keep
+        return Capture(self._pipeline.unet, self._rows, keep_steps=steps, keep_heads=heads, probe=self._probe)
 
     def _see_prompts(self, arguments: dict[str, Any]) -> None:
         if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:

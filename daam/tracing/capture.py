@@ -24,7 +24,8 @@ from daam.tracing.layers import (
     find_cross_attention_layers,
     find_joint_attention_layers,
 )
-from daam.tracing.plan import ModelCall, RowPlan, TracedText
+from daam.tracing.plan import ModelCall, RowPlan, TextKey, TracedText
+from daam.tracing.probe import Probe
 
 logger = logging.getLogger(__name__)
 
@@ -36,10 +37,19 @@ class Capture:
     a layer that runs twice in one call (ControlNet's reference pass) the last run counts.
     """
 
-    def __init__(self, model: nn.Module, plan: RowPlan, *, keep_steps: bool = False, keep_heads: bool = False):
+    def __init__(
+        self,
+        model: nn.Module,
+        plan: RowPlan,
+        *,
+        keep_steps: bool = False,
+        keep_heads: bool = False,
+        probe: Probe | None = None,
+    ):
         """
         Raises:
-            TraceError: the model has no cross-attention, or it is compiled so that hooks would not run.
+            TraceError: the model has no cross-attention, or it is compiled so that hooks would not run, or it has
+                joint attention and is to be probed.
         """
         compiled = compiled_modules(model)
         if compiled:
@@ -49,6 +59,9 @@ class Capture:
             )
         self.joint_layers = find_joint_attention_layers(model)
         self.layers = [] if self.joint_layers else find_cross_attention_layers(model)
+        if probe is not None and self.joint_layers:
+            raise TraceError("words that are not in the prompt cannot be probed in a model with joint attention")
+        self._probe = probe
         self._keep_steps = keep_steps
         self._model = model
         self._plan = plan
@@ -153,7 +166,12 @@ class Capture:
             self._queries[layer.name] = (inputs[0], output)
 
     def _see_key(
-        self, layer: CrossAttentionLayer, is_fused: bool, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+        self,
+        layer: CrossAttentionLayer,
+        is_fused: bool,
+        projection: nn.Module,
+        inputs: tuple[Tensor, ...],
+        output: Tensor,
     ) -> None:
         if not self._rows or layer.name not in self._queries:
             return
@@ -165,6 +183,10 @@ class Capture:
         size = self._size_of(layer, query)
         query, key = split_heads(query, layer.heads), split_heads(key, layer.heads)
         self._pending[layer.name] = self._contributions(query, key, layer.scale, size)
+        if self._probe is not None:
+            probed = projection.forward(self._probe.vectors.to(output)[None])  # not a call, which would run this hook
+            probed = split_heads(probed.chunk(2, dim=-1)[0] if is_fused else probed, layer.heads)
+            self._pending[layer.name] += self._probe_contributions(self._probe, query, key, probed, layer.scale, size)
 
     def _see_joint(
         self, layer: JointAttentionLayer, part: str, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor
@@ -199,6 +221,23 @@ class Capture:
             details = self._columns(detail, text.detail_columns, size) if text.detail_columns else None
             found.append(Contribution(text, self._columns(total, text.columns, size), details, heads))
         return found
+
+    def _probe_contributions(
+        self, probe: Probe, query: Tensor, key: Tensor, probed: Tensor, scale: float | None, size: tuple[int, int]
+    ) -> list[Contribution]:
+        """The probe's keys [1, head, token, channel] behind those of each picture's first positive text."""
+        scale = query.shape[-1] ** -0.5 if scale is None else scale
+        own = key.shape[2]
+        columns = tuple(own + column for column in probe.columns)
+        found: dict[int, Contribution] = {}
+        for number, (_, text) in enumerate(self._rows):
+            if text.key.side != "positive" or text.key.image in found:
+                continue
+            keys = torch.cat([key[number : number + 1], probed], dim=2)
+            maps = self._columns(sum_over_heads(query[number : number + 1], keys, scale)[0], columns, size)
+            traced = TracedText(TextKey(text.key.image, "probe"), probe.columns)
+            found[text.key.image] = Contribution(traced, maps, None, query.shape[1])
+        return list(found.values())
 
     def _wanted_rows(self, tensor: Tensor) -> Tensor:
         """The rows with a text; neighbours are a view, not a copy."""

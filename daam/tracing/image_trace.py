@@ -22,6 +22,7 @@ class ImageTrace:
         texts: the kept maps of each text that conditioned the picture.
         calls: how often the model was called.
         keep: axes that were kept besides layers: "steps", "heads".
+        probe: the table of words that were asked for beside the prompt; None where there were none.
         region: (left, top, width, height) in pixels of the part of the picture that was generated, as inpainting at
             full resolution does; None where it is the whole picture.
     """
@@ -33,6 +34,7 @@ class ImageTrace:
     calls: int = 0
     keep: tuple[str, ...] = ()
     region: Region | None = None
+    probe: PromptTable | None = None
 
     def table(self, side: Side) -> PromptTable | None:
-        return self.positive if side == "positive" else self.negative
+        return {"positive": self.positive, "negative": self.negative, "probe": self.probe}[side]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
-Side = Literal["positive", "negative"]
+Side = Literal["positive", "negative", "probe"]
+"""Which prompt: "probe" is of words that conditioned nothing, see `daam.tracing.probe`."""
 
 
 class TextKey(NamedTuple):
@@ -14,7 +15,7 @@ class TextKey(NamedTuple):
 
     Attributes:
         image: number of the picture within the generation.
-        side: whether it pulls the picture towards it or away from it.
+        side: whether it pulls the picture towards it or away from it, or only looks on.
         part: number of the AND part.
         entry: number of the schedule entry within the part.
     """

@@ -6,7 +6,7 @@ Whoever may not use the WebUI may not read them either: `--api-auth` and `--grad
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, get_args
 
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
@@ -14,6 +14,7 @@ from modules import shared
 
 from daam.prompt import prompt_to_data
 from daam.report import make_report
+from daam.tracing.plan import Side
 from daam.webui.controls import CONTROLS
 from daam.webui.result_store import Result, store
 
@@ -67,7 +68,7 @@ def result_to_data(result: Result) -> dict[str, Any]:
     for image, trace in zip(data["images"], result.traces):
         image["tokens"] = {
             side: None if (table := trace.table(side)) is None else prompt_to_data(table)
-            for side in ("positive", "negative")
+            for side in get_args(Side)
         }
     return data
 

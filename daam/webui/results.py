@@ -110,7 +110,7 @@ def _show(p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]]
 def _save_tiles(
     p: Any, drawing: Drawing, pictures: list[Image.Image], numbers: list[int], infotexts: list[str]
 ) -> None:
-    labels = [("negative-" if drawn.side == "negative" else "") + drawn.name for drawn in drawing.terms]
+    labels = [("" if drawn.side == "positive" else f"{drawn.side}-") + drawn.name for drawn in drawing.terms]
     for image, picture in enumerate(pictures):
         chosen = [index for index, drawn in enumerate(drawing.terms) if drawn.image == image]
         suffixes = safe_file_names([labels[index] for index in chosen], suffix="")

@@ -1,0 +1,59 @@
+"""Words that are not in the prompt, scored against the queries of a generation that was not made from them.
+
+After OVAM (Marcos-Manchón et al., CVPR 2024). Their keys take part in the softmax beside the prompt's own, so that a
+probe's map says how much attention the word would get if it stood in the prompt too; the picture is not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from daam.errors import TermError
+from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
+from daam.terms import word_columns
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Attributes: vectors: [token, channel], as the model's context holds them; table: what each of them stands for."""
+
+    vectors: Tensor
+    table: PromptTable
+
+    @property
+    def columns(self) -> tuple[int, ...]:
+        return tuple(range(len(self.vectors)))
+
+
+def make_probe(texts: Sequence[tuple[PromptTable, Tensor]]) -> Probe:
+    """One probe of several texts that were encoded one by one, so that none of them sees the others.
+
+    Args:
+        texts: the table of each, and the context [column, channel] that was made from it.
+
+    Raises:
+        TermError: there is no word in them.
+    """
+    vectors: list[Tensor] = []
+    columns: list[TokenColumn] = []
+    prompt, words = "", 0
+    for table, context in texts:
+        entry = table.parts[0].schedule[0]
+        start = len(prompt) + 2 if prompt else 0
+        prompt = f"{prompt}, {table.prompt}" if prompt else table.prompt
+        for number in word_columns(entry):
+            column = entry.columns[number]
+            span = None if column.span is None else (column.span[0] + start, column.span[1] + start)
+            word = None if column.word is None else column.word + words
+            columns.append(replace(column, column=len(columns), span=span, word=word, chunk=0))
+            vectors.append(context[number])
+        words = 1 + max((column.word or 0 for column in columns), default=-1)
+    if not vectors:
+        raise TermError("expected at least one word to probe, got none")
+    first = texts[0][0].parts[0].schedule[0]
+    entry = ScheduleEntry(1, first.end_at_step, prompt, len(columns), ((prompt, 1.0),), (), tuple(columns))
+    return Probe(torch.stack(vectors), PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),)))

@@ -143,8 +143,10 @@ def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, 
 
 
 def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
-    """The terms of the settings as they are looked up; every word where there are none."""
-    if maps.side != "positive":
+    """The terms of the settings as they are looked up; every word where there are none. A probe says its own."""
+    if maps.side == "probe":
+        return [term.quoted for term in parse_terms(maps.table.prompt)]
+    if maps.side == "negative":
         return list(maps)
     return [term.quoted for term in parse_terms(settings.terms)] or list(maps)
 

@@ -57,16 +57,21 @@ class Accumulator:
 
     @torch.no_grad()
     def add(self, layer: str, contribution: Contribution, step: int) -> None:
-        """Adds one layer's maps of one call."""
+        """Adds one layer's maps of one call.
+
+        Where a layer's size changes on the way (a hires pass, deep shrink), each size is kept as a layer of its own,
+        without details.
+        """
         text = contribution.text
         maps = self.texts.setdefault(text.key, TextMaps(text))
+        typical, layer = layer, layer_of_size(layer, contribution.maps, maps.sums)
         if layer in maps.sums:
             maps.sums[layer] = maps.sums[layer] + contribution.maps
         else:
             maps.sums[layer] = contribution.maps
         maps.counts[layer] = maps.counts.get(layer, 0) + 1
         maps.heads[layer] = contribution.heads
-        if contribution.detail is not None:
+        if contribution.detail is not None and layer == typical:
             self._add_detail(maps, layer, contribution.detail, step)
 
     def _add_detail(self, maps: TextMaps, layer: str, detail: Tensor, step: int) -> None:
@@ -81,6 +86,13 @@ class Accumulator:
     def on_cpu(self, image: int) -> dict[TextKey, TextMaps]:
         """The maps of one picture's texts as they are now, off the device."""
         return {key: _on_cpu(maps) for key, maps in self.texts.items() if key.image == image}
+
+
+def layer_of_size(layer: str, maps: Tensor, kept: LayerMaps) -> str:
+    """The name under which maps of a layer are added to the kept ones: with their size where that is another one."""
+    if layer not in kept or kept[layer].shape[-2:] == maps.shape[-2:]:
+        return layer
+    return f"{layer}@{maps.shape[-2]}x{maps.shape[-1]}"
 
 
 def _on_cpu(maps: TextMaps) -> TextMaps:

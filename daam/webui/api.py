@@ -67,8 +67,7 @@ def result_to_data(result: Result) -> dict[str, Any]:
     data = make_report(result.traces, result.drawing, result.notes)
     for image, trace in zip(data["images"], result.traces):
         image["tokens"] = {
-            side: None if (table := trace.table(side)) is None else prompt_to_data(table)
-            for side in get_args(Side)
+            side: None if (table := trace.table(side)) is None else prompt_to_data(table) for side in get_args(Side)
         }
     return data
 

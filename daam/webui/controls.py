@@ -146,6 +146,8 @@ CONTROLS: tuple[Control, ...] = (
     Control("passes", "Hires pass", "both", "Which pass of hires fix is looked at.", "Heatmap pass", PASSES),
     Control("layers", "Layers (patterns; empty = all)", "", "Only these layers of the model, such as: output_blocks.*, "
             "middle_block.*", "Heatmap layer names"),
+    Control("probe", "Probe words (need not be in the prompt)", "", "Where would these words look? Comma separated. "
+            "The picture is not touched.", "Heatmap probe"),
 )  # fmt: skip
 """In the order of the API's arguments. New ones go to the end: callers count."""
 
@@ -170,6 +172,7 @@ class PanelSettings:
     layers_as_rows: bool
     passes: Any
     layers: str
+    probe: str
 
     @classmethod
     def read(cls, values: Sequence[Any], overrides: Mapping[str, Any] | None = None) -> PanelSettings:
@@ -185,6 +188,7 @@ class PanelSettings:
         given.update(overrides or {})
         settings = cls(**{control.name: control.read(given.get(control.name)) for control in CONTROLS})
         parse_terms(settings.terms)
+        parse_terms(settings.probe)
         return settings
 
     @staticmethod

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modules import images, script_callbacks, sd_hijack, sd_samplers, sd_unet, shared
+import torch
+from modules import devices, images, prompt_parser, script_callbacks, sd_hijack, sd_samplers, sd_unet, shared
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.prompt import Emphasis
@@ -66,6 +67,15 @@ def text_encoders() -> list[Any]:
     sd3 = getattr(conditioner, "model_lg", None)  # since 1.10; its T5 columns come after those of CLIP
     candidates = [conditioner, *getattr(conditioner, "embedders", []), sd3]
     return [encoder for encoder in candidates if callable(getattr(encoder, "tokenize_line", None))]
+
+
+def encode_context(text: str) -> Tensor:
+    """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
+    with torch.no_grad(), devices.autocast():
+        batch = prompt_parser.SdConditioning([text], width=1024, height=1024)
+        encoded = shared.sd_model.get_learned_conditioning(batch)
+    context: Tensor = encoded["crossattn"] if isinstance(encoded, dict) else encoded
+    return context[0]
 
 
 def chunk_tokens(encoder: Any, text: str) -> list[list[int]]:

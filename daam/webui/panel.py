@@ -17,6 +17,7 @@ ROWS = (
     ("use_grid", "hide_images", "no_saving"),
     ("hide_caption", "with_negative", "per_layer"),
     ("layers_as_rows", "passes", "layers"),
+    ("probe",),
 )
 FILL_LABEL = "Fill from prompt"
 FILL_TOOLTIP = "Write the prompt's words here, to pick from."

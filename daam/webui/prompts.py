@@ -10,6 +10,8 @@ from pathlib import Path
 import daam
 from daam.errors import TraceError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
+from daam.terms import parse_terms
+from daam.tracing.probe import Probe, make_probe
 from daam.webui import host
 
 TOKENIZER = Path(daam.__file__).parent / "demo_model" / "weights" / "tokenizer"
@@ -79,6 +81,24 @@ class _PromptReader:
             use_old_scheduling=host.uses_old_scheduling(),
             extra_networks=tags,
         )
+
+
+def make_probe_of(terms: str) -> Probe | None:
+    """The probe of comma-separated terms, each encoded alone by the loaded checkpoint; None when there are none.
+
+    Raises:
+        TermError: the terms cannot be read.
+        TraceError: as for `pass_tables`.
+    """
+    texts = []
+    for term in parse_terms(terms):
+        table = parse_prompt(
+            term.text, clip_tokenizer(), emphasis=host.emphasis_mode(), embeddings=host.embedding_vectors(),
+            comma_padding=host.comma_padding(), negative=True, extra_networks=False,
+        )  # fmt: skip
+        check_tokens(table)
+        texts.append((table, host.encode_context(term.text)))
+    return make_probe(texts) if texts else None
 
 
 def check_tokens(table: PromptTable) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from daam.errors import DaamError
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.controls import PanelSettings
+from daam.webui.prompts import make_probe_of
 from daam.webui.watching import Watch, watch_next_sampling
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,10 @@ class Run:
                 logger.warning("no heat maps: %s: %s", type(error).__name__, error, exc_info=True)
                 self.note(f"no heat maps: {type(error).__name__}: {error}")
 
-        watch_next_sampling(p, passes=self.settings.passes, with_negative=self.settings.with_negative, done=done)
+        probe = make_probe_of(self.settings.probe)
+        watch_next_sampling(
+            p, passes=self.settings.passes, with_negative=self.settings.with_negative, probe=probe, done=done
+        )
 
 
 def begin_run(p: Any, values: Sequence[Any]) -> Run | None:

@@ -22,6 +22,7 @@ from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
 from daam.tracing.plan import ModelCall, TextKey, TracedText
+from daam.tracing.probe import Probe
 from daam.webui import host
 from daam.webui.prompts import PassTables, pass_tables
 from daam.webui.rows import Row, RowCursor
@@ -39,7 +40,9 @@ def see_denoiser_call(params: Any) -> None:
         watch.see_denoiser_call(params)
 
 
-def watch_next_sampling(p: Any, *, passes: Passes, with_negative: bool, done: Callable[[Watch], None]) -> None:
+def watch_next_sampling(
+    p: Any, *, passes: Passes, with_negative: bool, probe: Probe | None, done: Callable[[Watch], None]
+) -> None:
     """Wraps `p.sample` for its next call, which is traced; the call before it is always the one that was there.
 
     Args:
@@ -55,7 +58,7 @@ def watch_next_sampling(p: Any, *, passes: Passes, with_negative: bool, done: Ca
             p.sample = previous
         elif vars(p).get("sample") is sample:
             del p.sample
-        watch = Watch(p, passes, with_negative)
+        watch = Watch(p, passes, with_negative, probe)
         try:
             with watch.installed():
                 return previous(*arguments, **named)
@@ -80,8 +83,10 @@ def _unwrap(p: Any) -> None:
 class Watch:
     """What is seen of one call of `p.sample`. A fault of its own ends it, is logged once, and never reaches `p`."""
 
-    def __init__(self, p: Any, passes: Passes, with_negative: bool):
+    def __init__(self, p: Any, passes: Passes, with_negative: bool, probe: Probe | None):
         self._p = p
+        self._probe = probe
+        self._probed_model = host.current_unet() if probe is not None else None
         self._wanted: Passes = passes if host.has_hires_pass(p) else "first"
         self._with_negative = with_negative
         self._stack: ExitStack | None = None
@@ -150,7 +155,9 @@ class Watch:
             raise TraceError(f"no step of the {self._wanted} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())
         texts = join_texts([capture.accumulator.on_cpu(image) for capture in self._captures.values()])
-        return ImageTrace(self._size, tables.positive[image], tables.negative[image], texts, self.calls)
+        probe = self._probe.table if self._probe is not None else None
+        positive, negative = tables.positive[image], tables.negative[image]
+        return ImageTrace(self._size, positive, negative, texts, self.calls, probe=probe)
 
     def _wants_pass(self) -> bool:
         return self._wanted == "both" or self._is_hires == (self._wanted == "second")
@@ -158,7 +165,8 @@ class Watch:
     def _hook(self, unet: nn.Module, stack: ExitStack) -> None:
         """Hooks the model that samples now: the refiner and the hires checkpoint are other ones."""
         if unet not in self._captures:
-            capture = Capture(unet, self._texts_of_rows)
+            probe = self._probe if unet is self._probed_model else None  # another checkpoint has another encoder
+            capture = Capture(unet, self._texts_of_rows, probe=probe)
             capture.install(stack)
             self._captures[unet] = capture
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from daam.tracing.accumulator import TextMaps
+from daam.tracing.accumulator import Accumulator, Contribution, TextMaps
 from daam.tracing.joining import join_texts
 from daam.tracing.plan import TextKey, TracedText
 
@@ -21,9 +21,9 @@ def maps(layer: str, value: float, size: int) -> dict[TextKey, TextMaps]:
 def test_layers_of_one_size_are_added_and_others_kept_apart() -> None:
     first, second, third = maps("a", 1, 2), maps("a", 2, 2), maps("a", 3, 4)
     joined = join_texts([first, second, third])[KEY]
-    assert set(joined.sums) == {"a", "a@3"}
+    assert set(joined.sums) == {"a", "a@4x4"}
     assert torch.equal(joined.sums["a"], torch.full((1, 2, 2), 3.0))
-    assert joined.counts == {"a": 4, "a@3": 2}
+    assert joined.counts == {"a": 4, "a@4x4": 2}
     assert torch.equal(first[KEY].sums["a"], torch.ones(1, 2, 2)), "what was given stays as it was"
 
 
@@ -31,3 +31,13 @@ def test_a_text_of_one_model_alone_is_taken_as_it_is() -> None:
     other = TextKey(0, "negative")
     second = {other: maps("b", 1, 2)[KEY]}
     assert set(join_texts([maps("a", 1, 2), second])) == {KEY, other}
+
+
+def test_a_layer_whose_size_changes_on_the_way_is_kept_for_each_size() -> None:
+    accumulator, text = Accumulator(keep_steps=True), TracedText(KEY, (1,), (1,))
+    for step, size in enumerate((2, 4, 2)):
+        maps = torch.ones(1, size, size)
+        accumulator.add("a", Contribution(text, maps, maps[None], 4), step)
+    kept = accumulator.on_cpu(0)[KEY]
+    assert {name: tuple(maps.shape) for name, maps in kept.sums.items()} == {"a": (1, 2, 2), "a@4x4": (1, 4, 4)}
+    assert kept.counts == {"a": 2, "a@4x4": 1} and kept.steps == [0, 2] and len(kept.details["a"]) == 2

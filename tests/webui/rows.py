@@ -11,9 +11,27 @@ from tests.webui.server import to_text
 
 PROMPT = "a red circle and a blue square on a white background"
 SAMPLERS = (
-    "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a", "Euler",
-    "LMS", "Heun", "DPM2", "DPM2 a", "DPM fast", "DPM adaptive", "Restart", "DDIM", "DDIM CFG++", "PLMS", "UniPC", "LCM",
-)  # fmt: skip
+    "DPM++ 2M",
+    "DPM++ SDE",
+    "DPM++ 2M SDE",
+    "DPM++ 2M SDE Heun",
+    "DPM++ 2S a",
+    "DPM++ 3M SDE",
+    "Euler a",
+    "Euler",
+    "LMS",
+    "Heun",
+    "DPM2",
+    "DPM2 a",
+    "DPM fast",
+    "DPM adaptive",
+    "Restart",
+    "DDIM",
+    "DDIM CFG++",
+    "PLMS",
+    "UniPC",
+    "LCM",
+)
 OPTIMIZATIONS = ("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem")
 SMALL = {"width": 128, "height": 128, "steps": 4, "seed": 1, "cfg_scale": 5, "sampler_name": "DPM++ 2M"}
 
@@ -111,7 +129,7 @@ PROMPTS: dict[str, dict[str, Any]] = {
     "negative shorter": {"prompt": LONG, "negative_prompt": "ugly"},
     "CJK": {"prompt": "赤い円 and 青い四角"},
     "emoji": {"prompt": "a red circle 🐈 and a blue square 🌞"},
-}  # fmt: skip
+}
 
 
 def _prompts() -> list[MatrixRow]:
@@ -123,13 +141,15 @@ def _prompts() -> list[MatrixRow]:
         MatrixRow("Prompts", "LoRA tag before the term", {"prompt": "<lora:tinylora:0.8> a red circle"}, "sd1"),
         MatrixRow("Prompts", "textual inversion", {"prompt": "a tinyword circle"}, "sd1"),
         MatrixRow(
-            "Prompts", "textual inversion wrapped to the next chunk",
-            {"prompt": f"{words('red circle', 24)}, a tree and a tinyword circle"}, "sd1",
+            "Prompts",
+            "textual inversion wrapped to the next chunk",
+            {"prompt": f"{words('red circle', 24)}, a tree and a tinyword circle"},
+            "sd1",
         ),
         MatrixRow(
             "Prompts", "negative prompt too", {"negative_prompt": "an ugly tree"}, settings={"with_negative": True}
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _sampling() -> list[MatrixRow]:
@@ -143,25 +163,37 @@ def _sampling() -> list[MatrixRow]:
         MatrixRow(section, "NGMS, all steps", {"s_min_uncond": 2}, options={"s_min_uncond_all": True}),
         MatrixRow(section, "pad cond/uncond", longer, options=both),
         MatrixRow(section, "pad cond/uncond v0", longer, options={"pad_cond_uncond_v0": True}),
-        MatrixRow(section, "batch cond/uncond off", {"batch_size": 2}, pictures=2, options={"batch_cond_uncond": False}),
         MatrixRow(
-            section, "batch cond/uncond off, AND", {"prompt": "a red circle AND a tree", "batch_size": 2}, pictures=2,
+            section, "batch cond/uncond off", {"batch_size": 2}, pictures=2, options={"batch_cond_uncond": False}
+        ),
+        MatrixRow(
+            section,
+            "batch cond/uncond off, AND",
+            {"prompt": "a red circle AND a tree", "batch_size": 2},
+            pictures=2,
             options={"batch_cond_uncond": False},
         ),
         MatrixRow(
             section, "refiner switch (SDXL)", {"refiner_checkpoint": "refiner", "refiner_switch_at": 0.5}, "sdxl"
         ),
         MatrixRow(
-            section, "refiner switch (SD1 to SD1)", {"refiner_checkpoint": "sd1", "refiner_switch_at": 0.5}, "inpainting"
+            section,
+            "refiner switch (SD1 to SD1)",
+            {"refiner_checkpoint": "sd1", "refiner_switch_at": 0.5},
+            "inpainting",
         ),
         MatrixRow(section, "hires fix, latent", HIRES, size=(192, 192)),
         MatrixRow(section, "hires fix, image upscaler", {**HIRES, "hr_upscaler": "Lanczos"}, size=(192, 192)),
-        MatrixRow(section, "hires fix, other prompt", {**HIRES, "hr_prompt": "a green tree AND a sun"}, size=(192, 192)),
-        MatrixRow(section, "hires fix, other checkpoint", {**HIRES, "hr_checkpoint_name": "sd2"}, "sd1", size=(192, 192)),
+        MatrixRow(
+            section, "hires fix, other prompt", {**HIRES, "hr_prompt": "a green tree AND a sun"}, size=(192, 192)
+        ),
+        MatrixRow(
+            section, "hires fix, other checkpoint", {**HIRES, "hr_checkpoint_name": "sd2"}, "sd1", size=(192, 192)
+        ),
         MatrixRow(section, "hires fix, first pass", HIRES, size=(192, 192), settings={"passes": "first"}),
         MatrixRow(section, "hires fix, second pass", HIRES, size=(192, 192), settings={"passes": "second"}),
         MatrixRow(section, "clip skip 2", options={"CLIP_stop_at_last_layers": 2}),
-    ]  # fmt: skip
+    ]
     emphasised = {"prompt": "a (red:1.4) circle"}
     modes = ("None", "Ignore", "Original", "No norm")
     return rows + [MatrixRow(section, f"emphasis {mode}", emphasised, options={"emphasis": mode}) for mode in modes]
@@ -175,10 +207,15 @@ def _attention() -> list[MatrixRow]:
         MatrixRow(section, "back to InvokeAI", optimization="InvokeAI"),
         MatrixRow(section, "hypernetwork", {"prompt": "<hypernet:tinynetwork:1> a red circle"}, "sd1"),
         MatrixRow(section, "LoRA", {"prompt": "a red circle <lora:tinylora:1>"}, "sd1"),
-        MatrixRow(section, "LoRA, functional", {"prompt": "a red circle <lora:tinylora:1>"}, "sd1",
-                  options={"lora_functional": True}),
+        MatrixRow(
+            section,
+            "LoRA, functional",
+            {"prompt": "a red circle <lora:tinylora:1>"},
+            "sd1",
+            options={"lora_functional": True},
+        ),
         MatrixRow(section, "token merging 0.5", options={"token_merging_ratio": 0.5}),
-    ]  # fmt: skip
+    ]
 
 
 def _models() -> list[MatrixRow]:
@@ -199,31 +236,69 @@ def _img2img() -> list[MatrixRow]:
         MatrixRow(section, "plain", IMG2IMG, path="img2img"),
         MatrixRow(section, "inpaint whole picture", {**masked, "inpaint_full_res": False}, path="img2img"),
         MatrixRow(section, "inpaint only masked", {**masked, "inpaint_full_res": True}, path="img2img"),
-        MatrixRow(section, "masks shown", {**masked, "inpaint_full_res": True}, path="img2img",
-                  options={"return_mask": True, "return_mask_composite": True}),
-        MatrixRow(section, "batch size 2, count 2", {**IMG2IMG, "batch_size": 2, "n_iter": 2}, path="img2img", pictures=4),
-        MatrixRow(section, "loopback", {**IMG2IMG, "script_name": "loopback", "script_args": [2, 0.5, "Linear", "None"]},
-                  path="img2img", note="only saved"),
-        MatrixRow(section, "SD upscale", {**IMG2IMG, "script_name": "sd upscale", "script_args": [None, 16, "Lanczos", 1.5]},
-                  path="img2img", size=(192, 192), note="only saved"),
-        MatrixRow(section, "outpainting mk2", {**IMG2IMG, "script_name": "outpainting mk2",
-                  "script_args": ["", 64, 8, ["right"], 1.0, 0.05]}, path="img2img", size=(192, 128), note="only saved"),
-    ]  # fmt: skip
+        MatrixRow(
+            section,
+            "masks shown",
+            {**masked, "inpaint_full_res": True},
+            path="img2img",
+            options={"return_mask": True, "return_mask_composite": True},
+        ),
+        MatrixRow(
+            section, "batch size 2, count 2", {**IMG2IMG, "batch_size": 2, "n_iter": 2}, path="img2img", pictures=4
+        ),
+        MatrixRow(
+            section,
+            "loopback",
+            {**IMG2IMG, "script_name": "loopback", "script_args": [2, 0.5, "Linear", "None"]},
+            path="img2img",
+            note="only saved",
+        ),
+        MatrixRow(
+            section,
+            "SD upscale",
+            {**IMG2IMG, "script_name": "sd upscale", "script_args": [None, 16, "Lanczos", 1.5]},
+            path="img2img",
+            size=(192, 192),
+            note="only saved",
+        ),
+        MatrixRow(
+            section,
+            "outpainting mk2",
+            {**IMG2IMG, "script_name": "outpainting mk2", "script_args": ["", 64, 8, ["right"], 1.0, 0.05]},
+            path="img2img",
+            size=(192, 128),
+            note="only saved",
+        ),
+    ]
 
 
 def _company() -> list[MatrixRow]:
     section = "Company"
     xyz = [1, "1,2", [], 0, "", [], 0, "", [], False, False, False, False, False, False, False, 0, False]
     return [
-        MatrixRow(section, "X/Y/Z plot", {"script_name": "x/y/z plot", "script_args": xyz}, note="only saved", size=(256, 128)),
-        MatrixRow(section, "prompt matrix", {"prompt": "a red circle|grass", "script_name": "prompt matrix",
-                  "script_args": [False, False, "positive", "comma", 0]}, note="only saved", size=(256, 165)),
-        MatrixRow(section, "prompts from file", {"script_name": "prompts from file or textbox",
-                  "script_args": [False, False, "start", "a red circle"]}),
+        MatrixRow(
+            section, "X/Y/Z plot", {"script_name": "x/y/z plot", "script_args": xyz}, note="only saved", size=(256, 128)
+        ),
+        MatrixRow(
+            section,
+            "prompt matrix",
+            {
+                "prompt": "a red circle|grass",
+                "script_name": "prompt matrix",
+                "script_args": [False, False, "positive", "comma", 0],
+            },
+            note="only saved",
+            size=(256, 165),
+        ),
+        MatrixRow(
+            section,
+            "prompts from file",
+            {"script_name": "prompts from file or textbox", "script_args": [False, False, "start", "a red circle"]},
+        ),
         MatrixRow(section, "nested generation (ADetailer)", mode="nested generation"),
         MatrixRow(section, "attn2.forward replaced (Regional Prompter)", mode="instance forward"),
         MatrixRow(section, "p.sample wrapped (ControlNet)", mode="wrapped sample"),
-    ]  # fmt: skip
+    ]
 
 
 def _trouble() -> list[MatrixRow]:
@@ -233,16 +308,36 @@ def _trouble() -> list[MatrixRow]:
         MatrixRow(section, "skip at step 3", {"steps": 8}, mode="skip"),
         MatrixRow(section, "exception in the UNet", mode="error in the UNet", fails=True),
         MatrixRow(section, "exception in our hook", mode="error in our hook", has_maps=False, note="our hook fails"),
-        MatrixRow(section, "out of memory in our hook", mode="out of memory in our hook", has_maps=False,
-                  note="our hook fails"),
+        MatrixRow(
+            section,
+            "out of memory in our hook",
+            mode="out of memory in our hook",
+            has_maps=False,
+            note="our hook fails",
+        ),
         MatrixRow(section, "model switched between generations", checkpoint="sdxl"),
-        MatrixRow(section, "a setting that does not fit", settings={"alpha": 7}, has_maps=False, note="expected 0 to 1"),
-        MatrixRow(section, "old emphasis implementation", options={"use_old_emphasis_implementation": True},
-                  has_maps=False, note="old emphasis"),
+        MatrixRow(
+            section, "a setting that does not fit", settings={"alpha": 7}, has_maps=False, note="expected 0 to 1"
+        ),
+        MatrixRow(
+            section,
+            "old emphasis implementation",
+            options={"use_old_emphasis_implementation": True},
+            has_maps=False,
+            note="old emphasis",
+        ),
         MatrixRow(section, "a term that is not there", settings={"terms": "red, unicorn"}, note="'unicorn' is not in"),
-    ]  # fmt: skip
+    ]
 
 
 ROWS = [
-    *_sizes(), *_batches(), *_prompts(), *_sampling(), *_attention(), *_models(), *_img2img(), *_company(), *_trouble(),
-]  # fmt: skip
+    *_sizes(),
+    *_batches(),
+    *_prompts(),
+    *_sampling(),
+    *_attention(),
+    *_models(),
+    *_img2img(),
+    *_company(),
+    *_trouble(),
+]

@@ -1,0 +1,329 @@
+"""The letters of a typed prompt and the brackets around them, as a tree. Knows no tokens and no steps.
+
+All branches of a schedule stand in the tree at once: brackets inside a branch are always balanced, so the weight of
+a letter does not depend on the branches that are active elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lark import Token, Tree
+
+from daam.errors import PromptError
+from daam.prompt.and_parts import split_parts
+from daam.prompt.emphasis import _BREAK, _PIECE, ROUND_WEIGHT, SQUARE_WEIGHT, _read_number
+from daam.prompt.limits import MAX_CHARACTERS, MAX_EMPHASIS_WORK, check_limit
+from daam.prompt.schedule_syntax import read_syntax
+from daam.prompt.source_text import SourceText
+from daam.prompt.table import ExtraNetworkTag
+from daam.prompt.tags import take_out_tags
+
+MAX_DEPTH = 100
+
+
+@dataclass
+class Leaf:
+    """One letter of the prompt's text, with the backslash before it, or a whole BREAK.
+
+    Attributes:
+        start, end: where it was typed.
+        flat: product of the brackets around it that are no node of the tree: unclosed or crossing ones.
+    """
+
+    start: int
+    end: int
+    text: str
+    flat: float = 1.0
+
+    @property
+    def is_break(self) -> bool:
+        """A BREAK; within brackets it is a word, but its weight is nobody's business."""
+        return self.text == "BREAK"
+
+    @property
+    def is_blank(self) -> bool:
+        return self.text.isspace()
+
+    @property
+    def position(self) -> int:
+        """Index of the letter itself."""
+        return self.end - 1
+
+
+@dataclass
+class Option:
+    """What stands in brackets, or in one branch of a schedule: [start, end) of the typed prompt."""
+
+    start: int
+    end: int
+    elements: list[Leaf | Node | Barrier] = field(default_factory=list)
+
+
+@dataclass
+class Barrier:
+    """A bracket without a partner, or one that crosses others: nothing may be put around it."""
+
+    start: int
+
+
+@dataclass
+class Node:
+    """A pair of emphasis brackets, or a schedule with its branches.
+
+    Attributes:
+        start, end: where it was typed, brackets included.
+        factor: the weight of emphasis brackets; 1 for a schedule.
+        when: the number of an edit as typed, "|" for an alternation, None for emphasis.
+    """
+
+    start: int
+    end: int
+    factor: float
+    when: str | None
+    options: list[Option]
+
+    @property
+    def is_schedule(self) -> bool:
+        return self.when is not None
+
+
+@dataclass
+class Part:
+    """One AND part: its text as the schedule reads it, that reading, its weight and its elements."""
+
+    text: SourceText
+    weight: float
+    tree: Tree[Token] | None
+    root: Option
+
+
+@dataclass
+class Elements:
+    """A prompt, its parts and the tags that were taken out."""
+
+    prompt: str
+    parts: list[Part]
+    tags: tuple[ExtraNetworkTag, ...]
+
+
+def read_elements(prompt: str, *, negative: bool = False) -> Elements:
+    """Reads a typed prompt.
+
+    Args:
+        negative: the host does not look for AND in a negative prompt.
+
+    Raises:
+        PromptError: it cannot be read, is too long or nested too deep.
+    """
+    check_limit(len(prompt), MAX_CHARACTERS, "characters")
+    text, tags = take_out_tags(SourceText.typed(prompt))
+    parts = [(text, 1.0)] if negative else split_parts(text)
+    return Elements(prompt, [_read_part(part, weight) for part, weight in parts], tags)
+
+
+def leaves(element: Leaf | Node | Barrier | Option) -> Iterator[Leaf]:
+    """Every leaf below, in order."""
+    if isinstance(element, Leaf):
+        yield element
+    elif isinstance(element, Node):
+        for option in element.options:
+            yield from leaves(option)
+    elif isinstance(element, Option):
+        for child in element.elements:
+            yield from leaves(child)
+
+
+def nodes(element: Leaf | Node | Barrier | Option) -> Iterator[Node]:
+    """Every node below, itself included, outer ones first."""
+    if isinstance(element, Node):
+        yield element
+        for option in element.options:
+            yield from nodes(option)
+    elif isinstance(element, Option):
+        for child in element.elements:
+            yield from nodes(child)
+
+
+def _read_part(text: SourceText, weight: float) -> Part:
+    tree = read_syntax(text.text)
+    schedules = [] if tree is None else [_Schedule.read(node, text) for node in _schedule_trees(tree)]
+    syntax = {index for schedule in schedules for index in schedule.syntax}
+    shown = [index for index in range(len(text)) if index not in syntax]
+    flat_text = SourceText("".join(text.text[index] for index in shown), [text.origin[index] for index in shown])
+    scan = _Scan(flat_text)
+    start, end = text.span(0, len(text)) if len(text) else (0, 0)
+    root = _build(Option(start, end), scan, schedules)
+    return Part(text, weight, tree, root)
+
+
+def _schedule_trees(tree: Tree[Token]) -> list[Tree[Token]]:
+    return [node for node in tree.iter_subtrees() if node.data in ("edit", "alternate")]
+
+
+@dataclass
+class _Schedule:
+    """A schedule in the making. `separators` are typed places; `syntax` counts in the part's text."""
+
+    node: Node
+    separators: list[int]
+    syntax: list[int]
+
+    @classmethod
+    def read(cls, tree: Tree[Token], text: SourceText) -> _Schedule:
+        tokens = [child for child in tree.children if isinstance(child, Token)]
+        syntax = [(token.start_pos or 0) + index for token in tokens for index in range(len(token))]
+        borders = [text.origin[token.start_pos or 0] for token in tokens if token.type != "WHEN"]
+        if tree.data == "edit":
+            when = next(str(token) for token in tokens if token.type == "WHEN")
+            separators, last = borders[1:-2], borders[-2]
+        else:
+            when = "|"
+            separators, last = borders[1:-1], borders[-1]
+        edges = [borders[0], *separators, last]
+        options = [Option(left + 1, right) for left, right in zip(edges, edges[1:])]
+        if len(options) == 1:  # [a:10] begins with no text
+            options.insert(0, Option(borders[0] + 1, borders[0] + 1))
+            separators = [borders[0]]
+        return cls(Node(borders[0], borders[-1] + 1, 1.0, when, options), separators, syntax)
+
+
+@dataclass
+class _Pair:
+    """Emphasis brackets in the making; numbers of leaves say what they enclose."""
+
+    start: int
+    first_leaf: int
+    factor: float
+    close: int | None = None
+    end: int = 0
+    end_leaf: int = 0
+
+
+class _Scan:
+    """Cuts a text into leaves and pairs of brackets, as the emphasis of the host does."""
+
+    def __init__(self, text: SourceText) -> None:
+        self.text = text
+        self.leaves: list[Leaf] = []
+        self.pairs: list[_Pair] = []
+        self._open: dict[str, list[_Pair]] = {"(": [], "[": []}
+        self._backslash: int | None = None
+        for match in _PIECE.finditer(text.text):
+            typed = match.group()
+            if match["escape"]:
+                self._take_backslash(match.start(), typed)
+            elif match["open"]:
+                self._take_open(match.start(), typed)
+            elif match["weight"] and self._open["("]:
+                self._close("(", match.start(), match.end(), _read_number(match["weight"], typed))
+            elif typed == ")" and self._open["("]:
+                self._close("(", match.start(), match.end())
+            elif typed == "]" and self._open["["]:
+                self._close("[", match.start(), match.end())
+            else:
+                self._take_text(match.start(), typed)
+
+    def _take_backslash(self, start: int, typed: str) -> None:
+        """A backslash belongs to what follows it, whether it has a meaning there or not."""
+        self._backslash = self.text.origin[start]
+        if len(typed) > 1:
+            self._add(start + 1, start + 2)
+
+    def _take_open(self, start: int, typed: str) -> None:
+        factor = ROUND_WEIGHT if typed == "(" else SQUARE_WEIGHT
+        pair = _Pair(self.text.origin[start], len(self.leaves), factor)
+        self.pairs.append(pair)
+        self._open[typed].append(pair)
+
+    def _close(self, bracket: str, start: int, end: int, factor: float | None = None) -> None:
+        pair = self._open[bracket].pop()
+        pair.close, pair.end = self._start(start), self.text.origin[end - 1] + 1
+        pair.end_leaf = len(self.leaves)
+        pair.factor = pair.factor if factor is None else factor
+
+    def _take_text(self, start: int, typed: str) -> None:
+        position = 0
+        for match in _BREAK.finditer(typed):
+            for index in range(position, match.start()):
+                self._add(start + index, start + index + 1)
+            self._add(start + match.start(), start + match.end())
+            position = match.end()
+        for index in range(position, len(typed)):
+            self._add(start + index, start + index + 1)
+
+    def _add(self, start: int, end: int) -> None:
+        typed_start = self._start(start)
+        self.leaves.append(Leaf(typed_start, self.text.origin[end - 1] + 1, self.text.text[start:end]))
+
+    def _start(self, start: int) -> int:
+        typed = self.text.origin[start] if self._backslash is None else self._backslash
+        self._backslash = None
+        return typed
+
+
+def _build(root: Option, scan: _Scan, schedules: list[_Schedule]) -> Option:
+    """Puts leaves, brackets and schedules into the tree; brackets that do not nest become barriers."""
+    barriers = _crossing(scan.pairs)
+    work = 0
+    events: list[tuple[int, str, Leaf | Node | Barrier]] = [(leaf.start, "add", leaf) for leaf in scan.leaves]
+    for pair in scan.pairs:
+        if id(pair) in barriers or pair.close is None:
+            end_leaf = len(scan.leaves) if pair.close is None else pair.end_leaf
+            work += end_leaf - pair.first_leaf
+            check_limit(work, MAX_EMPHASIS_WORK, "weights to multiply for its brackets")
+            for leaf in scan.leaves[pair.first_leaf : end_leaf]:
+                leaf.flat *= pair.factor
+            ends = [pair.start] if pair.close is None else [pair.start, pair.close]
+            events += [(place, "add", Barrier(place)) for place in ends]
+        else:
+            node = Node(pair.start, pair.end, pair.factor, None, [Option(pair.start + 1, pair.close)])
+            events += [(pair.start, "open", node), (pair.close, "close", node)]
+    for schedule in schedules:
+        events.append((schedule.node.start, "open", schedule.node))
+        events += [(place, "next", schedule.node) for place in schedule.separators]
+        events.append((schedule.node.end - 1, "close", schedule.node))
+    _nest(root, sorted(events, key=lambda event: event[0]))
+    return root
+
+
+def _nest(root: Option, events: list[tuple[int, str, Leaf | Node | Barrier]]) -> None:
+    options = [root]
+    waiting: list[tuple[Node, Iterator[Option]]] = []
+    for _, action, element in events:
+        if action == "add" or isinstance(element, Leaf | Barrier):
+            options[-1].elements.append(element)
+        elif action == "open":
+            options[-1].elements.append(element)
+            waiting.append((element, iter(element.options)))
+            options.append(next(waiting[-1][1]))
+            if len(waiting) > MAX_DEPTH:
+                raise PromptError(f"expected brackets at most {MAX_DEPTH} deep; make the prompt simpler")
+        elif not waiting or waiting[-1][0] is not element:
+            raise PromptError("the weight of a bracket is written with a schedule; write it as a number")
+        elif action == "next":
+            options[-1] = next(waiting[-1][1])
+        else:
+            waiting.pop()
+            options.pop()
+
+
+def _crossing(pairs: list[_Pair]) -> set[int]:
+    """The ids of closed pairs that overlap without nesting, such as both of `([a)]`."""
+    events = [(pair.start, pair) for pair in pairs if pair.close is not None]
+    events += [(pair.close, pair) for pair in pairs if pair.close is not None]
+    crossing: set[int] = set()
+    waiting: list[_Pair] = []
+    work = 0
+    for place, pair in sorted(events, key=lambda event: event[0]):
+        if place == pair.start:
+            waiting.append(pair)
+        else:
+            index = next(index for index in range(len(waiting) - 1, -1, -1) if waiting[index] is pair)
+            above = waiting[index:]
+            work += len(above)
+            check_limit(work, MAX_EMPHASIS_WORK, "brackets that cross each other")
+            crossing.update(id(other) for other in above if len(above) > 1)
+            del waiting[index]
+    return crossing

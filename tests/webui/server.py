@@ -111,12 +111,29 @@ class Server:
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 break
-            with contextlib.suppress(OSError, ApiError, ValueError):
-                if "Model loaded in" in self.log.read_text("utf-8", "replace"):
-                    self.get("/sdapi/v1/options")
-                    return
+            if "Model loaded in" in self.log.read_text("utf-8", "replace") and self._is_up():
+                return
             time.sleep(1)
         raise RuntimeError(f"the WebUI did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}")
+
+    def reset_peak_memory(self) -> None:
+        """Begins a new peak; Linux only."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def peak_memory(self) -> int:
+        """Most resident bytes since the reset; Linux only."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+
+    def _is_up(self) -> bool:
+        """It answers, if only that a password is missing."""
+        try:
+            self.get("/sdapi/v1/options")
+        except ApiError as error:
+            return error.status == 401
+        except (OSError, ValueError):
+            return False
+        return True
 
     def get(self, path: str, **query: str) -> Any:
         return self._ask(urllib.request.Request(f"{self.url}{path}?{urllib.parse.urlencode(query)}"))

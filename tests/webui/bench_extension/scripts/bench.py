@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 from copy import copy
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
         return [gr.Dropdown(choices=list(MODES), value="", label="Mode", visible=False)]
 
     def process_batch(self, p: Any, mode: str, **_: Any) -> None:
+        Bench.started = time.perf_counter()
         if mode == "instance forward":
             for module in unet().modules():
                 if hasattr(module, "attn2"):
@@ -59,6 +61,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
             Bench.stop = mode
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
+        Bench.seconds = time.perf_counter() - Bench.started
         if mode == "instance forward":
             for module in unet().modules():
                 if hasattr(module, "attn2"):
@@ -81,6 +84,8 @@ class Bench(scripts.Script):  # type: ignore[misc]
         p.scripts.process(copied)
 
     stop: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
 
 
 def _attention(attention: torch.nn.Module) -> Any:
@@ -165,6 +170,7 @@ def collect() -> dict[str, Any]:
 
 def add_routes(_demo: Any, app: Any) -> None:
     app.add_api_route("/bench/state", collect, methods=["GET"])
+    app.add_api_route("/bench/seconds", lambda: Bench.seconds, methods=["GET"])
     app.add_api_route("/bench/tokens", tokens, methods=["GET"])
     app.add_api_route("/bench/optimization", optimization, methods=["POST"])
 

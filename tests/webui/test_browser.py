@@ -1,0 +1,158 @@
+"""The panel in a real browser. Set SCREENSHOTS to a folder to keep what it looked like."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daam.webui.controls import CONTROLS
+from tests.webui.server import Server
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PROMPT = "a (red:1.2) circle and a blue square on a white background"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+class Page:
+    """The WebUI's page with the panel of one tab."""
+
+    def __init__(self, browser: Any, server: Server, theme: str = "light", tab: str = "txt2img"):
+        self.tab = tab
+        self.errors: list[str] = []
+        self.page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.goto(f"{server.url}/?__theme={theme}", wait_until="load")
+        self.page.wait_for_selector("#txt2img_prompt textarea", timeout=60_000)
+        self.page.wait_for_timeout(2000)
+        if tab != "txt2img":
+            self.page.click(f"#tabs button:has-text('{tab}')")
+        self.fill("#{tab}_prompt textarea", PROMPT)
+        for name, value in (("width", "128"), ("height", "128"), ("steps", "8"), ("cfg_scale", "5")):
+            self.fill(f"#{{tab}}_{name} input[type=number]", value)
+        self.fill("#{tab}_seed input", "1")
+
+    def __getitem__(self, selector: str) -> Any:
+        return self.page.locator(selector.replace("{tab}", self.tab))
+
+    def fill(self, selector: str, value: str) -> None:
+        self[selector].fill(value)
+        self[selector].press("Tab")
+
+    def open_panel(self) -> None:
+        self["#{tab}_attention_heatmap .label-wrap"].click()
+        self["#{tab}_attention_heatmap_terms textarea"].wait_for(state="visible")
+
+    def generate(self) -> list[str]:
+        """Addresses of the pictures in the gallery."""
+        self["#{tab}_generate"].click()
+        self["#{tab}_interrupt"].wait_for(state="visible")
+        self["#{tab}_generate"].wait_for(state="visible", timeout=120_000)
+        self["#{tab}_gallery .thumbnails img, #{tab}_gallery .grid-container img"].first.wait_for()
+        self.page.wait_for_timeout(500)
+        thumbnails = self["#{tab}_gallery .thumbnail-item img"]
+        return [thumbnails.nth(number).get_attribute("src") for number in range(thumbnails.count())]
+
+    def screenshot(self, name: str) -> None:
+        folder = os.environ.get("SCREENSHOTS")
+        if folder:
+            self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_open_the_panel_fill_it_and_generate(browser: Any, server: Server, theme: str) -> None:
+    page = Page(browser, server, theme)
+    page.open_panel()
+    page["#{tab}_attention_heatmap_fill"].click()
+    terms = page["#{tab}_attention_heatmap_terms textarea"].input_value()
+    assert terms == "a, red, circle, and, blue, square, on, white, background"
+    page.fill("#{tab}_attention_heatmap_terms textarea", "red, circle, blue, square, background, unicorn")
+    assert len(page.generate()) == 2
+    assert "'unicorn' is not in the prompt" in page["#html_log_{tab}"].inner_text()
+    page["#{tab}_gallery .thumbnail-item"].nth(1).click()
+    page.page.wait_for_timeout(1000)
+    page.screenshot(f"panel-{theme}")
+    page.page.close()
+
+
+def test_every_control_is_there_with_its_label_and_tooltip(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    for control in CONTROLS[1:]:
+        found = page[f"#{{tab}}_attention_heatmap_{control.name}"]
+        assert found.count() == 1, control.name
+        assert control.label in found.inner_text()
+        titled = found.evaluate("e => (e.title || '') + [...e.querySelectorAll('[title]')].map(x => x.title).join(' ')")
+        assert control.tooltip.split(".")[0] in titled, control.name
+    page.page.close()
+
+
+def test_sliders_and_dropdowns_act(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page.fill("#{tab}_attention_heatmap_terms textarea", "red")
+    first = page.generate()
+    page.fill("#{tab}_attention_heatmap_alpha input[type=number]", "0.9")
+    page["#{tab}_attention_heatmap_use_grid input"].uncheck()
+    page["#{tab}_attention_heatmap_colormap input"].click()
+    page.page.get_by_role("option", name="viridis", exact=True).first.click()
+    second = page.generate()
+    assert len(first) == len(second) == 2
+    infotext = page["#html_info_{tab}"].inner_text()
+    assert "Heatmap alpha: 0.9" in infotext and "Heatmap colormap: viridis" in infotext and "grid: False" in infotext
+    page.page.close()
+
+
+def test_img2img_has_the_panel_too_and_a_sent_picture_restores_it(browser: Any, server: Server, tmp_path: Path) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page.fill("#{tab}_attention_heatmap_terms textarea", "red, square")
+    page.fill("#{tab}_attention_heatmap_alpha input[type=number]", "0.75")
+    page.generate()
+    page["#{tab}_gallery .thumbnail-item"].first.click()
+    page["#{tab}_send_to_img2img, #img2img_tab"].first.click()
+    page.page.wait_for_timeout(2500)
+    page.tab = "img2img"
+    assert page["#{tab}_attention_heatmap_terms textarea"].input_value() == "red, square"
+    assert page["#{tab}_attention_heatmap_alpha input[type=number]"].input_value() == "0.75"
+    page.fill("#{tab}_width input[type=number]", "128")
+    page.fill("#{tab}_height input[type=number]", "128")
+    assert len(page.generate()) == 2
+    page.screenshot("panel-img2img")
+    page.page.close()
+
+
+def test_after_reload_ui_it_works_as_before(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.page.click("text=Reload UI")
+    page.page.wait_for_timeout(8000)
+    page.page.close()
+    again = Page(browser, server)
+    again.open_panel()
+    again.fill("#{tab}_attention_heatmap_terms textarea", "red")
+    assert len(again.generate()) == 2
+    assert server.get("/bench/state")["hooks"] == 0
+    again.page.close()
+
+
+def test_with_the_panel_off_the_page_asks_nothing_of_us(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    asked: list[str] = []
+    page.page.on("request", lambda request: asked.append(request.url))
+    assert len(page.generate()) == 1
+    assert asked and not [url for url in asked if "attention-heatmap/v1" in url]
+    page.page.close()

@@ -48,6 +48,8 @@ class MatrixRow:
         fails: whether the generation itself must fail, with and without heat maps.
         has_maps: False where no map can be, but a note must say why.
         note: text that must be among the notes.
+        tells_result: False for a script that hands on what is known of the first of its generations only in part.
+        is_saved_only: whether a script of the dropdown works on the pictures, so that no heat map is among them.
     """
 
     section: str
@@ -64,6 +66,8 @@ class MatrixRow:
     fails: bool = False
     has_maps: bool = True
     note: str = ""
+    is_saved_only: bool = False
+    tells_result: bool = True
 
     @property
     def expected_size(self) -> tuple[int, int]:
@@ -251,7 +255,7 @@ def _img2img() -> list[MatrixRow]:
             "loopback",
             {**IMG2IMG, "script_name": "loopback", "script_args": [2, 0.5, "Linear", "None"]},
             path="img2img",
-            note="only saved",
+            is_saved_only=True,
         ),
         MatrixRow(
             section,
@@ -259,7 +263,7 @@ def _img2img() -> list[MatrixRow]:
             {**IMG2IMG, "script_name": "sd upscale", "script_args": [None, 16, "Lanczos", 1.5]},
             path="img2img",
             size=(192, 192),
-            note="only saved",
+            is_saved_only=True,
         ),
         MatrixRow(
             section,
@@ -267,7 +271,7 @@ def _img2img() -> list[MatrixRow]:
             {**IMG2IMG, "script_name": "outpainting mk2", "script_args": ["", 64, 8, ["right"], 1.0, 0.05]},
             path="img2img",
             size=(192, 128),
-            note="only saved",
+            is_saved_only=True,
         ),
     ]
 
@@ -277,7 +281,11 @@ def _company() -> list[MatrixRow]:
     xyz = [1, "1,2", [], 0, "", [], 0, "", [], False, False, False, False, False, False, False, 0, False]
     return [
         MatrixRow(
-            section, "X/Y/Z plot", {"script_name": "x/y/z plot", "script_args": xyz}, note="only saved", size=(256, 128)
+            section,
+            "X/Y/Z plot",
+            {"script_name": "x/y/z plot", "script_args": xyz},
+            is_saved_only=True,
+            size=(256, 128),
         ),
         MatrixRow(
             section,
@@ -287,13 +295,14 @@ def _company() -> list[MatrixRow]:
                 "script_name": "prompt matrix",
                 "script_args": [False, False, "positive", "comma", 0],
             },
-            note="only saved",
+            is_saved_only=True,
             size=(256, 165),
         ),
         MatrixRow(
             section,
             "prompts from file",
             {"script_name": "prompts from file or textbox", "script_args": [False, False, "start", "a red circle"]},
+            tells_result=False,
         ),
         MatrixRow(section, "nested generation (ADetailer)", mode="nested generation"),
         MatrixRow(section, "attn2.forward replaced (Regional Prompter)", mode="instance forward"),

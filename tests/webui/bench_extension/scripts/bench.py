@@ -158,7 +158,7 @@ def tokens(text: str) -> list[list[list[int]]]:
 def optimization(name: str) -> str:
     """Switches the attention optimisation of the loaded model."""
     hijack = sd_hijack.model_hijack
-    hijack.undo_optimizations()
+    sd_hijack.undo_optimizations()
     hijack.apply_optimizations(name)
     return str(hijack.optimization_method)
 

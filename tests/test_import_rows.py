@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "daam"
 ROWS = [
     {"errors"},
     {"attention", "prompt", "file_names", "pictures", "scales", "demo_model"},
-    {"terms"},
+    {"terms", "rewriting"},
     {"tracing"},
     {"selection", "explanations"},
     {"heat_maps"},

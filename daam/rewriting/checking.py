@@ -35,7 +35,6 @@ class Choices:
     others: int
 
 
-
 def check_weights(old: Elements, new: Elements, places: list[int | None], targets: Mapping[int, float]) -> None:
     """Every word that was aimed at has its weight; all others, and their order, are as before.
 

@@ -6,11 +6,12 @@ What is written is read again and compared: only the words aimed at have changed
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 
 from daam.errors import PromptError
 from daam.prompt.table import Span
 from daam.rewriting.checking import check_weights
-from daam.rewriting.elements import Elements, leaves, nodes, read_elements
+from daam.rewriting.elements import Elements, Leaf, leaves, nodes, read_elements
 from daam.rewriting.groups import Group, find_groups, letters_in, weights_of
 from daam.rewriting.numbers import checked_weight, number_for, rounded
 from daam.rewriting.rewritten import Edit, Rewritten, apply_edits, moved_span
@@ -51,14 +52,28 @@ def change_weight(prompt: str, span: Span, by: float = 0.1, *, negative: bool = 
     """As `set_weight`, but by so much more or less than now; each word of a phrase starts from its own weight.
 
     Weights land on hundredths, so a step back gives the prompt from before where it had no weight of its own.
+    A comma between words of different weights keeps its own.
     """
     step = checked_weight(by, "step")
     elements = read_elements(prompt, negative=negative)
     weights = weights_of(elements)
-    targets = {place: rounded(weights[place] + step) for place in letters_in(elements, [span])}
+    letters = _without_lone_signs(letters_in(elements, [span]), weights)
+    targets = {place: rounded(weights[place] + step) for place in letters}
     for target in targets.values():
         checked_weight(target)
     return _rewrite(elements, targets, negative)
+
+
+def _without_lone_signs(letters: Mapping[int, Leaf], weights: Mapping[int, float]) -> list[int]:
+    """The places of the letters, less those of signs that stand between other weights; all where there is but one."""
+    runs = [list(run) for _, run in groupby(sorted(letters), key=lambda place: weights[place])]
+    named = [run for run in runs if any(_is_named(letters[place].text) for place in run)]
+    return [place for run in named or runs for place in run]
+
+
+def _is_named(letter: str) -> bool:
+    """A letter, a digit, or a picture such as an emoji."""
+    return letter[-1].isalnum() or ord(letter[-1]) >= 0x2000
 
 
 def _rewrite(elements: Elements, targets: Mapping[int, float], negative: bool) -> Rewritten:

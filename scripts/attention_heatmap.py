@@ -9,6 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 try:
     from daam.webui.registration import register
     from daam.webui.script import AttentionHeatmapScript  # noqa: F401
+    from daam.webui.study_script import AttentionHeatmapStudy  # noqa: F401
 finally:
     sys.path.pop(0)
 register()

@@ -14,9 +14,11 @@ ROWS = [
     {"terms", "rewriting"},
     {"tracing"},
     {"selection", "explanations"},
+    {"study"},
     {"heat_maps"},
     {"statistics", "record"},
     {"drawing", "step_animation"},
+    {"study_grid"},
     {"report", "hosts"},
     {"cli", "webui"},
 ]

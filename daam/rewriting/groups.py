@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from daam.errors import PromptError, SettingError
 from daam.prompt.table import Span
-from daam.rewriting.elements import Barrier, Elements, Leaf, Node, Option, leaves
+from daam.rewriting.elements import Barrier, Elements, Node, Option, leaves
+from daam.rewriting.scanning import Leaf
 
 
 @dataclass(frozen=True)

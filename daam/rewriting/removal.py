@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from daam.errors import PromptError
 from daam.prompt.table import Span
 from daam.rewriting.checking import check_removal
-from daam.rewriting.elements import Barrier, Elements, Leaf, Node, leaves, read_elements
+from daam.rewriting.elements import Barrier, Elements, Node, leaves, read_elements
 from daam.rewriting.groups import Group, find_removed_groups, letters_in
 from daam.rewriting.rewritten import Edit, Rewritten, apply_edits
+from daam.rewriting.scanning import Leaf
 
 
 def remove(prompt: str, span: Span, *, negative: bool = False) -> Rewritten:

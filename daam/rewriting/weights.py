@@ -11,10 +11,11 @@ from itertools import groupby
 from daam.errors import PromptError
 from daam.prompt.table import Span
 from daam.rewriting.checking import check_weights
-from daam.rewriting.elements import Elements, Leaf, leaves, nodes, read_elements
+from daam.rewriting.elements import Elements, leaves, nodes, read_elements
 from daam.rewriting.groups import Group, find_groups, letters_in, weights_of
 from daam.rewriting.numbers import checked_weight, number_for, rounded
 from daam.rewriting.rewritten import Edit, Rewritten, apply_edits, moved_span
+from daam.rewriting.scanning import Leaf
 
 _SAME = 1e-9
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import daam
 from daam.errors import TraceError
-from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
+from daam.prompt import ClipTokenizer, PromptTable, ScheduleEntry, parse_prompt
 from daam.terms import parse_terms
 from daam.tracing.probe import Probe, make_probe
 from daam.webui import host
@@ -101,6 +101,14 @@ def make_probe_of(terms: str) -> Probe | None:
     return make_probe(texts) if texts else None
 
 
+def table_of(prompt: str) -> PromptTable:
+    """The table of a typed prompt by the WebUI's settings of now. Raises as `pass_tables`."""
+    return parse_prompt(
+        prompt, clip_tokenizer(), emphasis=host.emphasis_mode(), embeddings=host.embedding_vectors(),
+        comma_padding=host.comma_padding(), use_old_scheduling=host.uses_old_scheduling(),
+    )  # fmt: skip
+
+
 def check_tokens(table: PromptTable) -> None:
     """Compares a table with the tokens that the WebUI makes for every encoder.
 
@@ -133,7 +141,27 @@ def _texts(table: PromptTable) -> list[list[str]]:
 
 
 def _joined(first: PromptTable, later: PromptTable) -> PromptTable:
-    return replace(first, parts=first.parts + later.parts, tags=tuple(dict.fromkeys(first.tags + later.tags)))
+    """Both tables as one; where the prompts differ, the later one stands in a line of its own behind the first."""
+    if later.prompt == first.prompt:
+        return replace(first, parts=first.parts + later.parts)
+    later = _moved(later, len(first.prompt) + 1)
+    prompt = f"{first.prompt}\n{later.prompt}"
+    return PromptTable(prompt, first.parts + later.parts, first.tags + later.tags)
+
+
+def _moved(table: PromptTable, by: int) -> PromptTable:
+    """The table with every span moved."""
+
+    def moved_entry(entry: ScheduleEntry) -> ScheduleEntry:
+        columns = tuple(
+            column if column.span is None else replace(column, span=(column.span[0] + by, column.span[1] + by))
+            for column in entry.columns
+        )
+        return replace(entry, columns=columns)
+
+    parts = tuple(replace(part, schedule=tuple(map(moved_entry, part.schedule))) for part in table.parts)
+    tags = tuple(replace(tag, span=(tag.span[0] + by, tag.span[1] + by)) for tag in table.tags)
+    return replace(table, parts=parts, tags=tags)
 
 
 @lru_cache(maxsize=1)

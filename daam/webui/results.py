@@ -59,9 +59,12 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     settings = run.settings.drawing(len(pictures), host.grid_background())
     notes = {"prompt": p.all_prompts[0], "seed": p.all_seeds[0], "model": host.model_name(p), "settings": {}}
     result = Result(tuple(pictures), tuple(traces), settings, {**notes, "drawing": asdict(settings)})
+    run.result = result
     processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
     _save_records(p, result)
 
+    if run.settings.hide_images and run.settings.no_saving:
+        return
     drawing = draw(pictures, traces, settings)
     for drawn in drawing.terms:
         if drawn.reason is not None:

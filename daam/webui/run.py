@@ -11,6 +11,7 @@ from daam.errors import DaamError
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.controls import PanelSettings
 from daam.webui.prompts import make_probe_of
+from daam.webui.result_store import Result
 from daam.webui.watching import Watch, watch_next_sampling
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ class Run:
         traces: by number of the picture in the generation; what could not be traced is missing.
         notes: what the user should know, in sentences.
         finished: after `postprocess`.
+        result: what came out; None before, and where nothing was traced.
     """
 
     owner: Any
@@ -34,6 +36,7 @@ class Run:
     traces: dict[int, ImageTrace] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     finished: bool = False
+    result: Result | None = None
 
     def note(self, text: str) -> None:
         """Keeps a sentence once."""
@@ -89,6 +92,12 @@ def run_of(p: Any) -> Run | None:
     """The unfinished run that this very object owns."""
     run = vars(p).get(_RUN)
     return run if run is not None and run.owner is p and not run.finished else None
+
+
+def last_result(p: Any) -> Result | None:
+    """What came of the generation of this very object."""
+    run = vars(p).get(_RUN)
+    return run.result if run is not None and run.owner is p else None
 
 
 def end_run(p: Any) -> None:

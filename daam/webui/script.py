@@ -10,6 +10,7 @@ from typing import Any
 from modules import scripts
 
 from daam.errors import DaamError
+from daam.webui import host
 from daam.webui.controls import TITLE
 from daam.webui.panel import make_panel
 from daam.webui.results import add_heat_maps
@@ -52,7 +53,7 @@ class AttentionHeatmapScript(scripts.Script):  # type: ignore[misc]
     @_harmless
     def process(self, p: Any, *values: Any) -> None:
         run = begin_run(p, values)
-        if run is not None:
+        if run is not None and host.selected_script(p) != TITLE:  # a study's generations are ordinary ones
             p.extra_generation_params.update(run.settings.infotext())
 
     @_harmless

@@ -76,8 +76,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
             sampler_name="Euler a", width=p.width, height=p.height, denoising_strength=0.5, do_not_save_samples=True,
             do_not_save_grid=True,
         )  # fmt: skip
-        inner.scripts, inner.script_args = p.scripts, p.script_args
-        inner.scripts = None
+        torch.manual_seed(7)  # the encoder of img2img draws from the global generator
         pp.image = processing.process_images(inner).images[0]
         copied = copy(p)
         p.scripts.before_process(copied)
@@ -159,7 +158,8 @@ def optimization(name: str) -> str:
     """Switches the attention optimisation of the loaded model."""
     hijack = sd_hijack.model_hijack
     sd_hijack.undo_optimizations()
-    hijack.apply_optimizations(name)
+    titles = {optimizer.name: optimizer.title() for optimizer in sd_hijack.optimizers}
+    hijack.apply_optimizations(titles.get(name, name))
     return str(hijack.optimization_method)
 
 

@@ -1,0 +1,113 @@
+"""The entry of the Script dropdown: runs a study of the prompt, one generation for each variant, one seed for all."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import gradio as gr
+from modules import processing, scripts, shared
+
+from daam.errors import TraceError
+from daam.study import Variant, count_variants, parse_weights, plan_study
+from daam.study_grid import StudyResult, draw_study
+from daam.terms import parse_terms
+from daam.webui import host
+from daam.webui.controls import TITLE, PanelSettings
+from daam.webui.prompts import table_of
+from daam.webui.run import last_result, override
+
+WEIGHTS = "0.6, 0.8, 1.2, 1.4"
+EXPLANATION = (
+    "Generates the prompt with one seed again and again, with each term weaker, stronger or left out, and shows what "
+    "changed beside the heat maps. Attention is not contribution: this is the check."
+)
+
+
+class AttentionHeatmapStudy(scripts.Script):  # type: ignore[misc]
+    """Has no state; the generations are ordinary ones, traced by the panel's script."""
+
+    def title(self) -> str:
+        return TITLE
+
+    def show(self, is_img2img: bool) -> bool:
+        return True
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        prefix = f"{'img2img' if is_img2img else 'txt2img'}_attention_heatmap_study"
+        gr.HTML(f"<p>{EXPLANATION}</p>")
+        terms = gr.Textbox(
+            label="Terms to vary (comma separated; empty = every word)", value="", elem_id=f"{prefix}_terms"
+        )
+        with gr.Row():
+            weights = gr.Textbox(label="Weights", value=WEIGHTS, elem_id=f"{prefix}_weights")
+            leave_out = gr.Checkbox(label="Leave each term out", value=True, elem_id=f"{prefix}_leave_out")
+        count = gr.HTML(_count_text("", WEIGHTS, True), elem_id=f"{prefix}_count")
+        inputs = [terms, weights, leave_out]
+        for component in inputs:
+            component.change(_count_text, inputs=inputs, outputs=[count], show_progress=False)
+        return inputs
+
+    def run(self, p: Any, terms: str, weights: str, leave_out: bool) -> Any:
+        """
+        Raises:
+            DaamError: there is nothing to vary; the text says what was expected.
+        """
+        prompt = p.prompt[0] if isinstance(p.prompt, list) else p.prompt
+        variants = plan_study(table_of(prompt), terms, parse_weights(weights), leave_out=bool(leave_out))
+        processing.fix_seed(p)
+        p.batch_size = p.n_iter = 1
+        shared.state.job_count = len(variants) * (2 if host.has_hires_pass(p) else 1)
+        results: list[StudyResult] = []
+        images: list[Any] = []
+        infotexts: list[str] = []
+        for number, variant in enumerate(variants, start=1):
+            shared.state.job = shared.state.textinfo = f"{TITLE}: {number} of {len(variants)}: {variant.label}"
+            processed, result = _generate(p, variant)
+            if shared.state.interrupted or result is None:
+                break  # half a picture is no variant; those before it are kept
+            images.append(processed.images[processed.index_of_first_image])
+            infotexts.append(processed.infotexts[processed.index_of_first_image])
+            results.append(result)
+        if not results:
+            return processing.Processed(p, [], p.seed, "")
+        settings = PanelSettings.read([True]).drawing(len(results), host.grid_background())
+        grid = draw_study(results, settings)
+        host.label_image(grid, infotexts[0])
+        p.all_prompts, p.all_seeds = [prompt], [p.seed]
+        host.save_grid(p, grid, infotexts[0])
+        return processing.Processed(
+            p, [grid, *images], p.seed, infotexts[0], infotexts=[infotexts[0], *infotexts], index_of_first_image=1
+        )
+
+
+def _generate(p: Any, variant: Variant) -> tuple[Any, StudyResult | None]:
+    """One generation on a copy of `p`, and what was traced of it; None after an interruption.
+
+    Raises:
+        TraceError: there are no heat maps; the text says why.
+    """
+    varied = copy(p)
+    varied.prompt = variant.prompt
+    varied.extra_generation_params = copy(p.extra_generation_params)
+    varied.do_not_save_grid = True
+    for name in ("enabled", "hide_images", "no_saving"):
+        override(varied, name, True)
+    processed = processing.process_images(varied)
+    found = last_result(varied)
+    if found is None:
+        if shared.state.interrupted:
+            return processed, None
+        raise TraceError(f"{variant.label}: {processed.comments.strip() or 'no heat maps came out'}")
+    return processed, StudyResult(variant, found.pictures[0], found.traces[0])
+
+
+def _count_text(terms: str, weights: str, leave_out: bool) -> str:
+    """How many generations it will take, before it starts."""
+    try:
+        values, chosen = len(parse_weights(weights)), len(parse_terms(terms))
+    except ValueError as error:
+        return f"<p>{error}</p>"
+    if not chosen:
+        return f"<p>1 generation, and {values + bool(leave_out)} for each word of the prompt.</p>"
+    return f"<p>{count_variants(chosen, values, bool(leave_out))} generations.</p>"

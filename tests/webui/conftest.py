@@ -30,4 +30,6 @@ def bench(webui: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(webui: Path, bench: Path) -> Iterator[Server]:
     with Server(webui, bench, "--ckpt", str(bench / "models" / "Stable-diffusion" / "embedded.safetensors")) as started:
+        started.post("/bench/sd3", folder=str(bench))
+        started.post("/sdapi/v1/refresh-checkpoints")
         yield started

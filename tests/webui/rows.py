@@ -230,6 +230,10 @@ def _models() -> list[MatrixRow]:
         MatrixRow(section, "inpainting (9 channels)", {**IMG2IMG, "mask": mask()}, "inpainting", "img2img"),
         MatrixRow(section, "InstructPix2Pix", edit, "edit", "img2img"),
         MatrixRow(section, "InstructPix2Pix, image CFG 1", {**edit, "image_cfg_scale": 1}, "edit", "img2img"),
+        MatrixRow(section, "SD3 (joint attention, CLIP columns)", {"sampler_name": "Euler"}, "sd3"),
+        MatrixRow(
+            section, "SD3, AND and a batch", {"prompt": "a red circle AND a tree", "batch_size": 2}, "sd3", pictures=2
+        ),
         MatrixRow(section, "embedded model", {"steps": 12}),
     ]
 

@@ -14,10 +14,12 @@ import psutil
 import torch
 from modules import processing, script_callbacks, scripts, sd_hijack, shared
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from make_checkpoints import register_open_clip
+HERE = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+from make_checkpoints import register_open_clip  # noqa: E402
+from sd3 import make_sd3  # noqa: E402
 
-sys.path.pop(0)
+del sys.path[:2]
 register_open_clip()
 MODES = (
     "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
@@ -148,9 +150,8 @@ def state() -> dict[str, Any]:
 def tokens(text: str) -> list[list[list[int]]]:
     """The chunks of every encoder, made by the WebUI itself."""
     conditioner = shared.sd_model.cond_stage_model
-    encoders = [
-        each for each in (conditioner, *getattr(conditioner, "embedders", [])) if hasattr(each, "tokenize_line")
-    ]
+    candidates = (conditioner, *getattr(conditioner, "embedders", []), getattr(conditioner, "model_lg", None))
+    encoders = [encoder for encoder in candidates if hasattr(encoder, "tokenize_line")]
     return [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders]
 
 
@@ -163,6 +164,12 @@ def optimization(name: str) -> str:
     return str(hijack.optimization_method)
 
 
+def sd3(folder: str) -> bool:
+    """Makes the checkpoint "sd3"."""
+    make_sd3(Path(folder))
+    return True
+
+
 def collect() -> dict[str, Any]:
     gc.collect()
     return state()
@@ -172,6 +179,7 @@ def add_routes(_demo: Any, app: Any) -> None:
     app.add_api_route("/bench/state", collect, methods=["GET"])
     app.add_api_route("/bench/seconds", lambda: Bench.seconds, methods=["GET"])
     app.add_api_route("/bench/tokens", tokens, methods=["GET"])
+    app.add_api_route("/bench/sd3", sd3, methods=["POST"])
     app.add_api_route("/bench/optimization", optimization, methods=["POST"])
 
 

@@ -191,8 +191,19 @@ class HeatMaps(Mapping[str, HeatMap]):
             for index, column in enumerate(self.selection.columns(text))
         }
 
+    def by_size(self, term: str) -> dict[Size, Tensor]:
+        """A term's map at each resolution before upscaling: [height, width], summed over layers, heads and steps.
+
+        Raises:
+            TermError: the term has no map.
+        """
+        return self._by_size(self._places(_one_term(term)))
+
     def _make(self, name: str) -> HeatMap:
         places = self._places(_one_term(name))
+        return HeatMap(name, self._upscale(self._by_size(places)), tuple(places), self)
+
+    def _by_size(self, places: Sequence[Place]) -> dict[Size, Tensor]:
         by_size: dict[Size, Tensor] = {}
         for key, text in self._texts.items():
             columns = [column for place in places if (place.part, place.entry) == key for column in place.columns]
@@ -203,7 +214,7 @@ class HeatMaps(Mapping[str, HeatMap]):
             for maps in self.selection.layer_maps(text).values():
                 size = (maps.shape[-2], maps.shape[-1])
                 by_size[size] = by_size.get(size, torch.zeros(size)) + maps[rows].mean(dim=0)
-        return HeatMap(name, self._upscale(by_size), tuple(places), self)
+        return by_size
 
     def _upscale(self, by_size: dict[Size, Tensor]) -> NDArray[np.float32]:
         """Upscaling is linear, so the sum of the layers of one size is upscaled at once.

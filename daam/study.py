@@ -78,7 +78,8 @@ def plan_study(table: PromptTable, terms: str, weights: Sequence[float], *, leav
         spans = _spans(term, table)
         for weight in weights:
             prompt = set_weights(table.prompt, spans, weight).prompt
-            variants.append(Variant(f"{term.text} × {weight:g}", prompt, term.quoted))
+            if prompt != table.prompt:
+                variants.append(Variant(f"{term.text} × {weight:g}", prompt, term.quoted))
         if leave_out:
             variants.append(Variant(f"without {term.text}", remove_all(table.prompt, spans).prompt, term.quoted))
     return variants

@@ -9,17 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from daam.drawing import DrawingSettings, draw_terms, enlarge
+from daam.drawing import DrawingSettings, enlarge
 from daam.heat_maps import HeatMaps
-from daam.pictures.captions import STRIP_COLOUR, add_caption
+from daam.pictures.captions import STRIP_COLOUR
 from daam.pictures.convert import to_rgb_array
-from daam.pictures.grid import make_grid
+from daam.pictures.labelled_grid import LabelledRow, labelled_grid
 from daam.pictures.overlay import overlay
+from daam.scales import apply_scale
 from daam.study import Variant
+from daam.terms import parse_terms
 from daam.tracing.image_trace import ImageTrace
 
 DIFFERENCE_COLORMAP = "inferno"
 DIFFERENCE_OPACITY = 0.85
+LEGIBLE_WIDTH = 256
 
 
 @dataclass(frozen=True)
@@ -76,29 +79,47 @@ def measure_change(base: StudyResult, result: StudyResult) -> Change:
 
 
 def draw_study(results: Sequence[StudyResult], settings: DrawingSettings) -> Image.Image:
-    """One grid; the first result is the unmodified one. Variants that were not generated are left out."""
-    base = results[0]
-    changes = [measure_change(base, result) for result in results[1:]]
-    highest = max((float(change.values.max()) for change in changes), default=0.0) or 1.0
-    terms = [result.variant.term for result in results if result.variant.term is not None]
-    shown = replace(settings, terms=settings.terms or ", ".join(dict.fromkeys(terms)), with_negative=False)
-    tiles: list[Image.Image] = []
-    columns = 0
-    for result, change in zip(results, [None, *changes]):
-        picture = enlarge(result.picture, shown)
-        row = [_captioned(picture, result.variant.label, None, shown)]
-        row += [drawn.tile for drawn in draw_terms(picture, HeatMaps(result.trace), shown)]
-        if change is None:
-            row.append(_captioned(Image.new("RGB", picture.size, STRIP_COLOUR), "change", "against this row", shown))
-        else:
-            drawn = overlay(picture, change.values / highest, opacity=DIFFERENCE_OPACITY, colormap=DIFFERENCE_COLORMAP)
-            row.append(_captioned(drawn, change.text, change.note, shown))
-        tiles += row
-        columns = len(row)
-    rows = len(tiles) // columns
-    background = settings.background or STRIP_COLOUR
-    return make_grid(tiles, layout="batch-rows", batch_size=rows, background=background)
+    """One grid with a labelled row for each variant; the first result is the unmodified one.
+
+    Variants that were not generated are left out. The scale "shared" is one for all rows, so that they can be compared.
+    """
+    changed = [result.variant.term for result in results if result.variant.term is not None]
+    terms = [term.quoted for term in parse_terms(settings.terms)] or list(dict.fromkeys(changed))
+    changes = [None, *(measure_change(results[0], result) for result in results[1:])]
+    highest = max((float(change.values.max()) for change in changes if change is not None), default=0.0) or 1.0
+    maps = [HeatMaps(result.trace) for result in results]
+    scaled = _scaled(maps, terms, settings.scale)
+    rows = []
+    for number, (result, change) in enumerate(zip(results, changes)):
+        picture = enlarge(result.picture, replace(settings, image_scale=settings.image_scale or _scale(result.picture)))
+        cells: list[Image.Image | str] = [picture]
+        for term in terms:
+            found = scaled.get((number, term))
+            cells.append(
+                maps[number].explain(term) or "no heat map"
+                if found is None
+                else overlay(picture, found, opacity=settings.opacity, colormap=settings.colormap)
+            )
+        cells.append("" if change is None else _drawn_change(picture, change, highest))
+        note = result.variant.prompt if change is None else "\n".join(filter(None, [change.text, change.note]))
+        rows.append(LabelledRow(result.variant.label, cells, note))
+    heads = ["picture", *(parse_terms(term)[0].text for term in terms), "change"]
+    return labelled_grid(heads, rows, background=settings.background or STRIP_COLOUR)
 
 
-def _captioned(picture: Image.Image, text: str, note: str | None, settings: DrawingSettings) -> Image.Image:
-    return add_caption(picture, text, note=note) if settings.show_captions else picture
+def _scaled(maps: Sequence[HeatMaps], terms: Sequence[str], scale: str) -> dict[tuple[int, str], NDArray[np.float32]]:
+    """The maps of all rows in 0..1, by the number of the row and the term; terms without a map are left out."""
+    found = [(number, term) for number, row in enumerate(maps) for term in terms if term in row]
+    if scale != "shared":
+        return {(number, term): maps[number].scaled([term], scale)[0] for number, term in found}
+    stacked = [maps[number][term].values for number, term in found]
+    return dict(zip(found, apply_scale(scale, np.stack(stacked), stacked[0]))) if found else {}
+
+
+def _drawn_change(picture: Image.Image, change: Change, highest: float) -> Image.Image:
+    return overlay(picture, change.values / highest, opacity=DIFFERENCE_OPACITY, colormap=DIFFERENCE_COLORMAP)
+
+
+def _scale(picture: Image.Image) -> float:
+    """Small pictures are enlarged by a whole factor until their rows can be read."""
+    return max(1, -(-LEGIBLE_WIDTH // picture.width))

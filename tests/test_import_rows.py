@@ -17,9 +17,9 @@ ROWS = [
     {"study"},
     {"heat_maps"},
     {"statistics", "record"},
-    {"drawing", "step_animation"},
+    {"drawing", "step_animation", "observations"},
     {"study_grid"},
-    {"report", "hosts"},
+    {"report", "hosts", "viewer"},
     {"cli", "webui"},
 ]
 """Lowest first. Within one row nothing is imported from a neighbour."""

@@ -23,13 +23,26 @@ FILL_LABEL = "Fill from prompt"
 FILL_TOOLTIP = "Write the prompt's words here, to pick from."
 
 
+class InfotextKey(str):
+    """A control's key in the infotext that also reads it: the WebUI looks fields up by name and calls what it can."""
+
+    def __new__(cls, control: Control) -> InfotextKey:
+        key = super().__new__(cls, control.infotext)
+        key._control = control
+        return key
+
+    _control: Control
+
+    def __call__(self, parameters: dict[str, Any]) -> Any:
+        return value_from_infotext(self._control, parameters)
+
+
 @dataclass(frozen=True)
 class Panel:
-    """Attributes: components: in the order of `CONTROLS`; names: each with its key in the infotext."""
+    """Attributes: components: in the order of `CONTROLS`; fields: each with its key in the infotext."""
 
     components: list[Any]
-    names: list[tuple[Any, str]]
-    infotext_fields: list[tuple[Any, Any]]
+    fields: list[tuple[Any, InfotextKey]]
 
 
 def make_panel(tab: str) -> Panel:
@@ -50,9 +63,7 @@ def make_panel(tab: str) -> Panel:
                     made[name] = _component(by_name[name], prefix)
         gr.HTML(elem_id=f"{prefix}_viewer")
     components = [made[control.name] for control in CONTROLS]
-    names = [(made[control.name], control.infotext) for control in CONTROLS]
-    fields = [(made[control.name], _reader(control)) for control in CONTROLS]
-    return Panel(components, names, fields)
+    return Panel(components, [(made[control.name], InfotextKey(control)) for control in CONTROLS])
 
 
 def _component(control: Control, prefix: str) -> Any:
@@ -69,7 +80,3 @@ def _component(control: Control, prefix: str) -> Any:
     if control.kind == "slider":
         return gr.Slider(minimum=control.minimum, maximum=control.maximum, step=control.step, **shared)
     return gr.Textbox(lines=1, **shared)
-
-
-def _reader(control: Control) -> Any:
-    return lambda parameters: value_from_infotext(control, parameters)

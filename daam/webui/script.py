@@ -46,8 +46,8 @@ class AttentionHeatmapScript(scripts.Script):  # type: ignore[misc]
 
     def ui(self, is_img2img: bool) -> list[Any]:
         panel = make_panel("img2img" if is_img2img else "txt2img")
-        self.infotext_fields = panel.infotext_fields
-        self.paste_field_names = [name for _, name in panel.names]
+        self.infotext_fields = panel.fields
+        self.paste_field_names = [key for _, key in panel.fields]
         return panel.components
 
     @_harmless

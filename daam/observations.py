@@ -1,0 +1,143 @@
+"""Says in plain words what the heat maps of a picture show. One function and one entry of `OBSERVATIONS` for each.
+
+The thresholds are stated in the sentences, with the numbers that met them. What is said is about attention: whether a
+word matters to the picture is only shown by leaving it out (see `daam.study`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from daam.heat_maps import HeatMaps
+from daam.statistics import term_statistics
+from daam.terms import entry_words
+
+FUNCTION_WORDS = frozenset(
+    (
+        "a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "is", "it", "its", "of", "on", "or", "over",
+        "that", "the", "this", "to", "under", "was", "were", "with",
+    )
+)  # fmt: skip
+"""Words that name nothing; nothing is said of them."""
+WEAK_SHARE = 0.5
+"""A word counts as ignored below this share of the median strength of the prompt's words."""
+WIDE_COVERAGE = 0.8
+"""A word counts as spread over everything from this share of the picture on."""
+SAME_REGION = 0.7
+"""Two words are on one region from this IoU of their masks on."""
+CHUNK = 77
+"""Columns of a chunk."""
+ELSEWHERE = 0.1
+"""Two neighbours lie apart up to this IoU of their masks."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The words of the prompt that name something, with their statistics."""
+
+    heat_maps: HeatMaps
+    words: dict[str, dict[str, Any]]
+    neighbours: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One sentence, and the words that it is about, as they are looked up."""
+
+    text: str
+    terms: tuple[str, ...]
+
+
+def ignored(facts: Facts) -> Iterator[Observation]:
+    """Words that get far less attention than the others."""
+    if len(facts.words) < 3:
+        return
+    median = float(np.median([numbers["strength"] for numbers in facts.words.values()]))
+    for word, numbers in facts.words.items():
+        share = numbers["strength"] / median if median else 1.0
+        if share < WEAK_SHARE:
+            text = f"“{word}” gets {share:.0%} of a typical word's attention (said below {WEAK_SHARE:.0%})."
+            yield Observation(text, (word,))
+
+
+def spread_out(facts: Facts) -> Iterator[Observation]:
+    """Words whose map covers nearly everything."""
+    for word, numbers in facts.words.items():
+        coverage = numbers["coverage"]
+        if coverage >= WIDE_COVERAGE:
+            text = f"“{word}” looks at {coverage:.0%} of the picture, at no place in particular"
+            yield Observation(f"{text} (said from {WIDE_COVERAGE:.0%}).", (word,))
+
+
+def same_region(facts: Facts) -> Iterator[Observation]:
+    """Pairs of words, not side by side in the prompt, that look at one place."""
+    for first, second in combinations(facts.words, 2):
+        overlap = facts.words[first]["overlap"].get(second, 0.0)
+        if overlap >= SAME_REGION and (first, second) not in facts.neighbours and _are_local(facts, first, second):
+            text = f"“{first}” and “{second}” look at the same region: overlap {overlap:.0%}"
+            yield Observation(f"{text} (said from {SAME_REGION:.0%}).", (first, second))
+
+
+def neighbours_apart(facts: Facts) -> Iterator[Observation]:
+    """Words side by side in the prompt, as an adjective and its noun, that look at different places."""
+    for first, second in facts.neighbours:
+        overlap = facts.words[first]["overlap"].get(second, 0.0)
+        if overlap <= ELSEWHERE and _are_local(facts, first, second):
+            text = f"“{first}” looks elsewhere than “{second}” beside it: overlap {overlap:.0%}"
+            yield Observation(f"{text} (said up to {ELSEWHERE:.0%}).", (first, second))
+
+
+def cut_by_border(facts: Facts) -> Iterator[Observation]:
+    """Words whose pieces lie in two chunks of 75 tokens."""
+    for part in facts.heat_maps.table.parts:
+        for word in dict.fromkeys(word for entry in part.schedule for word in entry_words(entry)):
+            if len({column // CHUNK for column in word.columns}) > 1:
+                text = f"“{word.text}” is cut by the border of 75 tokens, so that no part of it is read as the word."
+                yield Observation(text, (word.text,))
+
+
+OBSERVATIONS: dict[str, Callable[[Facts], Iterator[Observation]]] = {
+    "ignored": ignored,
+    "spread out": spread_out,
+    "same region": same_region,
+    "neighbours apart": neighbours_apart,
+    "cut by the border": cut_by_border,
+}
+
+
+def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
+    """Every observation: its kind, the sentence, and the words that it is about."""
+    facts = gather(heat_maps)
+    return [
+        {"kind": kind, "text": found.text, "terms": list(found.terms)}
+        for kind, function in OBSERVATIONS.items()
+        for found in function(facts)
+    ]
+
+
+def gather(heat_maps: HeatMaps) -> Facts:
+    """The facts of the prompt's words that name something and have a map."""
+    named = [word for word in heat_maps if word not in FUNCTION_WORDS and word in heat_maps]
+    return Facts(heat_maps, term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named)))
+
+
+def _neighbours(heat_maps: HeatMaps, named: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Pairs that stand side by side in some text, with nothing between them."""
+    seen = set()
+    for part in heat_maps.table.parts:
+        for entry in part.schedule:
+            texts = [word.text.lower() for word in entry_words(entry)]
+            for pair in zip(texts, texts[1:]):
+                if pair not in seen and all(text in named for text in pair):
+                    seen.add(pair)
+                    yield pair
+
+
+def _are_local(facts: Facts, *words: str) -> bool:
+    """Whether each looks at a place at all."""
+    return all(facts.words[word]["coverage"] < WIDE_COVERAGE for word in words)

@@ -10,7 +10,15 @@ from pathlib import Path
 from tqdm import tqdm
 
 from daam.cli.options import Parser, add_drawing_options, drawing_settings
-from daam.cli.output import new_folder, print_terms, write_animations, write_drawing, write_pictures, write_report
+from daam.cli.output import (
+    REPORT_PAGE,
+    new_folder,
+    print_terms,
+    write_animations,
+    write_drawing,
+    write_pictures,
+    write_report,
+)
 
 EXAMPLE = """\
 Generates a picture and shows which part of it each word of the prompt looked at.
@@ -93,6 +101,7 @@ def run(arguments: Sequence[str]) -> int:
     from daam.drawing import draw
     from daam.record import Record, save_record
     from daam.report import make_report, versions
+    from daam.viewer.page import report_html
 
     folder = new_folder(options.out, settings.seed)
     taken = write_pictures(folder, generation.pictures)
@@ -115,6 +124,7 @@ def run(arguments: Sequence[str]) -> int:
     notes["seconds"]["drawing"] = time.perf_counter() - drawing_started
     report = make_report(traces, drawing_options, notes)
     write_report(folder, report)
+    (folder / REPORT_PAGE).write_text(report_html(generation.pictures, traces, drawing_options), "utf-8")
     print_terms(report)
     print(f"\n{folder}")
     return 0

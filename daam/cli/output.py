@@ -18,7 +18,8 @@ from daam.pictures.animation import save_animation
 from daam.step_animation import step_frames
 from daam.tracing.image_trace import ImageTrace
 
-RESERVED = ("picture.png", "grid.png", "record.safetensors", "report.json")
+REPORT_PAGE = "report.html"
+RESERVED = ("picture.png", "grid.png", "record.safetensors", "report.json", REPORT_PAGE)
 
 
 def new_folder(parent: Path, seed: int) -> Path:

@@ -162,9 +162,7 @@ class _Contexts:
         return {**found, "add_text_embeds": torch.cat(pooled)} if pooled else found
 
     def _active(self, call: int) -> tuple[Encoded, Encoded]:
-        positive, negative = (
-            entries[active_entry(part, call)] for part, entries in zip(self._parts, self._encoded)
-        )
+        positive, negative = (entries[active_entry(part, call)] for part, entries in zip(self._parts, self._encoded))
         return positive, negative
 
 
@@ -177,9 +175,7 @@ def _fill_up(encoded: Encoded, length: int, filling: Tensor) -> Encoded:
 class _StepEnd:
     """Tells the progress after each step, and hands the pipeline the texts of the next one where they change."""
 
-    def __init__(
-        self, contexts: _Contexts, images: int, on_step: Callable[[int, int], None] | None
-    ):
+    def __init__(self, contexts: _Contexts, images: int, on_step: Callable[[int, int], None] | None):
         self._contexts, self._images, self._on_step = contexts, images, on_step
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -123,8 +123,11 @@ class ChunkPacker:
         for fix in chunk.fixes:
             for index in range(fix.offset + 1, fix.offset + 1 + fix.embedding.vectors):
                 slots[index] = replace(
-                    fix.slot, token=slots[index].token, weight=slots[index].weight,
-                    piece=fix.embedding.name, kind="embedding",
+                    fix.slot,
+                    token=slots[index].token,
+                    weight=slots[index].weight,
+                    piece=fix.embedding.name,
+                    kind="embedding",
                 )
         first = number * (BODY + 2)
         return [

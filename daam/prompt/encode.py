@@ -52,9 +52,7 @@ class TextEncoding:
             else:
                 words = self._add_run(packer, run, words)
         chunks, columns = packer.finish()
-        return EncodedText(
-            tuple((run.text.text, run.weight) for run in attention), packer.token_count, chunks, columns
-        )
+        return EncodedText(tuple((run.text.text, run.weight) for run in attention), packer.token_count, chunks, columns)
 
     def _read_runs(self, text: SourceText) -> tuple[list[Run], list[Run]]:
         """The runs to show and the runs to encode; they differ where emphasis is off."""

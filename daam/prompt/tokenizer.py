@@ -69,9 +69,7 @@ class ClipTokenizer:
         self.comma_token = vocabulary["," + _WORD_END]
         self._special = {START_TEXT: self.start_token, END_TEXT: self.end_token}
         self._byte_characters = _byte_characters()
-        self._bpe = BPE(
-            vocab=dict(vocabulary), merges=list(merges), unk_token=END_TEXT, end_of_word_suffix=_WORD_END
-        )
+        self._bpe = BPE(vocab=dict(vocabulary), merges=list(merges), unk_token=END_TEXT, end_of_word_suffix=_WORD_END)
         self._cut_word = lru_cache(maxsize=8192)(self._cut_new_word)
 
     @classmethod

@@ -15,6 +15,7 @@ from modules import shared
 from daam.prompt import prompt_to_data
 from daam.report import make_report
 from daam.tracing.plan import Side
+from daam.viewer.data import viewer_data
 from daam.webui.controls import CONTROLS
 from daam.webui.result_store import Result, store
 
@@ -31,6 +32,7 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
 
     guard = [Depends(allowed)]
     app.add_api_route(f"{ROOT}/results/{{name}}", get_result, methods=["GET"], dependencies=guard)
+    app.add_api_route(f"{ROOT}/results/{{name}}/viewer/{{image}}", get_viewer, methods=["GET"], dependencies=guard)
     app.add_api_route(f"{ROOT}/arguments", get_arguments, methods=["GET"], dependencies=guard)
 
 
@@ -60,6 +62,14 @@ def get_result(name: str) -> dict[str, Any]:
             404, "expected the id of one of the last generations with heat maps; older ones are forgotten"
         )
     return result_to_data(result)
+
+
+def get_viewer(name: str, image: int) -> dict[str, Any]:
+    """What the viewer shows of one picture of a generation, while it is kept."""
+    result = store.get(name)
+    if result is None or not 0 <= image < len(result.pictures):
+        raise HTTPException(404, "expected the id and a picture of one of the last generations with heat maps")
+    return viewer_data(result.pictures[image], result.traces[image], result.drawing)
 
 
 def result_to_data(result: Result) -> dict[str, Any]:

@@ -61,7 +61,6 @@ def make_panel(tab: str) -> Panel:
             with gr.Row():
                 for name in row:
                     made[name] = _component(by_name[name], prefix)
-        gr.HTML(elem_id=f"{prefix}_viewer")
     components = [made[control.name] for control in CONTROLS]
     return Panel(components, [(made[control.name], InfotextKey(control)) for control in CONTROLS])
 

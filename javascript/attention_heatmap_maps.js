@@ -1,0 +1,153 @@
+// The viewer's arithmetic: tiles of an atlas become maps, scaled, coloured and ranked. Knows no page.
+// The same as daam/heat_maps.py, daam/scales.py and daam/pictures/colormaps.py do in Python.
+
+(function () {
+    "use strict";
+
+    const CUBIC = -0.75; // torch's bicubic
+
+    /** Weights and clamped places of the four neighbours of each target position. */
+    function cubicTaps(source, target) {
+        const taps = [];
+        for (let at = 0; at < target; at++) {
+            const center = ((at + 0.5) * source) / target - 0.5;
+            const base = Math.floor(center);
+            const t = center - base;
+            const near = (x) => ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1;
+            const far = (x) => ((CUBIC * x - 5 * CUBIC) * x + 8 * CUBIC) * x - 4 * CUBIC;
+            const weights = [far(t + 1), near(t), near(1 - t), far(2 - t)];
+            const places = [-1, 0, 1, 2].map((step) => Math.min(Math.max(base + step, 0), source - 1));
+            taps.push({weights, places});
+        }
+        return taps;
+    }
+
+    /** A map [height * width] at another size, bicubic with half-pixel centres. */
+    function upscale(values, height, width, newHeight, newWidth) {
+        const across = cubicTaps(width, newWidth);
+        const rows = new Float32Array(height * newWidth);
+        for (let y = 0; y < height; y++) {
+            for (let x = 0; x < newWidth; x++) {
+                const {weights, places} = across[x];
+                let sum = 0;
+                for (let k = 0; k < 4; k++) {
+                    sum += weights[k] * values[y * width + places[k]];
+                }
+                rows[y * newWidth + x] = sum;
+            }
+        }
+        const down = cubicTaps(height, newHeight);
+        const result = new Float32Array(newHeight * newWidth);
+        for (let y = 0; y < newHeight; y++) {
+            const {weights, places} = down[y];
+            for (let x = 0; x < newWidth; x++) {
+                let sum = 0;
+                for (let k = 0; k < 4; k++) {
+                    sum += weights[k] * rows[places[k] * newWidth + x];
+                }
+                result[y * newWidth + x] = sum;
+            }
+        }
+        return result;
+    }
+
+    /** One tile of the atlas [height * width] as numbers. */
+    function tileValues(atlas, tile) {
+        const block = atlas.blocks[`${tile.height}x${tile.width}`];
+        const top = block.top + Math.floor(tile.number / block.columns) * tile.height;
+        const left = (tile.number % block.columns) * tile.width;
+        const values = new Float32Array(tile.height * tile.width);
+        for (let y = 0; y < tile.height; y++) {
+            for (let x = 0; x < tile.width; x++) {
+                values[y * tile.width + x] = (atlas.pixels[(top + y) * atlas.width + left + x] / 255) * tile.max;
+            }
+        }
+        return values;
+    }
+
+    /** The sum of a word's tiles, upscaled; without what bicubic puts below zero. */
+    function compose(atlas, tiles, height, width) {
+        const total = new Float32Array(height * width);
+        for (const tile of tiles) {
+            const values = upscale(tileValues(atlas, tile), tile.height, tile.width, height, width);
+            for (let at = 0; at < total.length; at++) {
+                total[at] += values[at];
+            }
+        }
+        return total.map((value) => Math.max(value, 0));
+    }
+
+    function range(maps) {
+        let lowest = Infinity;
+        let highest = -Infinity;
+        for (const map of maps) {
+            for (const value of map) {
+                lowest = Math.min(lowest, value);
+                highest = Math.max(highest, value);
+            }
+        }
+        return [lowest, highest];
+    }
+
+    function stretch(map, [lowest, highest]) {
+        const width = highest - lowest;
+        return map.map((value) => (width > 0 ? Math.min(Math.max((value - lowest) / width, 0), 1) : 0));
+    }
+
+    /** name: (map, all maps it is compared with, sum of all words) -> 0..1 */
+    const SCALES = {
+        shared: (map, others) => stretch(map, range([map, ...others])),
+        each: (map) => stretch(map, range([map])),
+        share: (map, others, sum) => map.map((value, at) => Math.min(value / Math.max(sum[at], 1e-38), 1)),
+    };
+
+    function sumOf(maps, length) {
+        const total = new Float32Array(length);
+        for (const map of maps) {
+            for (let at = 0; at < length; at++) {
+                total[at] += map[at];
+            }
+        }
+        return total;
+    }
+
+    /** RGBA of a scaled map by a table of 256 colours [256 * 3]. */
+    function colorize(scaled, table, alpha) {
+        const pixels = new Uint8ClampedArray(scaled.length * 4);
+        for (let at = 0; at < scaled.length; at++) {
+            const level = Math.min(Math.floor(Math.max(scaled[at], 0) * 256), 255);
+            pixels.set([table[3 * level], table[3 * level + 1], table[3 * level + 2], Math.round(alpha * 255)], 4 * at);
+        }
+        return pixels;
+    }
+
+    /** Whether each pixel reaches the threshold, as a share of the map's highest value. */
+    function mask(map, threshold) {
+        const highest = range([map])[1];
+        return Array.from(map, (value) => highest > 0 && value >= threshold * highest);
+    }
+
+    /** Numbers of the maps by their mean within a rectangle [left, top, right, bottom), strongest first. */
+    function rank(maps, width, [left, top, right, bottom]) {
+        const means = maps.map((map) => {
+            let sum = 0;
+            for (let y = top; y < bottom; y++) {
+                for (let x = left; x < right; x++) {
+                    sum += map[y * width + x];
+                }
+            }
+            return sum / Math.max((right - left) * (bottom - top), 1);
+        });
+        const total = means.reduce((sum, value) => sum + value, 0);
+        return means
+            .map((value, number) => ({number, share: total > 0 ? value / total : 0}))
+            .sort((first, second) => second.share - first.share);
+    }
+
+    const maps = {upscale, tileValues, compose, SCALES, sumOf, colorize, mask, rank};
+    globalThis.attentionHeatmap = globalThis.attentionHeatmap || {};
+    globalThis.attentionHeatmap.maps = maps;
+    if (typeof module !== "undefined") {
+        module.exports = maps;
+    }
+})();

@@ -1,0 +1,46 @@
+// The viewer's arithmetic against numbers that the Python side made; VECTORS names their file.
+"use strict";
+
+const assert = require("node:assert");
+const {readFileSync} = require("node:fs");
+const {test} = require("node:test");
+const maps = require("../../javascript/attention_heatmap_maps.js");
+
+const vectors = process.env.VECTORS ? JSON.parse(readFileSync(process.env.VECTORS, "utf-8")) : null;
+const skip = vectors ? false : "VECTORS is not set; pytest tests/viewer sets it";
+
+function close(found, expected, tolerance) {
+    assert.strictEqual(found.length, expected.length);
+    found.forEach((value, at) => assert.ok(Math.abs(value - expected[at]) <= tolerance, `${at}: ${value}, ${expected[at]}`));
+}
+
+test("upscaling is torch's bicubic", {skip}, () => {
+    for (const {values, size, target, expected} of vectors.upscale) {
+        close([...maps.upscale(Float32Array.from(values), ...size, ...target)], expected, 1e-5);
+    }
+});
+
+test("every scale gives what Python gives", {skip}, () => {
+    assert.deepStrictEqual(Object.keys(maps.SCALES).sort(), Object.keys(vectors.scales).sort());
+    for (const [name, expected] of Object.entries(vectors.scales)) {
+        const all = vectors.maps.map((map) => Float32Array.from(map));
+        const sum = maps.sumOf(all, all[0].length);
+        all.forEach((map, number) => close([...maps.SCALES[name](map, all, sum)], expected[number], 1e-5));
+    }
+});
+
+test("colours are those of the table", {skip}, () => {
+    const pixels = maps.colorize(Float32Array.from(vectors.colours.values), Uint8Array.from(vectors.colours.table), 1);
+    vectors.colours.expected.forEach((colour, at) => assert.deepStrictEqual([...pixels.slice(4 * at, 4 * at + 3)], colour));
+});
+
+test("masks reach the threshold of the highest value", {skip}, () => {
+    assert.deepStrictEqual(maps.mask(Float32Array.from(vectors.maps[0]), 0.4), vectors.mask);
+});
+
+test("words are ranked by their share of a rectangle", () => {
+    const first = Float32Array.from([0, 0, 4, 4]);
+    const second = Float32Array.from([1, 1, 0, 0]);
+    assert.deepStrictEqual(maps.rank([first, second], 2, [0, 0, 2, 1]), [{number: 1, share: 1}, {number: 0, share: 0}]);
+    assert.deepStrictEqual(maps.rank([first, second], 2, [0, 0, 2, 2]), [{number: 0, share: 0.8}, {number: 1, share: 0.2}]);
+});

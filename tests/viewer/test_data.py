@@ -1,0 +1,136 @@
+"""The viewer's data: tiles that add up to the maps, chips in prompt order, and JSON that may stand in a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import daam
+from daam.drawing import DrawingSettings
+from daam.observations import OBSERVATIONS, Facts, observe
+from daam.pictures.colormaps import lookup_table
+from daam.prompt import ClipTokenizer, parse_prompt
+from daam.tracing.image_trace import ImageTrace
+from daam.viewer.data import viewer_data
+from daam.viewer.page import report_html, safe_json
+from tests.pipelines import TOKENIZER, run, sd1
+
+PROMPT = "a red circle and a circle"
+PICTURE = Image.new("RGB", (64, 64), (200, 30, 30))
+
+
+@pytest.fixture(scope="module")
+def trace() -> ImageTrace:
+    pipeline = sd1()
+    with daam.trace(pipeline, probe="dog") as tracer:
+        run(pipeline, PROMPT, negative_prompt="ugly")
+    return tracer.image_trace()
+
+
+@pytest.fixture(scope="module")
+def data(trace: ImageTrace) -> dict[str, Any]:
+    return json.loads(json.dumps(viewer_data(PICTURE, trace, DrawingSettings(colormap="cividis"))))  # type: ignore[no-any-return]
+
+
+def image_of(url: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2])))
+
+
+def test_chips_are_the_words_of_every_prompt_in_order(data: dict[str, Any]) -> None:
+    chips = {prompt["side"]: [chip["text"] for chip in prompt["chips"]] for prompt in data["prompts"]}
+    assert chips == {"positive": PROMPT.split(), "negative": ["ugly"], "probe": ["dog"]}
+    for prompt in data["prompts"]:
+        for chip in prompt["chips"]:
+            assert prompt["prompt"][slice(*chip["span"])] == chip["text"]
+
+
+def test_tiles_are_the_words_own_maps(data: dict[str, Any], trace: ImageTrace) -> None:
+    atlas = np.asarray(image_of(data["atlas"]["image"]), np.float32)
+    maps = daam.HeatMaps(trace)
+    for chip, term in zip(data["prompts"][0]["chips"], ["a#1", "red", "circle#1", "and", "a#2", "circle#2"]):
+        assert chip["term"] == term
+        for tile, expected in zip(chip["tiles"], maps.by_size(term).values(), strict=True):
+            block = data["atlas"]["blocks"][f"{tile['height']}x{tile['width']}"]
+            row, column = divmod(tile["number"], block["columns"])
+            top, left = block["top"] + row * tile["height"], column * tile["width"]
+            found = atlas[top : top + tile["height"], left : left + tile["width"]] / 255 * tile["max"]
+            assert found == pytest.approx(expected.numpy(), abs=tile["max"] / 500)
+
+
+def test_the_settings_colormap_is_offered_with_its_colours(data: dict[str, Any]) -> None:
+    table = np.frombuffer(base64.b64decode(data["colormaps"]["cividis"]), np.uint8).reshape(256, 3)
+    assert (table == lookup_table("cividis")[:, 0]).all()
+    assert data["settings"]["colormap"] == "cividis"
+
+
+def test_75_words_at_64x64_are_less_than_a_megabyte() -> None:
+    tokenizer = ClipTokenizer.from_folder(TOKENIZER)
+    words = [f"{letter}{other}" for letter in "abcdefghij" for other in "klmnopqr"][:75]
+    table = parse_prompt(" ".join(words), tokenizer)
+    pipeline = sd1()
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a", height=512, width=512, num_inference_steps=1)
+    maps = next(iter(tracer.image_trace().texts.values()))
+    columns = tuple(column.column for column in table.parts[0].schedule[0].columns if column.word is not None)
+    generator = np.random.default_rng(0)
+    sums = {
+        name: torch.from_numpy(generator.random((len(columns), *kept.shape[1:]), np.float32))
+        for name, kept in maps.sums.items()
+    }
+    text = replace(maps, text=replace(maps.text, columns=columns), sums=sums)
+    trace = ImageTrace((512, 512), table, None, {text.text.key: text}, 1)
+    data = viewer_data(PICTURE.resize((512, 512)), trace, DrawingSettings())
+    assert len({chip["text"] for chip in data["prompts"][0]["chips"]}) >= 60
+    assert max(tile["height"] for chip in data["prompts"][0]["chips"] for tile in chip["tiles"]) == 64
+    assert len(json.dumps(data)) < 1_000_000
+
+
+def test_hostile_prompts_cannot_leave_the_data_of_the_page(trace: ImageTrace) -> None:
+    hostile = "</script><script>alert(1)</script> \u2028 & 🐈"
+    assert json.loads(safe_json([hostile])) == [hostile]
+    assert not set(safe_json([hostile])) & set("<>&\u2028")
+    page = report_html([PICTURE], [replace(trace, positive=replace(trace.positive, prompt=hostile))], DrawingSettings())
+    assert "<script>alert" not in page and "&lt;script&gt;alert" in page
+
+
+def test_the_page_uses_no_network(trace: ImageTrace) -> None:
+    page = report_html([PICTURE], [trace], DrawingSettings())
+    assert "http://" not in page and "https://" not in page and 'src="/' not in page
+
+
+@pytest.mark.parametrize("kind", OBSERVATIONS)
+def test_every_observation_is_made_where_its_threshold_is_met(kind: str, trace: ImageTrace) -> None:
+    """Maps are set by hand so that the one thing is so, and once so that nothing is."""
+
+    def numbers(strength: float, coverage: float, overlap: dict[str, float]) -> dict[str, Any]:
+        return {"strength": strength, "coverage": coverage, "overlap": overlap}
+
+    quiet = {word: numbers(0.2, 0.2, dict.fromkeys("xyz", 0.4)) for word in ("x", "y", "z")}
+    loud: dict[str, dict[str, dict[str, Any]]] = {
+        "ignored": {**quiet, "x": numbers(0.05, 0.2, {"y": 0.4, "z": 0.4})},
+        "spread out": {**quiet, "x": numbers(0.2, 0.9, {})},
+        "same region": {**quiet, "x": numbers(0.2, 0.2, {"y": 0.4, "z": 0.8})},
+        "neighbours apart": {**quiet, "x": numbers(0.2, 0.2, {"y": 0.05, "z": 0.4})},
+    }
+    maps, pairs = daam.HeatMaps(trace), (("x", "y"),)
+    assert not list(OBSERVATIONS[kind](Facts(maps, quiet, pairs)))
+    if kind in loud:
+        said = list(OBSERVATIONS[kind](Facts(maps, loud[kind], pairs)))
+        assert len(said) == 1 and "x" in said[0].terms and "%" in said[0].text
+
+
+def test_a_word_cut_by_the_border_of_75_tokens_is_named() -> None:
+    tokenizer = ClipTokenizer.from_folder(TOKENIZER)
+    table = parse_prompt(" ".join(["cat"] * 74) + " extraordinarilyness", tokenizer, comma_padding=0)
+    columns = [column for column in table.parts[0].schedule[0].columns if column.piece]
+    assert columns[-1].column // 77 == 1, "the word's pieces lie in both chunks"
+    said = [each for each in observe(daam.HeatMaps(ImageTrace((8, 8), table, None))) if "border" in each["text"]]
+    assert [each["terms"] for each in said] == [["extraordinarilyness"]]

@@ -40,14 +40,27 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 def test_the_folder_is_named_after_the_seed_and_holds_every_file(folder: Path) -> None:
     assert folder.name.endswith("-7")
     names = {path.name for path in folder.iterdir()}
-    assert {"picture.png", "grid.png", "record.safetensors", "report.json", "circle.png", "blue square.png"} <= names
-    assert len(names) == 4 + 8, names
+    assert {"picture.png", "grid.png", "record.safetensors", "report.json", "report.html", "circle.png"} <= names
+    assert len(names) == 5 + 8, names
 
 
 def test_terms_never_escape_the_folder(folder: Path) -> None:
     assert list(folder.parent.iterdir()) == [folder]
     assert all(path.is_file() for path in folder.iterdir())
     assert "猫.png" in {path.name for path in folder.iterdir()}
+
+
+def test_view_writes_the_page_of_an_earlier_result(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "record.safetensors").write_bytes((folder / "record.safetensors").read_bytes())
+    code, output, _ = run(capsys, "view", str(tmp_path), "--no-browser")
+    assert code == 0 and output.strip() == str(tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert "attention_heatmap" not in page.splitlines()[0] and "attentionHeatmap.viewer.mount" in page
+    (tmp_path / "record.safetensors").unlink()
+    code, _, errors = run(capsys, "view", str(tmp_path), "--no-browser")
+    assert code == 2 and "one record file" in errors
 
 
 def test_the_picture_has_the_models_size_and_the_grid_is_larger(folder: Path) -> None:

@@ -157,3 +157,28 @@ def test_with_the_panel_off_the_page_asks_nothing_of_us(browser: Any, server: Se
     assert len(page.generate()) == 1
     assert asked and not [url for url in asked if "attention-heatmap/v1" in url]
     page.page.close()
+
+
+def test_the_viewer_stands_under_the_gallery_and_acts_on_the_page(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page.fill("#{tab}_batch_size input[type=number]", "2")
+    page.generate()
+    viewer = page["#{tab}_attention_heatmap_result[data-ready=true]"]
+    viewer.wait_for()
+    assert viewer.locator(".attention-heatmap-chip-text").all_inner_texts()[:3] == ["a", "red", "circle"]
+    viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    viewer.locator(".attention-heatmap-action:text-is('+')").click()
+    changed = page["#{tab}_prompt textarea"].input_value()
+    assert changed == "a (red:1.2) (circle:1.1) and a blue square on a white background"
+    viewer.locator(".attention-heatmap-action:text-is('Use these terms')").click()
+    assert page["#{tab}_attention_heatmap_terms textarea"].input_value() == "circle"
+    viewer.scroll_into_view_if_needed()
+    page.screenshot("viewer")
+    first = viewer.locator(".attention-heatmap-stage img").get_attribute("src")
+    page["#{tab}_gallery .thumbnail-item"].nth(2).click()
+    page["#{tab}_gallery .thumbnails .thumbnail-item"].nth(2).click()
+    page.page.wait_for_timeout(2500)
+    assert page["#{tab}_attention_heatmap_result .attention-heatmap-stage img"].get_attribute("src") != first
+    assert not [error for error in page.errors if "attention" in error.lower()]
+    page.page.close()

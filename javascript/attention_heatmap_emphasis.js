@@ -991,7 +991,8 @@
 
     /** To the ends of the brackets or branch, or to a BREAK or a lone bracket in it. */
     function roomAround(group) {
-        let { start, end } = group.container;
+        let { start } = group.container;
+        const { end } = group.container;
         for (const element of group.container.elements) {
             if (element.kind !== "barrier" && !isBreak(element)) {
                 continue;

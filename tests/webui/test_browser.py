@@ -59,11 +59,13 @@ class Page:
 
     def generate(self) -> list[str]:
         """Addresses of the pictures in the gallery."""
+        box = f"#generation_info_{self.tab} textarea"
+        before = self.page.locator(box).input_value()
         self["#{tab}_generate"].click()
-        self["#{tab}_interrupt"].wait_for(state="visible")
-        self["#{tab}_generate"].wait_for(state="visible", timeout=120_000)
+        changed = "([box, before]) => gradioApp().querySelector(box).value !== before"
+        self.page.wait_for_function(changed, arg=[box, before], timeout=120_000)
         self["#{tab}_gallery .thumbnails img, #{tab}_gallery .grid-container img"].first.wait_for()
-        self.page.wait_for_timeout(500)
+        self.page.wait_for_timeout(1000)
         thumbnails = self["#{tab}_gallery .thumbnail-item img"]
         found = [thumbnails.nth(number).get_attribute("src") for number in range(thumbnails.count())]
         return list(dict.fromkeys(found))  # the large view has a second strip of them

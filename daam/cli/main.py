@@ -12,6 +12,7 @@ COMMANDS = {
     "generate": "daam.cli.generate",
     "render": "daam.cli.render",
     "tokens": "daam.cli.tokens",
+    "ui": "daam.cli.ui",
     "view": "daam.cli.view",
 }
 """Name to module; each has `run(arguments) -> exit code`. Without a name, `generate` is meant."""

@@ -176,6 +176,14 @@ def selected_script(p: Any) -> str | None:
     return title
 
 
+def values_of_script(p: Any, title: str) -> Sequence[Any]:
+    """What the controls of an always-visible script say; empty where there is none of that title."""
+    for script in p.scripts.alwayson_scripts if p.scripts is not None else ():
+        if script.title() == title and p.script_args:
+            return tuple(p.script_args[script.args_from : script.args_to])
+    return ()
+
+
 def generated_pictures(p: Any, processed: Any) -> list[int]:
     """Where the generated pictures stand in `processed.images`: grids come before, masks behind each."""
     step = 1

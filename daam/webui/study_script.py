@@ -71,8 +71,8 @@ class AttentionHeatmapStudy(scripts.Script):  # type: ignore[misc]
             results.append(result)
         if not results:
             return processing.Processed(p, [], p.seed, "")
-        settings = PanelSettings.read([True]).drawing(len(results), host.grid_background())
-        grid = draw_study(results, settings)
+        panel = PanelSettings.read(host.values_of_script(p, TITLE), {"terms": ""})
+        grid = draw_study(results, panel.drawing(len(results), host.grid_background()))
         host.label_image(grid, infotexts[0])
         p.all_prompts, p.all_seeds = [prompt], [p.seed]
         host.save_grid(p, grid, infotexts[0])

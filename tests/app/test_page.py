@@ -1,0 +1,69 @@
+"""The page of `daam ui` in a real browser, and what it says when something does not fit."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+from daam.app.page import InterruptedRunError, Session, make_app  # noqa: E402
+from daam.hosts.diffusers_generate import GenerationSettings  # noqa: E402
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("chromium is not installed")
+    app = make_app()
+    app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": 1300, "height": 1100})
+        opened.goto(app.local_url)
+        opened.wait_for_selector("#generate")
+        opened.wait_for_timeout(1000)
+        yield opened
+        browser.close()
+    app.close()
+
+
+def test_generate_shows_the_viewer_with_the_prompt_as_typed(page: Any) -> None:
+    page.locator("#prompt textarea").fill("a (red:1.2) circle <b>&amp; 🐈")
+    page.locator("#steps input[type=number]").fill("4")
+    page.click("#generate")
+    frame = page.frame_locator("#viewer iframe >> nth=0")
+    frame.locator("[data-ready=true]").wait_for(timeout=120_000)
+    assert frame.locator(".attention-heatmap-prompt").input_value() == "a (red:1.2) circle <b>&amp; 🐈"
+    frame.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    frame.locator(".attention-heatmap-action:text-is('+')").click()
+    assert "(circle:1.1)" in frame.locator(".attention-heatmap-prompt").input_value()
+    page.locator("#runs img").first.wait_for()
+
+
+def test_a_setting_that_does_not_fit_is_told(page: Any) -> None:
+    page.locator("#model textarea").fill("no such model")
+    page.click("#generate")
+    page.locator("#viewer p", has_text="no such model").first.wait_for(timeout=60_000)
+
+
+def test_an_interruption_ends_the_run_and_the_next_one_is_as_ever() -> None:
+    session, settings = Session(), GenerationSettings("a red circle", steps=8, guidance_scale=5.0)
+    seen: list[int] = []
+
+    def interrupt_at_the_third_step(done: int, total: int) -> None:
+        seen.append(done)
+        if done == 3:
+            session.interrupt()
+
+    with pytest.raises(InterruptedRunError):
+        session.run("embedded", settings, "", interrupt_at_the_third_step)
+    assert seen == [1, 2, 3] and not session.runs
+    assert "attentionHeatmap.viewer.mount" in session.run("embedded", settings, "", lambda done, total: None)
+    assert len(session.runs) == len(session.pages) == 1

@@ -57,6 +57,7 @@ class Found:
     sample: Sample
     mask: Mask
     noun: str
+    colour: str
     other: str | None
 
 
@@ -67,7 +68,7 @@ def generate_samples(captions: Sequence[Caption], steps: int, keep_steps: bool) 
     for start in range(0, len(captions), BATCH):
         batch = captions[start : start + BATCH]
         seeds = [torch.Generator().manual_seed(SEED + start + index) for index in range(len(batch))]
-        with trace(pipeline, keep="steps" if keep_steps else ()) as tracer:
+        with trace(pipeline, keep="steps" if keep_steps else (), probe=probe_of(batch)) as tracer:
             pictures = pipeline(
                 [caption.text for caption in batch],
                 num_inference_steps=steps,
@@ -76,6 +77,13 @@ def generate_samples(captions: Sequence[Caption], steps: int, keep_steps: bool) 
             ).images
         for index, (caption, picture) in enumerate(zip(batch, pictures)):
             yield Sample(caption, picture, tracer.image_trace(index), segment(np.asarray(picture), caption))
+
+
+def probe_of(captions: Sequence[Caption]) -> str:
+    """Every noun of the captions by itself, then each with its colour: as probe words, they see no caption."""
+    objects = list(dict.fromkeys(thing for caption in captions for thing in caption.objects))
+    nouns = dict.fromkeys(noun for _, noun in objects)
+    return ", ".join([*nouns, *(f"{colour} {noun}" for colour, noun in objects)])
 
 
 def segment(picture: NDArray[np.uint8], caption: Caption) -> tuple[Mask, ...]:
@@ -133,10 +141,11 @@ def picture_scores(samples: Sequence[Sample]) -> dict[str, float]:
 def found_objects(samples: Sequence[Sample]) -> list[Found]:
     found = []
     for sample in samples:
-        nouns = [shape for _, shape in sample.caption.objects]
+        colours, nouns = zip(*sample.caption.objects)
         for index, mask in enumerate(sample.masks):
             if is_present(mask):
-                found.append(Found(sample, mask, nouns[index], nouns[1 - index] if len(nouns) == 2 else None))
+                other = nouns[1 - index] if len(nouns) == 2 else None
+                found.append(Found(sample, mask, nouns[index], colours[index], other))
     return found
 
 
@@ -168,6 +177,15 @@ def noun_scores(found: Sequence[Found], select: Select = lambda maps: maps) -> d
         peak = np.unravel_index(int(heat_map.values.argmax()), heat_map.values.shape)
         rows.append([intersection_over_union(heat_map.mask(tau), thing.mask) for tau in THRESHOLDS] +
                     [float(thing.mask[peak])])  # fmt: skip
+    return _named(rows)
+
+
+def probe_scores(found: Sequence[Found], *, with_colour: bool) -> dict[str, float]:
+    """The same for the noun, or colour and noun, as a probe word that knows nothing of the caption."""
+    rows = []
+    for thing in found:
+        term = f"{thing.colour} {thing.noun}" if with_colour else f"{thing.noun}#1"
+        rows.append(_scores_of(HeatMaps(thing.sample.trace, side="probe")[term].values, thing.mask))
     return _named(rows)
 
 
@@ -215,15 +233,17 @@ def main() -> None:
     found = found_objects(samples)
     result: dict[str, dict[str, float]] = {"pictures": picture_scores(samples)}
     result["noun"] = noun_scores(found)
+    result["noun as a probe word"] = probe_scores(found, with_colour=False)
+    result["colour and noun as probe words"] = probe_scores(found, with_colour=True)
     result |= {f"baseline: {name}": scores for name, scores in baseline_scores(found).items()}
     groups = {**LAYER_GROUPS, **step_ranges(options.steps)}
     result |= {f"noun, {name}": noun_scores(found, select) for name, select in groups.items()}
     print(f"{len(samples)} captions, {len(found)} objects found, {options.steps} steps; {machine()}\n")
     for name, value in result.pop("pictures").items():
         print(f"{name:28} {value:6.1%}")
-    print(f"\n{'':28} " + "  ".join(f"{column:>7}" for column in result["noun"]))
+    print(f"\n{'':32} " + "  ".join(f"{column:>7}" for column in result["noun"]))
     for name, scores in result.items():
-        print(f"{name:28} " + "  ".join(f"{value:7.3f}" for value in scores.values()))
+        print(f"{name:32} " + "  ".join(f"{value:7.3f}" for value in scores.values()))
     if options.json is not None:
         options.json.write_text(json.dumps({"pictures": picture_scores(samples), **result}, indent=1) + "\n")
 

@@ -1,7 +1,7 @@
 // The pages' scripts run in a browser, their tests on Node.
 const BROWSER = [
     "Image", "ImageData", "URL", "atob", "cancelAnimationFrame", "document", "fetch", "navigator", "requestAnimationFrame",
-    "gradioApp", "onAfterUiUpdate", "updateInput",
+    "DataTransfer", "File", "dropReplaceImage", "gradioApp", "switch_to_img2img_tab", "onAfterUiUpdate", "updateInput",
 ];
 const NODE = ["__dirname", "module", "performance", "process", "require"];
 

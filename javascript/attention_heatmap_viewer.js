@@ -247,13 +247,13 @@
                 act("Undo", "undo the last change of the prompt", () => this.undo()),
                 act("Copy prompt", "copy the prompt", () => navigator.clipboard.writeText(this.prompt)),
                 act("Use these terms", "fill the panel with the pinned words", () => this.useTerms()),
-                act("Save as mask", "the pinned words' region above the outline's threshold, as PNG", () => this.saveMask()),
+                act("Save as mask", "the pinned words' region above the outline's threshold, as PNG", () => this.useMask(this.saveMask)),
                 act("Unpin all", "let go of the pinned words", () => this.unpin()),
                 this.promptBox,
                 this.message
             );
             if (this.callbacks.onSendMask) {
-                this.promptBox.before(act("Send mask to inpaint", "open the mask in inpaint", () => this.callbacks.onSendMask(this.maskUrl())));
+                this.promptBox.before(act("Send mask to inpaint", "open the mask in inpaint", () => this.useMask(this.callbacks.onSendMask)));
             }
             return box;
         }
@@ -565,13 +565,17 @@
             this.say(this.callbacks.onUseTerms ? "The panel has these terms now." : "Copied the terms.");
         }
 
-        saveMask() {
+        useMask(use) {
             if (this.pins.length === 0) {
                 this.say("Pin a word first.");
                 return;
             }
+            use(this.maskUrl());
+        }
+
+        saveMask(url) {
             const link = document.createElement("a");
-            link.href = this.maskUrl();
+            link.href = url;
             link.download = "mask.png";
             link.click();
         }

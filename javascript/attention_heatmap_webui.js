@@ -4,6 +4,7 @@
 
     const ROUTE = "attention-heatmap/v1/results";
     const KEY = "Attention Heatmap result";
+    const INPAINT_UPLOAD = 4; // its number among the tabs of img2img
     const shown = {};
 
     function find(selector) {
@@ -22,10 +23,14 @@
         }
     }
 
+    function thumbnails(tab) {
+        const strip = gradioApp().querySelectorAll(`#${tab}_gallery .thumbnails > .thumbnail-item`);
+        return strip.length > 0 ? [...strip] : [...gradioApp().querySelectorAll(`#${tab}_gallery .thumbnail-item`)];
+    }
+
     /** Number of the generated picture that the gallery shows; the first where it shows a grid or all of them. */
     function chosenPicture(tab, generation) {
-        const thumbnails = [...gradioApp().querySelectorAll(`#${tab}_gallery .thumbnails > .thumbnail-item`)];
-        const selected = thumbnails.findIndex((each) => each.classList.contains("selected"));
+        const selected = thumbnails(tab).findIndex((each) => each.classList.contains("selected"));
         const number = selected - generation.first;
         return number >= 0 && number < generation.count ? number : 0;
     }
@@ -61,7 +66,8 @@
         }
         const data = await answer.json();
         if (shown[tab] && shown[tab].key === key) {
-            shown[tab].viewer = globalThis.attentionHeatmap.viewer.mount(element, data, callbacks(tab));
+            const pictureUrl = thumbnails(tab)[generation.first + picture]?.querySelector("img").src;
+            shown[tab].viewer = globalThis.attentionHeatmap.viewer.mount(element, data, callbacks(tab, pictureUrl));
         }
     }
 
@@ -80,8 +86,25 @@
         }
     }
 
-    function callbacks(tab) {
+    async function asFile(url, name) {
+        const blob = await (await fetch(url)).blob();
+        return new File([blob], name, {type: blob.type});
+    }
+
+    /** Opens "Inpaint upload" with the picture and the mask. */
+    async function sendMask(picture, mask) {
+        const files = {img_inpaint_base: await asFile(picture, "picture.png"), img_inpaint_mask: await asFile(mask, "mask.png")};
+        switch_to_img2img_tab(INPAINT_UPLOAD);
+        for (const [id, file] of Object.entries(files)) {
+            const list = new DataTransfer();
+            list.items.add(file);
+            dropReplaceImage(find(`#${id}`), list.files);
+        }
+    }
+
+    function callbacks(tab, picture) {
         return {
+            onSendMask: (mask) => sendMask(picture, mask),
             onPromptChange: (prompt) => write(`#${tab}_prompt textarea`, prompt),
             onUseTerms: (terms) => write(`#${tab}_attention_heatmap_terms textarea, #${tab}_attention_heatmap_terms input`, terms),
         };

@@ -69,8 +69,13 @@ def make_scheduler() -> DDIMScheduler:
 def sd1(**unet: Any) -> StableDiffusionPipeline:
     return _quiet(
         StableDiffusionPipeline(
-            vae=make_vae(), text_encoder=make_text_encoder(), tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER),
-            unet=make_unet(**unet), scheduler=make_scheduler(), safety_checker=None, feature_extractor=None,
+            vae=make_vae(),
+            text_encoder=make_text_encoder(),
+            tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER),
+            unet=make_unet(**unet),
+            scheduler=make_scheduler(),
+            safety_checker=None,
+            feature_extractor=None,
             requires_safety_checker=False,
         )  # fmt: skip
     )
@@ -104,9 +109,7 @@ def _sdxl_parts(channels: int, ids: int) -> dict[str, Any]:
 def sdxl() -> StableDiffusionXLPipeline:
     """Two text encoders, two transformer blocks in the inner layers."""
     parts = _sdxl_parts(channels=64, ids=6)
-    return _quiet(
-        StableDiffusionXLPipeline(**parts, text_encoder=make_text_encoder(), tokenizer=parts["tokenizer_2"])
-    )
+    return _quiet(StableDiffusionXLPipeline(**parts, text_encoder=make_text_encoder(), tokenizer=parts["tokenizer_2"]))
 
 
 def sdxl_refiner() -> StableDiffusionXLImg2ImgPipeline:

@@ -52,7 +52,7 @@ FOUND = [
     (r"a cat \(animal\)", r"cat \(animal\)", [r"cat \(animal\)"]),
     (r"a cat \(animal\)", '"(animal)"', [r"(animal\)"]),
     ("a cat#2", r"cat\#2", ["cat#2"]),
-    ('a "🐱" sign', r'\"🐱\"', ['"🐱"']),
+    ('a "🐱" sign', r"\"🐱\"", ['"🐱"']),
     ("a big cat", '"big cat', ["big cat"]),
     ("at 10:30 pm", r"10\:30", ["10:30"]),
     ("sunglasses, glasses", "glasses", ["glasses"]),

@@ -53,9 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = load_pipeline()
     prompts = {caption.text: _two_words(caption) for caption in make_captions(20)} | SCENES
-    samples = [
-        sample(pipeline, prompt, terms, seed) for seed, (prompt, terms) in enumerate(prompts.items())
-    ]
+    samples = [sample(pipeline, prompt, terms, seed) for seed, (prompt, terms) in enumerate(prompts.items())]
     make_grid(samples, layout="batch-rows", batch_size=10, gap=12).save(options.file, quality=88)
 
 

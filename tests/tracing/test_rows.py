@@ -109,8 +109,10 @@ def test_a_change_of_the_key_projection_changes_the_maps() -> None:
     """As a LoRA does: what counts is the key that was really used."""
     pipeline = sd1()
     before = traced(pipeline, "a circle", seeds=[0]).heat_maps()["circle"].values
-    hook = pipeline.unet.mid_block.attentions[0].transformer_blocks[0].attn2.to_k.register_forward_hook(
-        lambda module, inputs, output: output * 3
+    hook = (
+        pipeline.unet.mid_block.attentions[0]
+        .transformer_blocks[0]
+        .attn2.to_k.register_forward_hook(lambda module, inputs, output: output * 3)
     )
     after = traced(pipeline, "a circle", seeds=[0]).heat_maps().select(layers="mid_block.*")["circle"].values
     hook.remove()

@@ -115,6 +115,11 @@ def _batches() -> list[MatrixRow]:
     for size, count in ((2, 1), (3, 1), (1, 2), (2, 2)):
         payload = {"batch_size": size, "n_iter": count}
         found.append(MatrixRow("Batches", f"size {size}, count {count}", payload, pictures=size * count))
+    found.append(
+        MatrixRow(
+            "Batches", "different prompts per image", {"batch_size": 2, "n_iter": 2}, pictures=4, mode="wildcards"
+        )
+    )
     return found
 
 

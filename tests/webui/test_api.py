@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import threading
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -230,3 +231,48 @@ def status(server: Server, route: str, credentials: str = "") -> int:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         return int(error.code)
+
+
+STUDY = {**PAYLOAD, "script_name": NAME}
+
+
+def test_a_study_gives_its_grid_and_a_picture_for_each_variant(server: Server) -> None:
+    plain = pictures(server.post("/sdapi/v1/txt2img", PAYLOAD))[0]
+    answer = server.post("/sdapi/v1/txt2img", {**STUDY, "script_args": ["circle", "0.5, 1.5", True]})
+    shown = pictures(answer)
+    assert len(shown) == 5 and shown[0].width > 128
+    assert shown[1].tobytes() == plain.tobytes(), "the first variant is the unmodified prompt"
+    prompts = [text.splitlines()[0] for text in json.loads(answer["info"])["infotexts"][1:]]
+    assert prompts == [
+        "a red circle and a blue square",
+        "a red (circle:0.5) and a blue square",
+        "a red (circle:1.5) and a blue square",
+        "a red and a blue square",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["unicorn", "0.5", True], "'unicorn' is not in the prompt"),
+        (["circle", "much", True], "expected numbers"),
+        (["circle", "", False], "got neither"),
+    ],
+)
+def test_a_study_refuses_nonsense(server: Server, arguments: list[Any], message: str) -> None:
+    with pytest.raises(ApiError, match=message):
+        server.post("/sdapi/v1/txt2img", {**STUDY, "script_args": arguments})
+
+
+def test_an_interrupted_study_keeps_what_is_there(server: Server) -> None:
+    answers: list[dict[str, Any]] = []
+    payload = {**STUDY, "steps": 12, "script_args": ["", "0.5, 0.6, 0.7, 0.8", True]}
+    thread = threading.Thread(target=lambda: answers.append(server.post("/sdapi/v1/txt2img", payload)))
+    thread.start()
+    for _ in range(600):
+        if server.get("/sdapi/v1/progress")["state"]["job_no"] >= 3:
+            break
+        time.sleep(0.05)
+    server.post("/sdapi/v1/interrupt")
+    thread.join()
+    assert 3 <= len(answers[0]["images"]) < 26

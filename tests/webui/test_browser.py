@@ -184,3 +184,20 @@ def test_the_viewer_stands_under_the_gallery_and_acts_on_the_page(browser: Any, 
     assert page["#{tab}_attention_heatmap_result .attention-heatmap-stage img"].get_attribute("src") != first
     assert not [error for error in page.errors if "attention" in error.lower()]
     page.page.close()
+
+
+def test_a_mask_is_sent_to_inpaint(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page.generate()
+    viewer = page["#{tab}_attention_heatmap_result[data-ready=true]"]
+    viewer.wait_for()
+    send = viewer.locator(".attention-heatmap-action:text-is('Send mask to inpaint')")
+    send.click()
+    assert "Pin a word" in viewer.locator(".attention-heatmap-message").inner_text()
+    viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    send.click()
+    for name in ("img_inpaint_base", "img_inpaint_mask"):
+        page[f"#{name} img"].first.wait_for()
+        assert page[f"#{name} img"].first.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
+    page.page.close()

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from daam.webui.controls import CONTROLS
-from tests.webui.rows import ROWS, SMALL, MatrixRow
+from tests.webui.rows import ROWS, SAMPLERS, SMALL, MatrixRow
 from tests.webui.server import ApiError, Server, pictures
 
 RESULTS: dict[str, tuple[str, str]] = {}
@@ -112,6 +112,9 @@ def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_m
     assert len(result["images"]) == row.pictures
     for image in result["images"]:
         check_image(server, row, image)
+    if row.mode == "wildcards":
+        last_words = [image["terms"][-1]["term"] for image in result["images"]]
+        assert last_words == ["tree", "sun", "moon", "house"], "each image has its own prompt"
 
 
 def check_image(server: Server, row: MatrixRow, image: dict[str, Any]) -> None:
@@ -149,3 +152,7 @@ def without_padding(tokens: list[int]) -> list[int]:
 
 def squeezed(text: str) -> str:
     return "".join(text.lower().split())
+
+
+def test_the_matrix_has_every_sampler_of_the_webui(server: Server) -> None:
+    assert {sampler["name"] for sampler in server.get("/sdapi/v1/samplers")} == set(SAMPLERS)

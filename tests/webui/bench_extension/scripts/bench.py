@@ -23,7 +23,7 @@ del sys.path[:2]
 register_open_clip()
 MODES = (
     "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
-    "out of memory in our hook", "interrupt", "skip",
+    "out of memory in our hook", "interrupt", "skip", "wildcards",
 )  # fmt: skip
 
 
@@ -40,6 +40,11 @@ class Bench(scripts.Script):  # type: ignore[misc]
 
     def ui(self, is_img2img: bool) -> list[Any]:
         return [gr.Dropdown(choices=list(MODES), value="", label="Mode", visible=False)]
+
+    def process(self, p: Any, mode: str) -> None:
+        if mode == "wildcards":
+            words = ("tree", "sun", "moon", "house")
+            p.all_prompts = [f"{prompt} {word}" for prompt, word in zip(p.all_prompts, words)]
 
     def process_batch(self, p: Any, mode: str, **_: Any) -> None:
         Bench.started = time.perf_counter()

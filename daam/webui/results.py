@@ -49,7 +49,8 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     places = dict(enumerate(host.generated_pictures(p, processed)))
     numbers = [number for number in sorted(run.traces) if number in places]
     if not numbers:
-        run.note("no heat maps: no picture came out that was traced") if not run.notes else None
+        if not run.notes:
+            run.note("no heat maps: no picture came out that was traced")
         return
     processed.infotexts += [processed.info] * (len(processed.images) - len(processed.infotexts))
     pictures = [processed.images[places[number]] for number in numbers]

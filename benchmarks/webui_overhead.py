@@ -63,12 +63,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     webui = Path(os.environ["WEBUI_DIR"]).resolve()
-    print(machine(), "(the WebUI runs with 1 thread)")
+    print(machine(), "(the WebUI runs with 1 thread and sdp attention)")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_checkpoints(webui, folder)
         checkpoint = folder / "models" / "Stable-diffusion" / "sd1.safetensors"
-        with Server(webui, folder, "--ckpt", str(checkpoint)) as server:
+        with Server(webui, folder, "--ckpt", str(checkpoint), "--opt-sdp-attention") as server:
             for family in options.family or ["sd1", "sdxl"]:
                 for steps in options.steps or [20, 60]:
                     measure(server, family, steps, options.size, options.repeats)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.webui.rows import SMALL
 from tests.webui.server import Server, make_checkpoints, pictures
-from tests.webui.test_browser import CHROMIUM, Page
+from tests.webui.test_browser import Page
 
 PROMPT = "a red circle and a blue square on a white background"
 QUALITY = 88
@@ -29,7 +30,7 @@ HOLD = 900
 def panel_and_viewer(server: Server, folder: Path, seed: int) -> None:
     """panel.jpg, viewer.jpg and loop.webp: hover words, pin one, weaken it, generate again."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = Page(browser, server)
         page.open_panel()
         page.fill("#{tab}_prompt textarea", PROMPT)

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
-sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from daam.app.page import InterruptedRunError, Session, make_app  # noqa: E402
-from daam.hosts.diffusers_generate import GenerationSettings  # noqa: E402
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+from daam.app.page import InterruptedRunError, Session, make_app
+from daam.hosts.diffusers_generate import GenerationSettings
 
 
 @pytest.fixture(scope="module")
-def page() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("chromium is not installed")
+def page(browser: Any) -> Iterator[Any]:
     app = make_app()
     app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1300, "height": 1100})
-        opened.goto(app.local_url)
-        opened.wait_for_selector("#generate")
-        opened.wait_for_timeout(1000)
-        yield opened
-        browser.close()
+    opened = browser.new_page(viewport={"width": 1300, "height": 1100})
+    opened.goto(app.local_url)
+    opened.wait_for_selector("#generate")
+    opened.wait_for_timeout(1000)
+    yield opened
+    opened.close()
     app.close()
 
 

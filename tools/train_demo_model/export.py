@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -40,10 +41,19 @@ def export_pipeline(
     shutil.rmtree(temporary, ignore_errors=True)
     pipeline.save_pretrained(temporary, safe_serialization=True)
     _restore_text_prefix(temporary / "text_encoder" / "model.safetensors")
+    _forget_origins(temporary)
     shutil.rmtree(temporary / "tokenizer")
     shutil.copytree(tokenizer_folder, temporary / "tokenizer")
     shutil.rmtree(folder)
     temporary.rename(folder)
+
+
+def _forget_origins(folder: Path) -> None:
+    """Takes the folders that the parts were loaded from out of their configurations."""
+    for file in folder.glob("*/config.json"):
+        config = json.loads(file.read_text("utf-8"))
+        config.pop("_name_or_path", None)
+        file.write_text(json.dumps(config, indent=2) + "\n", "utf-8")
 
 
 def expand_vocabulary(text_encoder: CLIPTextModel, rows: dict[int, int]) -> CLIPTextModel:

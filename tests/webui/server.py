@@ -133,9 +133,9 @@ class Server:
         return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
 
     def _is_up(self) -> bool:
-        """It answers, if only that a password is missing."""
+        """It answers, if only that a password is missing; extensions' routes are the last to be there."""
         try:
-            self.get("/sdapi/v1/options")
+            self.get("/attention-heatmap/v1/arguments")
         except ApiError as error:
             return error.status == 401
         except (OSError, ValueError):

@@ -122,7 +122,7 @@ def test_pinning_one_two_and_a_phrase(page: Any) -> None:
     ],
 )
 def test_every_control_changes_the_drawing(page: Any, label: str, value: str) -> None:
-    chip(page, "circle").click()
+    chip(page, "square").click()  # not the strongest word, whose own scale is the shared one
     page.mouse.move(5, 5)
     before = overlay(page)
     choose(page, label, value)

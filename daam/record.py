@@ -35,7 +35,7 @@ from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import Side, TextKey, TracedText
 
 FORMAT = "daam record"
-VERSION = 1
+VERSION = 2
 _DAMAGES = (
     SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError,
     RecursionError, Image.DecompressionBombError,
@@ -110,14 +110,14 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
         for layer, tensor in maps.sums.items():
             tensors[f"{name}.{number}.sum.{layer}"] = tensor.contiguous()
         for layer, kept in maps.details.items():
-            tensors[f"{name}.{number}.detail.{layer}"] = torch.stack(kept)
+            tensors[f"{name}.{number}.detail.{layer}"] = torch.stack(list(kept.values()))
         texts.append(
             {
                 "key": maps.text.key._asdict(),
                 "columns": maps.text.columns,
                 "detail_columns": maps.text.detail_columns,
                 "counts": maps.counts,
-                "steps": maps.steps,
+                "steps": {layer: list(kept) for layer, kept in maps.details.items()},
                 "heads": maps.heads,
             }
         )
@@ -138,10 +138,12 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
     for number, row in enumerate(data["texts"]):
         key = TextKey(**row["key"])
         maps = TextMaps(TracedText(key, tuple(row["columns"]), tuple(row["detail_columns"])))
-        maps.counts, maps.steps, maps.heads = row["counts"], row["steps"], row["heads"]
+        maps.counts, maps.heads = row["counts"], row["heads"]
         maps.sums = {layer: tensors[f"{name}.{number}.sum.{layer}"] for layer in maps.counts}
-        details = {layer: tensors.get(f"{name}.{number}.detail.{layer}") for layer in maps.counts}
-        maps.details = {layer: list(kept) for layer, kept in details.items() if kept is not None}
+        maps.details = {
+            layer: dict(zip(steps, tensors[f"{name}.{number}.detail.{layer}"], strict=True))
+            for layer, steps in row["steps"].items()
+        }
         _check_maps(maps)
         texts[key] = maps
     height, width = data["picture_size"]
@@ -169,11 +171,13 @@ def _region(data: Any, height: int, width: int) -> Region | None:
 
 
 def _check_maps(maps: TextMaps) -> None:
+    if not set(maps.details) <= set(maps.sums):
+        raise ValueError(f"expected details of {', '.join(maps.sums)}, got {', '.join(maps.details)}")
     for layer, tensor in maps.sums.items():
         if tensor.dim() != 3 or len(tensor) != len(maps.text.columns):
             raise ValueError(f"expected {len(maps.text.columns)} maps of {layer}, got shape {tuple(tensor.shape)}")
-        details = maps.details.get(layer, [])
-        if any(kept.shape[-3:] != (len(maps.text.detail_columns), *tensor.shape[1:]) for kept in details):
+        details = maps.details.get(layer, {})
+        if any(kept.shape[-3:] != (len(maps.text.detail_columns), *tensor.shape[1:]) for kept in details.values()):
             raise ValueError(f"expected details of {len(maps.text.detail_columns)} columns in {layer}")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -78,7 +78,7 @@ class Selection:
     def layer_maps(self, text: TextMaps) -> dict[str, Tensor]:
         """The selected layers' maps [column, height, width], summed over the selected heads and steps."""
         if self.uses_details:
-            maps = {name: self._sum_details(text, kept) for name, kept in text.details.items() if self._takes(name)}
+            maps = {name: self._sum_details(kept) for name, kept in text.details.items() if self._takes(name)}
         else:
             maps = {name: kept for name, kept in text.sums.items() if self._takes(name)}
         return {name: kept for name, kept in maps.items() if self._takes_size((kept.shape[-2], kept.shape[-1]))}
@@ -89,14 +89,14 @@ class Selection:
     def _takes_size(self, size: Size) -> bool:
         return self.resolutions is None or size in self.resolutions
 
-    def _sum_details(self, text: TextMaps, kept: list[Tensor]) -> Tensor:
+    def _sum_details(self, kept: Mapping[int, Tensor]) -> Tensor:
         """Details [head, column, height, width] of each step to [column, height, width]."""
-        chosen = kept
+        chosen = list(kept.values())
         if self.steps is not None:
             first, last = self.steps
-            chosen = [maps for step, maps in zip(text.steps, kept) if first <= step <= last]
+            chosen = [maps for step, maps in kept.items() if first <= step <= last]
         if not chosen:
-            return torch.zeros_like(kept[0][0])
+            return torch.zeros_like(next(iter(kept.values()))[0])
         total = torch.stack(chosen).sum(dim=0)
         heads = range(len(total)) if self.heads is None else [head for head in self.heads if head < len(total)]
         return total[list(heads)].sum(dim=0)

@@ -1,8 +1,9 @@
 // Rewrites the emphasis of words in a prompt of AUTOMATIC1111's syntax, as daam/rewriting does in Python. Knows no page.
 //
 // attentionHeatmap.emphasis.setWeight(prompt, span, weight), .changeWeight(prompt, span, step), .remove(prompt, span)
-// give {prompt, span}, or throw a RewritingError whose message is for people. Spans are [start, end) and count Unicode
-// code points; toUnits and toPoints convert to and from the UTF-16 units of a text box.
+// give {prompt, span, places}, or throw a RewritingError whose message is for people; `places` says for each code point
+// where it stands afterwards, null where it was removed. weightAt(prompt, span) is what the words weigh. Spans are
+// [start, end) and count Unicode code points; toUnits and toPoints convert to and from the UTF-16 units of a text box.
 
 (function () {
     "use strict";
@@ -837,6 +838,15 @@
         return [pieces.join(""), places];
     }
 
+    function samePlaces(letters) {
+        return letters.map((_, place) => place);
+    }
+
+    /** Where letters stand after two edits, one after the other. */
+    function thenPlaces(first, second) {
+        return first.map((place) => (place === null ? null : second[place]));
+    }
+
     function movedSpan(positions, places) {
         const moved = positions.map((position) => places[position]);
         return [Math.min(...moved), Math.max(...moved) + 1];
@@ -879,7 +889,7 @@
         const weights = weightsOf(elements);
         const positions = [...targets.keys()].sort((one, other) => one - other);
         if (positions.every((place) => Math.abs(weights.get(place) - targets.get(place)) < 1e-9)) {
-            return { prompt, span: [positions[0], positions[positions.length - 1] + 1] };
+            return { prompt, span: [positions[0], positions[positions.length - 1] + 1], places: samePlaces(elements.letters) };
         }
         const groups = findGroups(elements, targets, false);
         let reason = "";
@@ -888,7 +898,7 @@
             const [changed, places] = applyEdits(elements.letters, edits);
             try {
                 checkWeights(elements, readElements(changed, negative), places, targets);
-                return { prompt: changed, span: movedSpan(positions, places) };
+                return { prompt: changed, span: movedSpan(positions, places), places };
             } catch (error) {
                 reason = reason || messageOf(error);
             }
@@ -922,11 +932,22 @@
         const targets = new Map([...letters.keys()].map((place) => [place, 0]));
         const groups = findGroups(elements, targets, true);
         let place = 0;
+        let places = samePlaces(elements.letters);
         for (const group of groups.reverse()) {
-            [prompt, place] = removeGroup(elements, group, negative);
+            let moved;
+            [prompt, place, moved] = removeGroup(elements, group, negative);
+            places = thenPlaces(places, moved);
             elements = readElements(prompt, negative);
         }
-        return { prompt, span: [place, place] };
+        return { prompt, span: [place, place], places };
+    }
+
+    /** The least weight of the words at a span. */
+    function weightAt(prompt, span, { negative = false } = {}) {
+        const elements = readElements(prompt, negative);
+        const weights = weightsOf(elements);
+        const places = withoutLoneSigns(lettersIn(elements, span), weights);
+        return Math.min(...places.map((place) => weights.get(place)));
     }
 
     function removeGroup(elements, group, negative) {
@@ -938,7 +959,7 @@
             const [changed, places] = applyEdits(elements.letters, [edit]);
             try {
                 checkRemoval(elements, readElements(changed, negative), places, removed);
-                return [changed, edit.start];
+                return [changed, edit.start, places];
             } catch (error) {
                 reason = reason || messageOf(error);
             }
@@ -1023,7 +1044,7 @@
         return span.map((place) => Array.from(text.slice(0, place)).length);
     }
 
-    const emphasis = { setWeight, changeWeight, remove, toUnits, toPoints, RewritingError };
+    const emphasis = { setWeight, changeWeight, weightAt, remove, thenPlaces, toUnits, toPoints, RewritingError };
     globalThis.attentionHeatmap = globalThis.attentionHeatmap || {};
     globalThis.attentionHeatmap.emphasis = emphasis;
     if (typeof module !== "undefined") {

@@ -77,16 +77,21 @@
         return total.map((value) => Math.max(value, 0));
     }
 
+    /** [lowest, highest] of all values. */
     function range(maps) {
         let lowest = Infinity;
         let highest = -Infinity;
         for (const map of maps) {
-            for (const value of map) {
-                lowest = Math.min(lowest, value);
-                highest = Math.max(highest, value);
+            for (let at = 0; at < map.length; at++) {
+                lowest = map[at] < lowest ? map[at] : lowest;
+                highest = map[at] > highest ? map[at] : highest;
             }
         }
         return [lowest, highest];
+    }
+
+    function joinedRange([lowest, highest], [otherLowest, otherHighest]) {
+        return [Math.min(lowest, otherLowest), Math.max(highest, otherHighest)];
     }
 
     function stretch(map, [lowest, highest]) {
@@ -94,9 +99,9 @@
         return map.map((value) => (width > 0 ? Math.min(Math.max((value - lowest) / width, 0), 1) : 0));
     }
 
-    /** name: (map, all maps it is compared with, sum of all words) -> 0..1 */
+    /** name: (map, range of all maps it is compared with, sum of all words) -> 0..1 */
     const SCALES = {
-        shared: (map, others) => stretch(map, range([map, ...others])),
+        shared: (map, others) => stretch(map, joinedRange(range([map]), others)),
         each: (map) => stretch(map, range([map])),
         share: (map, others, sum) => map.map((value, at) => Math.min(value / Math.max(sum[at], 1e-38), 1)),
     };
@@ -114,9 +119,35 @@
     /** RGBA of a scaled map by a table of 256 colours [256 * 3]. */
     function colorize(scaled, table, alpha) {
         const pixels = new Uint8ClampedArray(scaled.length * 4);
+        const opaque = Math.round(alpha * 255);
         for (let at = 0; at < scaled.length; at++) {
-            const level = Math.min(Math.floor(Math.max(scaled[at], 0) * 256), 255);
-            pixels.set([table[3 * level], table[3 * level + 1], table[3 * level + 2], Math.round(alpha * 255)], 4 * at);
+            const level = 3 * Math.min(Math.floor(Math.max(scaled[at], 0) * 256), 255);
+            pixels[4 * at] = table[level];
+            pixels[4 * at + 1] = table[level + 1];
+            pixels[4 * at + 2] = table[level + 2];
+            pixels[4 * at + 3] = opaque;
+        }
+        return pixels;
+    }
+
+    /** RGBA of several scaled maps, each in its colour [r, g, b]; as opaque as the strongest map of a pixel. */
+    function mix(scaled, colours, alpha) {
+        const pixels = new Uint8ClampedArray(scaled[0].length * 4);
+        for (let at = 0; at < scaled[0].length; at++) {
+            let total = 0;
+            let highest = 0;
+            for (const map of scaled) {
+                total += map[at];
+                highest = Math.max(highest, map[at]);
+            }
+            for (let channel = 0; channel < 3; channel++) {
+                let value = 0;
+                for (let number = 0; number < scaled.length; number++) {
+                    value += colours[number][channel] * scaled[number][at];
+                }
+                pixels[4 * at + channel] = total > 0 ? value / total : 0;
+            }
+            pixels[4 * at + 3] = 255 * Math.min(1, highest * alpha);
         }
         return pixels;
     }
@@ -125,6 +156,19 @@
     function mask(map, threshold) {
         const highest = range([map])[1];
         return Array.from(map, (value) => highest > 0 && value >= threshold * highest);
+    }
+
+    /** Places of a mask's pixels that have a neighbour outside it, or lie at the border. */
+    function edges(inside, width) {
+        const found = [];
+        for (let at = 0; at < inside.length; at++) {
+            const column = at % width;
+            const around = [column > 0 && inside[at - 1], column < width - 1 && inside[at + 1], inside[at - width], inside[at + width]];
+            if (inside[at] && !around.every(Boolean)) {
+                found.push(at);
+            }
+        }
+        return found;
     }
 
     /** Numbers of the maps by their mean within a rectangle [left, top, right, bottom), strongest first. */
@@ -144,7 +188,7 @@
             .sort((first, second) => second.share - first.share);
     }
 
-    const maps = {upscale, tileValues, compose, SCALES, sumOf, colorize, mask, rank};
+    const maps = {upscale, tileValues, compose, SCALES, range, joinedRange, sumOf, colorize, mix, mask, edges, rank};
     globalThis.attentionHeatmap = globalThis.attentionHeatmap || {};
     globalThis.attentionHeatmap.maps = maps;
     if (typeof module !== "undefined") {

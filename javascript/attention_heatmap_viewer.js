@@ -1,16 +1,20 @@
 // The interactive viewer of one picture: words as chips, their maps over the picture, and what can be done with them.
 //
 // attentionHeatmap.viewer.mount(element, data, callbacks) shows the data of daam/viewer/data.py in the element and gives
-// {destroy, setPrompt}. Callbacks, all optional: onPromptChange(prompt), onUseTerms(terms), onSendMask(dataUrl).
+// {destroy}. Callbacks, all optional: readPrompt() gives the text of the page's own prompt box, onPromptChange(prompt)
+// writes it, onUseTerms(terms), onSendMask(dataUrl), onSaveReport().
 // Text from prompts only ever goes through textContent.
 
 (function () {
     "use strict";
 
     const SHARED = (globalThis.attentionHeatmap = globalThis.attentionHeatmap || {});
-    const LONGEST_SIDE = 256; // of the maps while they are looked at; the browser smooths them over the picture
     const PIN_COLOURS = ["#ff5d5d", "#4ea8ff", "#5ddf7a", "#ffc44e", "#d07bff", "#4ee0e0"];
     const MOST_RANKED = 6;
+    const STEP = 0.1; // of a weight
+    const MASK_THRESHOLD = 0.4; // where no outline is chosen; as in the DAAM paper
+    const SEVERAL = ["in colours", "side by side"];
+    const PLAY_MILLISECONDS = 250;
 
     function make(tag, className, text) {
         const element = document.createElement(tag);
@@ -30,27 +34,26 @@
         return element;
     }
 
-    function loadImage(url) {
-        return new Promise((resolve, reject) => {
-            const image = new Image();
-            image.onload = () => resolve(image);
-            image.onerror = () => reject(new Error("an image of the viewer cannot be read"));
-            image.src = url;
-        });
-    }
-
-    function grey(image) {
-        const canvas = document.createElement("canvas");
-        canvas.width = image.naturalWidth;
-        canvas.height = image.naturalHeight;
-        const context = canvas.getContext("2d", {willReadFrequently: true});
-        context.drawImage(image, 0, 0);
-        const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
-        return Uint8Array.from({length: rgba.length / 4}, (_, at) => rgba[4 * at]);
-    }
-
     function table(base64) {
         return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    }
+
+    const colourOfPin = (number) => PIN_COLOURS[number % PIN_COLOURS.length];
+    const rgbOfPin = (number) => [1, 3, 5].map((at) => parseInt(colourOfPin(number).slice(at, at + 2), 16));
+    const textOf = (group) => group.map((chip) => chip.text).join(" ");
+    const weightText = (weight) => (weight === 1 ? "" : `×${Number(weight.toFixed(3))}`);
+
+    /** Spans of the runs of neighbouring words in a group: one for a phrase, more for a term that stands at several places. */
+    function phrasesOf(group) {
+        const runs = [];
+        group.forEach((chip, at) => {
+            if (at > 0 && group[at - 1].number + 1 === chip.number) {
+                runs[runs.length - 1][1] = chip.span[1];
+            } else {
+                runs.push([...chip.span]);
+            }
+        });
+        return runs;
     }
 
     class Viewer {
@@ -58,38 +61,45 @@
             this.root = root;
             this.data = data;
             this.callbacks = callbacks || {};
-            this.state = {...data.settings, threshold: 0, resolution: "all"};
-            this.pins = [];
+            this.state = {...data.settings, threshold: 0, resolution: "all", step: 0, several: SEVERAL[0]};
             this.current = null;
-            this.cache = new Map();
             this.frame = 0;
-            this.history = [];
             const [left, top, width, height] = data.region || [0, 0, data.width, data.height];
             this.region = {left, top, width, height};
-            const factor = Math.min(1, LONGEST_SIDE / Math.max(width, height));
-            this.width = Math.max(1, Math.round(width * factor));
-            this.height = Math.max(1, Math.round(height * factor));
             this.colormaps = Object.fromEntries(Object.entries(data.colormaps).map(([name, text]) => [name, table(text)]));
             const prompt = data.prompts.find((each) => each.side === "positive");
-            this.prompt = prompt ? prompt.prompt : "";
+            this.edits = new SHARED.PromptEdits(prompt ? prompt.prompt : "");
             this.chips = data.prompts.flatMap((each) => each.chips.map((chip) => ({...chip, side: each.side, each})));
+            this.chips.forEach((chip, number) => (chip.number = number));
             this.words = this.chips.filter((chip) => chip.kind === "word" && chip.tiles.length > 0);
+            this.maps = new SHARED.WordMaps(data.atlas, this.words, width, height);
+            this.pins = data.pinned.map((spans) => this.wordsWithin(spans)).filter((group) => group.length > 0);
             this.build();
+            this.afterPin();
             this.ready = this.load();
         }
 
         async load() {
-            const image = await loadImage(this.data.atlas.image);
-            this.atlas = {blocks: this.data.atlas.blocks, width: image.naturalWidth, pixels: grey(image)};
+            await this.maps.load();
+            this.isLoaded = true;
             this.root.dataset.ready = "true";
             this.draw();
+        }
+
+        /** The words of the prompt that lie within spans of it. */
+        wordsWithin(spans) {
+            const isWithin = (chip) => spans.some(([start, end]) => start <= chip.span[0] && chip.span[1] <= end);
+            return this.words.filter((chip) => chip.side === "positive" && isWithin(chip));
         }
 
         // ---- What is shown
 
         build() {
             this.root.classList.add("attention-heatmap-viewer");
-            this.root.replaceChildren(this.buildControls(), this.buildStage(), this.buildPrompts(), this.buildActions(), this.buildObservations());
+            this.multiples = make("div", "multiples");
+            this.root.replaceChildren(
+                this.buildControls(), this.buildStage(), this.multiples, this.buildPrompts(), this.buildActions(), this.buildObservations()
+            );
         }
 
         buildControls() {
@@ -99,14 +109,14 @@
                 box.append(make("span", "", label), input);
                 input.addEventListener("input", () => {
                     this.state[name] = input.type === "range" ? Number(input.value) : input.value;
-                    this.scaled = null;
                     this.draw();
                 });
                 bar.append(box);
+                return input;
             };
-            const slider = (value) => {
+            const slider = (value, max = 1, step = 0.01) => {
                 const input = document.createElement("input");
-                Object.assign(input, {type: "range", min: 0, max: 1, step: 0.01, value});
+                Object.assign(input, {type: "range", min: 0, max, step, value});
                 return input;
             };
             const select = (names, value) => {
@@ -122,9 +132,41 @@
             control("opacity", "Opacity", slider(this.state.opacity));
             control("colormap", "Colormap", select(Object.keys(this.colormaps), this.state.colormap));
             control("scale", "Scale", select(Object.keys(SHARED.maps.SCALES), this.state.scale));
-            control("resolution", "Layers", select(["all", ...Object.keys(this.data.atlas.blocks)], "all"));
+            control("resolution", "Layers", select(["all", ...this.maps.resolutions], "all"));
             control("threshold", "Outline", slider(0));
+            control("several", "Several words", select(SEVERAL, SEVERAL[0]));
+            if (this.data.steps > 0) {
+                this.buildSteps(bar, control("step", "Step", slider(0, this.data.steps, 1)));
+            }
             return bar;
+        }
+
+        /** Step 0 stands for all of them together. */
+        buildSteps(bar, input) {
+            const label = make("span", "step", "all");
+            const tell = () => (label.textContent = this.state.step ? `${this.state.step} of ${this.data.steps}` : "all");
+            const play = button("action", "Play", "show the steps one after the other", () => {
+                if (this.playing) {
+                    this.pause();
+                    return;
+                }
+                play.textContent = "Pause";
+                this.playing = setInterval(() => {
+                    input.value = this.state.step = (this.state.step % this.data.steps) + 1;
+                    tell();
+                    this.draw();
+                }, PLAY_MILLISECONDS);
+            });
+            this.pause = () => {
+                clearInterval(this.playing);
+                this.playing = null;
+                play.textContent = "Play";
+            };
+            input.addEventListener("input", () => {
+                this.pause();
+                tell();
+            });
+            bar.append(label, play);
         }
 
         buildStage() {
@@ -137,13 +179,7 @@
             picture.alt = "";
             picture.draggable = false;
             this.canvas = document.createElement("canvas");
-            this.canvas.width = this.width;
-            this.canvas.height = this.height;
-            const percent = (part, whole) => `${(100 * part) / whole}%`;
-            Object.assign(this.canvas.style, {
-                left: percent(this.region.left, this.data.width), top: percent(this.region.top, this.data.height),
-                width: percent(this.region.width, this.data.width), height: percent(this.region.height, this.data.height),
-            });
+            this.placeCanvas(this.canvas);
             this.box = make("div", "box");
             this.ranking = make("ol", "ranking");
             this.ranking.setAttribute("aria-live", "polite");
@@ -162,6 +198,17 @@
             const row = make("div", "row");
             row.append(this.stage, side);
             return row;
+        }
+
+        /** A canvas of the maps' size over the part of the picture that was generated. */
+        placeCanvas(canvas) {
+            canvas.width = this.maps.width;
+            canvas.height = this.maps.height;
+            const percent = (part, whole) => `${(100 * part) / whole}%`;
+            Object.assign(canvas.style, {
+                left: percent(this.region.left, this.data.width), top: percent(this.region.top, this.data.height),
+                width: percent(this.region.width, this.data.width), height: percent(this.region.height, this.data.height),
+            });
         }
 
         buildPrompts() {
@@ -190,9 +237,7 @@
         buildChip(chip) {
             const element = button("chip", "", this.chipLabel(chip), (event) => this.onChipClick(chip, event));
             element.append(make("span", "chip-text", chip.text));
-            if (chip.kind === "word" && chip.weight !== 1) {
-                element.append(make("span", "chip-weight", `×${chip.weight}`));
-            }
+            element.append(make("span", "chip-weight", chip.kind === "word" ? weightText(chip.weight) : ""));
             if (chip.steps) {
                 element.append(make("span", "chip-steps", chip.steps.map((steps) => steps.join("–")).join(", ")));
             }
@@ -233,28 +278,33 @@
             const act = (text, label, onClick) => button("action", text, label, onClick);
             this.promptBox = make("textarea", "prompt");
             this.promptBox.rows = 2;
-            this.promptBox.value = this.prompt;
+            this.promptBox.value = this.edits.prompt;
             this.promptBox.setAttribute("aria-label", "the prompt with your changes");
-            this.promptBox.addEventListener("input", () => (this.prompt = this.promptBox.value));
+            this.promptBox.addEventListener("input", () => {
+                this.edits.retype(this.promptBox.value);
+                this.afterEdit();
+            });
             this.message = make("p", "message");
             this.message.setAttribute("role", "status");
-            const emphasis = () => SHARED.emphasis;
+            this.removeButton = act("Remove", "take the pinned words out of the prompt, or put them back", () => this.removeOrRestore());
             box.append(
                 this.chosen,
-                act("−", "weaken the pinned words", () => this.rewrite((prompt, span) => emphasis().changeWeight(prompt, span, -0.1))),
-                act("+", "strengthen the pinned words", () => this.rewrite((prompt, span) => emphasis().changeWeight(prompt, span, 0.1))),
-                act("Remove", "take the pinned words out of the prompt", () => this.rewrite((prompt, span) => emphasis().remove(prompt, span))),
+                act("−", "weaken the pinned words", () => this.edit((span) => this.edits.changeWeight(span, -STEP))),
+                act("+", "strengthen the pinned words", () => this.edit((span) => this.edits.changeWeight(span, STEP))),
+                this.removeButton,
                 act("Undo", "undo the last change of the prompt", () => this.undo()),
-                act("Copy prompt", "copy the prompt", () => navigator.clipboard.writeText(this.prompt)),
+                act("Copy prompt", "copy the prompt", () => this.copy(this.edits.prompt)),
                 act("Use these terms", "fill the panel with the pinned words", () => this.useTerms()),
                 act("Save as mask", "the pinned words' region above the outline's threshold, as PNG", () => this.useMask(this.saveMask)),
-                act("Unpin all", "let go of the pinned words", () => this.unpin()),
-                this.promptBox,
-                this.message
+                act("Unpin all", "let go of the pinned words", () => this.unpin())
             );
             if (this.callbacks.onSendMask) {
-                this.promptBox.before(act("Send mask to inpaint", "open the mask in inpaint", () => this.useMask(this.callbacks.onSendMask)));
+                box.append(act("Send mask to inpaint", "open the mask in inpaint", () => this.useMask(this.callbacks.onSendMask)));
             }
+            if (this.callbacks.onSaveReport) {
+                box.append(act("Save report", "this viewer as one file that needs nothing else", () => this.callbacks.onSaveReport()));
+            }
+            box.append(this.promptBox, this.message);
             return box;
         }
 
@@ -263,10 +313,9 @@
             for (const observation of this.data.observations) {
                 const item = make("li", "");
                 item.append(button("observation", observation.text, observation.text, () => {
-                    this.unpin();
-                    this.words
-                        .filter((chip) => chip.side === "positive" && observation.terms.includes(chip.term.replace(/#\d+$/, "")))
-                        .forEach((chip) => this.pin(chip));
+                    const isMeant = (chip) => chip.side === "positive" && observation.terms.includes(chip.term.replace(/#\d+$/, ""));
+                    this.pins = this.words.filter(isMeant).map((chip) => [chip]);
+                    this.afterPin();
                 }));
                 list.append(item);
             }
@@ -275,28 +324,6 @@
 
         // ---- Maps
 
-        mapOf(chip) {
-            const key = `${this.state.resolution} ${chip.side} ${chip.part} ${chip.span}`;
-            if (!this.cache.has(key)) {
-                const wanted = (tile) => this.state.resolution === "all" || this.state.resolution === `${tile.height}x${tile.width}`;
-                const tiles = chip.tiles.filter(wanted);
-                this.cache.set(key, SHARED.maps.compose(this.atlas, tiles, this.height, this.width));
-            }
-            return this.cache.get(key);
-        }
-
-        comparedMaps() {
-            return this.words.filter((chip) => chip.side === "positive").map((chip) => this.mapOf(chip));
-        }
-
-        scaledMap(chips) {
-            const maps = chips.map((chip) => this.mapOf(chip));
-            const joined = SHARED.maps.sumOf(maps, this.width * this.height).map((value) => value / maps.length);
-            const others = this.comparedMaps();
-            const sum = SHARED.maps.sumOf(others, this.width * this.height);
-            return SHARED.maps.SCALES[this.state.scale](joined, others, sum);
-        }
-
         show(chip) {
             this.current = chip && chip.tiles.length > 0 ? chip : null;
             this.draw();
@@ -304,7 +331,7 @@
 
         /** At most once for each frame of the screen. */
         draw() {
-            if (this.frame || !this.atlas) {
+            if (this.frame || !this.isLoaded) {
                 return;
             }
             this.frame = requestAnimationFrame(() => {
@@ -314,77 +341,72 @@
         }
 
         drawNow() {
-            const context = this.canvas.getContext("2d");
-            context.clearRect(0, 0, this.width, this.height);
             const groups = this.current ? [[this.current]] : this.pins;
-            if (groups.length === 1) {
-                const scaled = this.scaledMap(groups[0]);
-                const pixels = SHARED.maps.colorize(scaled, this.colormaps[this.state.colormap], this.state.opacity);
-                context.putImageData(new ImageData(pixels, this.width, this.height), 0, 0);
-            } else if (groups.length > 1) {
-                this.drawInColours(context, groups);
+            const isApart = groups.length > 1 && this.state.several === SEVERAL[1];
+            this.drawGroups(this.canvas, isApart ? [] : groups);
+            this.drawMultiples(isApart ? groups : this.current ? null : []);
+        }
+
+        /** One group in the colormap; several each in its own colour, as strong as its map. */
+        drawGroups(canvas, groups, numbers = groups.map((_, number) => number)) {
+            const context = canvas.getContext("2d");
+            context.clearRect(0, 0, canvas.width, canvas.height);
+            if (groups.length === 0) {
+                return;
             }
+            const scaled = groups.map((group) => this.maps.scaled(group, this.state));
+            const pixels =
+                groups.length === 1
+                    ? SHARED.maps.colorize(scaled[0], this.colormaps[this.state.colormap], this.state.opacity)
+                    : SHARED.maps.mix(scaled, numbers.map(rgbOfPin), 1.6 * this.state.opacity);
+            context.putImageData(new ImageData(pixels, canvas.width, canvas.height), 0, 0);
             if (this.state.threshold > 0) {
-                groups.forEach((group, number) => this.drawOutline(context, group, groups.length > 1 ? number : -1));
-            }
-        }
-
-        /** Several pinned words: each in its own colour, as strong as its map. */
-        drawInColours(context, groups) {
-            const image = context.createImageData(this.width, this.height);
-            const maps = groups.map((group) => this.scaledMap(group));
-            const colours = groups.map((_, number) => this.pinColour(number));
-            for (let at = 0; at < this.width * this.height; at++) {
-                let total = 0;
-                const mixed = [0, 0, 0];
-                maps.forEach((map, number) => {
-                    total += map[at];
-                    colours[number].forEach((value, channel) => (mixed[channel] += value * map[at]));
+                groups.forEach((group, at) => {
+                    const inside = this.maps.mask([group], this.state, this.state.threshold);
+                    context.fillStyle = groups.length > 1 ? colourOfPin(numbers[at]) : "#ffffff";
+                    SHARED.maps.edges(inside, canvas.width).forEach((place) => {
+                        context.fillRect(place % canvas.width, Math.floor(place / canvas.width), 1, 1);
+                    });
                 });
-                for (let channel = 0; channel < 3; channel++) {
-                    image.data[4 * at + channel] = total > 0 ? mixed[channel] / total : 0;
-                }
-                image.data[4 * at + 3] = 255 * Math.min(1, Math.max(...maps.map((map) => map[at])) * this.state.opacity * 1.6);
-            }
-            context.putImageData(image, 0, 0);
-        }
-
-        pinColour(number) {
-            const colour = PIN_COLOURS[number % PIN_COLOURS.length];
-            return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
-        }
-
-        drawOutline(context, group, number) {
-            const inside = this.maskOf([group]);
-            context.fillStyle = number < 0 ? "#ffffff" : PIN_COLOURS[number % PIN_COLOURS.length];
-            for (let y = 0; y < this.height; y++) {
-                for (let x = 0; x < this.width; x++) {
-                    const at = y * this.width + x;
-                    const isEdge = inside[at] && !(inside[at - 1] && inside[at + 1] && inside[at - this.width] && inside[at + this.width]);
-                    if (isEdge) {
-                        context.fillRect(x, y, 1, 1);
-                    }
-                }
             }
         }
 
-        maskOf(groups) {
-            const threshold = this.state.threshold || 0.4;
-            const masks = groups.map((group) => {
-                const maps = group.map((chip) => this.mapOf(chip));
-                return SHARED.maps.mask(SHARED.maps.sumOf(maps, this.width * this.height), threshold);
+        /** A small picture for each group; null leaves those that are there, while a word is hovered. */
+        drawMultiples(groups) {
+            if (groups === null) {
+                return;
+            }
+            if (this.multiples.childElementCount !== groups.length) {
+                this.multiples.replaceChildren(...groups.map(() => this.buildMultiple()));
+            }
+            groups.forEach((group, number) => {
+                const [frame, caption] = this.multiples.children[number].children;
+                caption.textContent = textOf(group);
+                this.drawGroups(frame.querySelector("canvas"), [group]);
             });
-            return Array.from({length: this.width * this.height}, (_, at) => masks.some((mask) => mask[at]));
+        }
+
+        buildMultiple() {
+            const figure = make("figure", "multiple");
+            const frame = make("div", "multiple-frame");
+            const picture = document.createElement("img");
+            picture.src = this.data.picture;
+            picture.alt = "";
+            const canvas = document.createElement("canvas");
+            this.placeCanvas(canvas);
+            frame.append(picture, canvas);
+            figure.append(frame, make("figcaption", ""));
+            return figure;
         }
 
         /** The pinned words' mask at the picture's size, white on black. */
         maskUrl() {
-            const inside = this.maskOf(this.pins);
+            const inside = this.maps.mask(this.pins, this.state, this.state.threshold || MASK_THRESHOLD);
             const small = document.createElement("canvas");
-            small.width = this.width;
-            small.height = this.height;
+            small.width = this.maps.width;
+            small.height = this.maps.height;
             const pixels = new Uint8ClampedArray(inside.flatMap((is) => (is ? [255, 255, 255, 255] : [0, 0, 0, 255])));
-            small.getContext("2d").putImageData(new ImageData(pixels, this.width, this.height), 0, 0);
+            small.getContext("2d").putImageData(new ImageData(pixels, small.width, small.height), 0, 0);
             const large = document.createElement("canvas");
             large.width = this.data.width;
             large.height = this.data.height;
@@ -439,10 +461,11 @@
             this.buttons.forEach((element, chip) => {
                 const number = this.pins.findIndex((group) => group.includes(chip));
                 element.setAttribute("aria-pressed", String(number >= 0));
-                element.style.setProperty("--attention-heatmap-pin", number >= 0 && this.pins.length > 1 ? PIN_COLOURS[number % PIN_COLOURS.length] : "");
+                element.style.setProperty("--attention-heatmap-pin", number >= 0 && this.pins.length > 1 ? colourOfPin(number) : "");
             });
-            const names = this.pins.map((group) => group.map((chip) => chip.text).join(" "));
+            const names = this.pins.map(textOf);
             this.chosen.textContent = names.length ? `Pinned: ${names.join(", ")}` : "Click a word to pin it";
+            this.nameRemoveButton();
             this.draw();
         }
 
@@ -458,9 +481,9 @@
 
         placeOf(event) {
             const bounds = this.canvas.getBoundingClientRect();
-            const x = Math.floor(((event.clientX - bounds.left) / bounds.width) * this.width);
-            const y = Math.floor(((event.clientY - bounds.top) / bounds.height) * this.height);
-            return [Math.min(Math.max(x, 0), this.width - 1), Math.min(Math.max(y, 0), this.height - 1)];
+            const x = Math.floor(((event.clientX - bounds.left) / bounds.width) * this.maps.width);
+            const y = Math.floor(((event.clientY - bounds.top) / bounds.height) * this.maps.height);
+            return [Math.min(Math.max(x, 0), this.maps.width - 1), Math.min(Math.max(y, 0), this.maps.height - 1)];
         }
 
         onPointerDown(event) {
@@ -470,7 +493,7 @@
         }
 
         onPointerMove(event) {
-            if (!this.atlas) {
+            if (!this.isLoaded) {
                 return;
             }
             const [x, y] = this.placeOf(event);
@@ -486,8 +509,8 @@
 
         showBox() {
             const [left, top, right, bottom] = this.dragged;
-            const across = (x) => `${(100 * (this.region.left + (x / this.width) * this.region.width)) / this.data.width}%`;
-            const down = (y) => `${(100 * (this.region.top + (y / this.height) * this.region.height)) / this.data.height}%`;
+            const across = (x) => `${(100 * (this.region.left + (x / this.maps.width) * this.region.width)) / this.data.width}%`;
+            const down = (y) => `${(100 * (this.region.top + (y / this.maps.height) * this.region.height)) / this.data.height}%`;
             Object.assign(this.box.style, {
                 display: "block", left: across(left), top: down(top),
                 width: `calc(${across(right)} - ${across(left)})`, height: `calc(${down(bottom)} - ${down(top)})`,
@@ -495,74 +518,127 @@
         }
 
         showRanking(rectangle) {
-            const words = this.words.filter((chip) => chip.side === "positive");
-            const ranked = SHARED.maps.rank(words.map((chip) => this.mapOf(chip)), this.width, rectangle);
-            this.ranking.replaceChildren(
-                ...ranked.slice(0, MOST_RANKED).map(({number, share}) => make("li", "", `${words[number].text} ${Math.round(100 * share)} %`))
-            );
+            const ranked = this.maps.rank(rectangle, this.state).slice(0, MOST_RANKED);
+            this.ranking.replaceChildren(...ranked.map(({chip, share}) => make("li", "", `${chip.text} ${Math.round(100 * share)} %`)));
         }
 
         // ---- Acting on the prompt
 
-        setPrompt(prompt) {
-            this.prompt = this.promptBox.value = prompt;
-        }
-
-        changePrompt(prompt) {
-            this.history.push(this.prompt);
-            this.setPrompt(prompt);
-            this.callbacks.onPromptChange?.(prompt);
-        }
-
-        undo() {
-            if (this.history.length > 0) {
-                this.setPrompt(this.history.pop());
-                this.callbacks.onPromptChange?.(this.prompt);
+        /** What the user has typed into the page's prompt box since is kept. */
+        readPage() {
+            const typed = this.callbacks.readPrompt?.();
+            if (typed !== undefined && typed !== this.edits.prompt) {
+                this.edits.retype(typed);
             }
         }
 
-        /** Applies a change to each pinned word; its place is looked for anew, as earlier changes moved it. */
-        rewrite(change) {
+        afterEdit() {
+            if (this.promptBox.value !== this.edits.prompt) {
+                this.promptBox.value = this.edits.prompt;
+            }
+            this.buttons.forEach((element, chip) => {
+                if (chip.side === "positive" && chip.kind === "word") {
+                    const isRemoved = this.edits.isRemoved(chip.span);
+                    element.classList.toggle("attention-heatmap-chip-removed", isRemoved);
+                    element.querySelector(".attention-heatmap-chip-weight").textContent = isRemoved ? "removed" : this.weightNow(chip);
+                }
+            });
+            this.nameRemoveButton();
+        }
+
+        weightNow(chip) {
+            try {
+                return weightText(this.edits.weightOf(chip.span));
+            } catch (error) {
+                if (error instanceof SHARED.emphasis.RewritingError) {
+                    return ""; // the user took it out, or it is written so that only the whole can be read
+                }
+                throw error;
+            }
+        }
+
+        nameRemoveButton() {
+            this.removeButton.textContent = this.areRemoved() ? "Restore" : "Remove";
+        }
+
+        areRemoved() {
+            return this.pins.length > 0 && this.pins.flat().every((chip) => chip.side === "positive" && this.edits.isRemoved(chip.span));
+        }
+
+        /** Does something to each phrase of the pinned words, for as many as can be. */
+        edit(change) {
             const groups = this.pins.filter((group) => group[0].side === "positive");
             if (groups.length === 0) {
                 this.say("Pin a word of the prompt first.");
                 return;
             }
-            let prompt = this.prompt;
-            try {
-                for (const group of groups) {
-                    const span = this.findWords(prompt, group);
-                    prompt = change(prompt, span).prompt;
+            this.readPage();
+            const before = this.edits.prompt;
+            let trouble = "";
+            for (const span of groups.flatMap(phrasesOf)) {
+                try {
+                    change(span);
+                } catch (error) {
+                    if (!(error instanceof SHARED.emphasis.RewritingError)) {
+                        throw error;
+                    }
+                    trouble = error.message;
                 }
-                this.say("");
-            } catch (error) {
-                this.say(error.message);
-                return;
             }
-            this.changePrompt(prompt);
+            this.say(trouble);
+            this.tellPage(before);
         }
 
-        /** The span in code points of the words in a prompt that may have changed since: the same occurrence of them. */
-        findWords(prompt, group) {
-            const text = group.map((chip) => chip.text).join(" ");
-            const original = Array.from(group[0].each.prompt);
-            const typed = original.slice(group[0].span[0], group.at(-1).span[1]).join("");
-            const count = original.slice(0, group[0].span[0]).join("").split(typed).length - 1;
-            let place = -1;
-            for (let number = 0; number <= count; number++) {
-                place = prompt.indexOf(typed, place + 1);
-                if (place < 0) {
-                    throw new Error(`“${text}” is not in the prompt any more.`);
-                }
+        tellPage(before) {
+            this.afterEdit();
+            if (this.edits.prompt !== before) {
+                this.callbacks.onPromptChange?.(this.edits.prompt);
             }
-            const start = Array.from(prompt.slice(0, place)).length;
-            return [start, start + Array.from(typed).length];
+        }
+
+        removeOrRestore() {
+            if (this.areRemoved()) {
+                this.edit((span) => this.edits.restore(span));
+            } else {
+                this.edit((span) => this.edits.remove(span));
+            }
+        }
+
+        undo() {
+            this.readPage();
+            if (!this.edits.canUndo) {
+                this.say("There is nothing to undo.");
+                return;
+            }
+            const before = this.edits.prompt;
+            this.edits.undo();
+            this.say("");
+            this.tellPage(before);
+        }
+
+        /** Browsers offer the clipboard to pages of a secure address only; elsewhere a selected text is copied. */
+        async copy(text) {
+            if (navigator.clipboard) {
+                await navigator.clipboard.writeText(text);
+            } else {
+                const box = make("textarea", "");
+                box.value = text;
+                this.root.append(box);
+                box.select();
+                document.execCommand("copy");
+                box.remove();
+            }
+            this.say("Copied.");
         }
 
         useTerms() {
-            const terms = this.pins.map((group) => (group.length > 1 ? group.map((chip) => chip.text).join(" ") : group[0].term));
-            this.callbacks.onUseTerms ? this.callbacks.onUseTerms(terms.join(", ")) : navigator.clipboard.writeText(terms.join(", "));
-            this.say(this.callbacks.onUseTerms ? "The panel has these terms now." : "Copied the terms.");
+            const terms = this.pins.map((group) => (group.length > 1 ? textOf(group) : group[0].term)).join(", ");
+            if (this.callbacks.onUseTerms) {
+                this.callbacks.onUseTerms(terms);
+                this.say("The panel has these terms now.");
+            } else {
+                this.copy(terms);
+            }
         }
 
         useMask(use) {
@@ -586,6 +662,8 @@
 
         destroy() {
             cancelAnimationFrame(this.frame);
+            this.pause?.();
+            this.maps.forget();
             this.root.replaceChildren();
             this.root.classList.remove("attention-heatmap-viewer");
             delete this.root.dataset.ready;

@@ -5,7 +5,8 @@
     const ROUTE = "attention-heatmap/v1/results";
     const KEY = "Attention Heatmap result";
     const INPAINT_UPLOAD = 4; // its number among the tabs of img2img
-    const shown = {};
+    const shown = {}; // by tab: the generation that is shown under the gallery
+    const earlier = {}; // by tab: the viewer of an earlier picture in the panel
 
     function find(selector) {
         return gradioApp().querySelector(selector);
@@ -59,16 +60,18 @@
             return;
         }
         hide(tab);
-        shown[tab] = {key};
-        const answer = await fetch(`${ROUTE}/${encodeURIComponent(generation.id)}/viewer/${picture}`);
-        if (!answer.ok || !shown[tab] || shown[tab].key !== key) {
-            return;
-        }
-        const data = await answer.json();
-        if (shown[tab] && shown[tab].key === key) {
+        const entry = (shown[tab] = {key});
+        const data = await viewerData(generation.id, picture);
+        if (data && shown[tab] === entry) {
             const pictureUrl = thumbnails(tab)[generation.first + picture]?.querySelector("img").src;
-            shown[tab].viewer = globalThis.attentionHeatmap.viewer.mount(element, data, callbacks(tab, pictureUrl));
+            entry.viewer = globalThis.attentionHeatmap.viewer.mount(element, data, callbacks(tab, generation.id, pictureUrl));
         }
+    }
+
+    /** Null where the server knows the generation no more. */
+    async function viewerData(id, picture) {
+        const answer = await fetch(`${ROUTE}/${encodeURIComponent(id)}/viewer/${picture}`);
+        return answer.ok ? answer.json() : null;
     }
 
     function hide(tab) {
@@ -102,12 +105,32 @@
         }
     }
 
-    function callbacks(tab, picture) {
+    function saveReport(id) {
+        const link = document.createElement("a");
+        link.href = `${ROUTE}/${encodeURIComponent(id)}/report`;
+        link.download = "report.html";
+        link.click();
+    }
+
+    function callbacks(tab, id, picture) {
         return {
-            onSendMask: (mask) => sendMask(picture, mask),
+            readPrompt: () => find(`#${tab}_prompt textarea`).value,
             onPromptChange: (prompt) => write(`#${tab}_prompt textarea`, prompt),
             onUseTerms: (terms) => write(`#${tab}_attention_heatmap_terms textarea, #${tab}_attention_heatmap_terms input`, terms),
+            onSendMask: (mask) => sendMask(picture, mask),
+            onSaveReport: () => saveReport(id),
         };
+    }
+
+    /** Shows the maps of an earlier picture in the panel; an empty id takes them away. Called by the panel itself. */
+    async function showEarlier(tab, id) {
+        const element = find(`#${tab}_attention_heatmap_earlier_viewer`);
+        earlier[tab]?.destroy();
+        delete earlier[tab];
+        const data = id && (await viewerData(id, 0));
+        if (data) {
+            earlier[tab] = globalThis.attentionHeatmap.viewer.mount(element, data, callbacks(tab, id, data.picture));
+        }
     }
 
     function update() {
@@ -121,6 +144,7 @@
         }
     }
 
+    globalThis.attentionHeatmapShowEarlier = showEarlier;
     if (typeof onAfterUiUpdate === "function") {
         onAfterUiUpdate(update);
     }

@@ -13,13 +13,16 @@ from PIL import Image
 
 from daam.drawing import DrawingSettings
 from daam.errors import DaamError
+from daam.heat_maps import HeatMaps
 from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, SAMPLERS, load_pipeline
-from daam.viewer.page import report_html
+from daam.terms import parse_terms
+from daam.viewer.page import SCRIPTS, report_html
 
 PROMPT = "a red circle and a blue square on a white background"
 MOST_RUNS = 12
 VIEWER_HEIGHT = 1000
+APP_SCRIPTS = (*SCRIPTS, "attention_heatmap_app.js")
 
 
 class InterruptedRunError(Exception):
@@ -27,7 +30,7 @@ class InterruptedRunError(Exception):
 
 
 class Session:
-    """One open page: whether it was interrupted, and its last runs."""
+    """What was generated since the start, and whether the run was interrupted."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
@@ -37,14 +40,27 @@ class Session:
     def interrupt(self) -> None:
         self._stop.set()
 
-    def run(self, model: str, settings: GenerationSettings, probe: str, show: Callable[[int, int], None]) -> str:
-        """Generates, and gives the viewer's page.
+    def run(
+        self,
+        model: str,
+        settings: GenerationSettings,
+        show: Callable[[int, int], None],
+        *,
+        terms: str = "",
+        probe: str = "",
+    ) -> tuple[str, list[str]]:
+        """Generates; (the viewer's page, why terms have no map).
+
+        Args:
+            terms: comma-separated; the viewer begins with these.
+            probe: comma-separated words that need not be in the prompt.
 
         Raises:
             DaamError: what the user can put right.
             InterruptedRunError: by `interrupt`.
         """
         self._stop.clear()
+        drawing = DrawingSettings(terms=terms)
 
         def on_step(done: int, total: int) -> None:
             show(done, total)
@@ -52,11 +68,13 @@ class Session:
                 raise InterruptedRunError
 
         generation = generate(pipeline_of(model), settings, probe=probe, on_step=on_step)
-        page = report_html(generation.pictures, [generation.tracer.image_trace()], DrawingSettings())
+        trace = generation.tracer.image_trace()
+        page = report_html(generation.pictures, [trace], drawing, scripts=APP_SCRIPTS)
         self.runs.insert(0, (generation.pictures[0], settings.prompt))
         self.pages.insert(0, page)
         del self.runs[MOST_RUNS:], self.pages[MOST_RUNS:]
-        return page
+        reasons = [HeatMaps(trace).explain(term.quoted) for term in parse_terms(terms)]
+        return page, [reason for reason in reasons if reason is not None]
 
 
 @lru_cache(maxsize=1)
@@ -81,8 +99,8 @@ def make_app(model: str = EMBEDDED) -> Any:
     session = Session()
 
     def run(
-        model: str, prompt: str, negative: str, seed: float, steps: float, guidance: float, sampler: str, probe: str,
-        progress: Any = gr.Progress(),  # noqa: B008 (gradio finds it by this default)
+        model: str, prompt: str, negative: str, seed: float, steps: float, guidance: float, sampler: str, terms: str,
+        probe: str, progress: Any = gr.Progress(),  # noqa: B008 (gradio finds it by this default)
     ) -> tuple[str, list[tuple[Image.Image, str]]]:  # fmt: skip
         def show(done: int, total: int) -> None:
             progress((done, total), desc="sampling")
@@ -91,7 +109,8 @@ def make_app(model: str = EMBEDDED) -> Any:
             settings = GenerationSettings(
                 prompt, negative, seed=int(seed), steps=int(steps), guidance_scale=guidance, sampler=sampler
             )
-            return framed(session.run(model, settings, probe, show)), session.runs
+            page, reasons = session.run(model, settings, show, terms=terms, probe=probe)
+            return "".join(map(told, reasons)) + framed(page), session.runs
         except DaamError as error:
             return told(str(error)), session.runs
         except InterruptedRunError:
@@ -114,6 +133,7 @@ def make_app(model: str = EMBEDDED) -> Any:
                     gr.Slider(1, 100, 20, step=1, label="Steps", elem_id="steps"),
                     gr.Slider(0, 20, guidance_scale, label="Guidance scale", elem_id="guidance"),
                     gr.Dropdown(list(SAMPLERS), value="DPM++ 2M", label="Sampler", elem_id="sampler"),
+                    gr.Textbox("", label="Attention terms (comma separated; empty = every word)", elem_id="terms"),
                     gr.Textbox("", label="Probe words (need not be in the prompt)", elem_id="probe"),
                 ]
                 with gr.Row():

@@ -13,6 +13,10 @@ LayerMaps = dict[str, Tensor]
 """Layer name to maps [column, height, width], or with leading axes [step] and [head] where they were kept."""
 
 
+EVERY_STEP = -1
+"""Number of the step under which details of all steps are added up."""
+
+
 @dataclass
 class TextMaps:
     """What was kept of one text.
@@ -21,18 +25,21 @@ class TextMaps:
         text: which columns the maps stand for, in this order.
         sums: layer to [column, height, width], float32: probabilities added up over heads and calls.
         counts: layer to the number of calls in `sums`.
-        details: layer to one tensor [head, column, height, width] for each call (or one for all calls together when
-            only heads are kept); one head where heads were not kept.
-        steps: for each call in `details`, the number of the model call, from 0.
+        details: layer to the number of a step, from 0, to a tensor [head, column, height, width]; one head where
+            heads were not kept, one step (`EVERY_STEP`) where steps were not kept.
         heads: layer to its number of heads.
     """
 
     text: TracedText
     sums: LayerMaps = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
-    details: dict[str, list[Tensor]] = field(default_factory=dict)
-    steps: list[int] = field(default_factory=list)
+    details: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps of which details were kept."""
+        return sorted({step for kept in self.details.values() for step in kept if step != EVERY_STEP})
 
 
 @dataclass(frozen=True)
@@ -59,29 +66,21 @@ class Accumulator:
     def add(self, layer: str, contribution: Contribution, step: int) -> None:
         """Adds one layer's maps of one call.
 
-        Where a layer's size changes on the way (a hires pass, deep shrink), each size is kept as a layer of its own,
-        without details.
+        Where a layer's size changes on the way (a hires pass, deep shrink), each size is kept as a layer of its own.
         """
         text = contribution.text
         maps = self.texts.setdefault(text.key, TextMaps(text))
-        typical, layer = layer, layer_of_size(layer, contribution.maps, maps.sums)
+        layer = layer_of_size(layer, contribution.maps, maps.sums)
         if layer in maps.sums:
             maps.sums[layer] = maps.sums[layer] + contribution.maps
         else:
             maps.sums[layer] = contribution.maps
         maps.counts[layer] = maps.counts.get(layer, 0) + 1
         maps.heads[layer] = contribution.heads
-        if contribution.detail is not None and layer == typical:
-            self._add_detail(maps, layer, contribution.detail, step)
-
-    def _add_detail(self, maps: TextMaps, layer: str, detail: Tensor, step: int) -> None:
-        kept = maps.details.setdefault(layer, [])
-        if self._keep_steps or not kept:
-            kept.append(detail)
-        else:
-            kept[0] = kept[0] + detail
-        if self._keep_steps and (not maps.steps or maps.steps[-1] != step):
-            maps.steps.append(step)
+        if contribution.detail is not None:
+            kept = maps.details.setdefault(layer, {})
+            number = step if self._keep_steps else EVERY_STEP
+            kept[number] = kept[number] + contribution.detail if number in kept else contribution.detail
 
     def on_cpu(self, image: int) -> dict[TextKey, TextMaps]:
         """The maps of one picture's texts as they are now, off the device."""
@@ -100,7 +99,6 @@ def _on_cpu(maps: TextMaps) -> TextMaps:
         maps,
         sums={layer: tensor.cpu() for layer, tensor in maps.sums.items()},
         counts=dict(maps.counts),
-        details={layer: [tensor.cpu() for tensor in kept] for layer, kept in maps.details.items()},
-        steps=list(maps.steps),
+        details={layer: {step: tensor.cpu() for step, tensor in kept.items()} for layer, kept in maps.details.items()},
         heads=dict(maps.heads),
     )

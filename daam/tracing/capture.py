@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 class Capture:
     """Watches one model. A fault of its own ends the capture, is logged once and never reaches the model.
 
+    Attributes:
+        step: number under which the next calls' maps are kept, from 0; None counts the calls.
+
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
     a layer that runs twice in one call (ControlNet's reference pass) the last run counts.
     """
@@ -75,6 +78,7 @@ class Capture:
         self._pending: dict[str, list[Contribution]] = {}
         self._indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         self._projections: list[Any] = []
+        self.step: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -282,7 +286,7 @@ class Capture:
     def _end_call(self, *_: Any) -> None:
         for layer, contributions in self._pending.items():
             for contribution in contributions:
-                self.accumulator.add(layer, contribution, self.calls)
+                self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
         self.calls += 1
         self.calls_with_text += bool(self._rows)
         self._forget_call()

@@ -14,17 +14,19 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch.nn import functional
 
 from daam.drawing import DrawingSettings
 from daam.heat_maps import HeatMaps
 from daam.observations import observe
 from daam.pictures.colormaps import lookup_table
-from daam.prompt.table import PromptTable, ScheduleEntry
+from daam.prompt.table import PromptTable, ScheduleEntry, Span
 from daam.selection import Size
 from daam.statistics import term_statistics
-from daam.terms import Term, Word, entry_words
+from daam.terms import Term, Word, entry_words, find_term, parse_terms
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
@@ -32,6 +34,8 @@ VERSION = 1
 COLORMAPS = ("turbo", "viridis", "inferno", "magma", "plasma", "jet", "gray")
 """Offered beside the one of the settings."""
 PICTURE_QUALITY = 92
+STEP_SIDE = 32
+"""Longest side of the maps of single steps, which are many; where each step was kept."""
 
 
 @dataclass
@@ -85,6 +89,8 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
         "picture": _data_url(picture.convert("RGB"), "JPEG"),
         "atlas": {"image": _data_url(grey, "PNG"), "blocks": blocks},
         "prompts": prompts,
+        "steps": trace.calls if "steps" in trace.keep else 0,
+        "pinned": [_spans(term, trace.positive) for term in parse_terms(settings.terms)],
         "observations": observe(HeatMaps(trace)) if trace.texts else [],
         "colormaps": {name: base64.b64encode(lookup_table(name).tobytes()).decode() for name in names},
         "settings": {"opacity": settings.opacity, "colormap": settings.colormap, "scale": settings.scale},
@@ -135,9 +141,31 @@ def _chips(maps: HeatMaps, table: PromptTable, number: int, atlas: _Atlas) -> li
                 "coverage": numbers["coverage"] if numbers else None,
                 "reason": reason,
                 "tiles": [] if reason else [atlas.add(tile.numpy()) for tile in maps.by_size(term).values()],
+                "step_tiles": [] if reason else [atlas.add(tile) for tile in _step_maps(maps, term)],
             }
         )
     return chips
+
+
+def _spans(term: Term, table: PromptTable) -> list[Span]:
+    """Where a term stands in the prompt."""
+    return list(dict.fromkeys(place.span for place in find_term(term, table)))
+
+
+def _step_maps(maps: HeatMaps, term: str) -> list[NDArray[np.float32]]:
+    """A small map of each model call; none where the term's steps were not kept."""
+    if "steps" not in maps.trace.keep or term not in maps.select(steps=(0, maps.trace.calls - 1)):
+        return []
+    height, width = max(maps.layers.values())
+    factor = min(1.0, STEP_SIDE / max(height, width))
+    size = max(1, round(height * factor)), max(1, round(width * factor))
+    found = []
+    for call in range(maps.trace.calls):
+        total = torch.zeros(size)
+        for tile in maps.select(steps=(call, call)).by_size(term).values():
+            total += functional.interpolate(tile[None, None], size, mode="bicubic", antialias=True)[0, 0]
+        found.append(total.clamp_(min=0).numpy())
+    return found
 
 
 def _occurrence(maps: HeatMaps, table: PromptTable, word: Word, span: tuple[int, int]) -> str:

@@ -16,8 +16,14 @@ from daam.errors import ModelError
 from daam.tracing.image_trace import ImageTrace
 from daam.viewer.data import viewer_data
 
-SCRIPTS = ("attention_heatmap_maps.js", "attention_heatmap_emphasis.js", "attention_heatmap_viewer.js")
-"""In the order in which they are loaded."""
+SCRIPTS = (
+    "attention_heatmap_maps.js",
+    "attention_heatmap_word_maps.js",
+    "attention_heatmap_emphasis.js",
+    "attention_heatmap_edits.js",
+    "attention_heatmap_viewer.js",
+)
+"""In the order in which they are loaded. One that sets `attentionHeatmap.callbacks` connects the viewers with a page."""
 _PACKAGE = Path(daam.__file__).parent
 _HOMES = (_PACKAGE.parent, _PACKAGE / "viewer" / "assets")
 """Where `javascript/` and `style.css` lie: at the top of the repository, as the WebUI wants it, or in the package."""
@@ -41,7 +47,7 @@ document.body.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)"
 for (const each of JSON.parse(document.getElementById("data").textContent)) {{
     const element = document.createElement("section");
     document.querySelector("main").append(element);
-    attentionHeatmap.viewer.mount(element, each);
+    attentionHeatmap.viewer.mount(element, each, attentionHeatmap.callbacks);
 }}
 </script>
 </body>
@@ -49,13 +55,23 @@ for (const each of JSON.parse(document.getElementById("data").textContent)) {{
 """
 
 
-def report_html(pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings: DrawingSettings) -> str:
-    """The page of one generation."""
+def report_html(
+    pictures: Sequence[Image.Image],
+    traces: Sequence[ImageTrace],
+    settings: DrawingSettings,
+    *,
+    scripts: Sequence[str] = SCRIPTS,
+) -> str:
+    """The page of one generation.
+
+    Args:
+        scripts: files of `javascript/`.
+    """
     data = [viewer_data(picture, trace, settings) for picture, trace in zip(pictures, traces)]
     title = traces[0].positive.prompt if traces else "Attention Heatmap"
     return PAGE.format(
         title=html.escape(title), style=asset("style.css"), data=safe_json(data),
-        scripts="\n".join(asset(f"javascript/{name}") for name in SCRIPTS),
+        scripts="\n".join(asset(f"javascript/{name}") for name in scripts),
     )  # fmt: skip
 
 

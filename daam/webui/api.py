@@ -9,6 +9,7 @@ import secrets
 from typing import Any, get_args
 
 from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from modules import shared
 
@@ -16,6 +17,7 @@ from daam.prompt import prompt_to_data
 from daam.report import make_report
 from daam.tracing.plan import Side
 from daam.viewer.data import viewer_data
+from daam.viewer.page import report_html
 from daam.webui.controls import CONTROLS
 from daam.webui.result_store import Result, store
 
@@ -33,6 +35,7 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
     guard = [Depends(allowed)]
     app.add_api_route(f"{ROOT}/results/{{name}}", get_result, methods=["GET"], dependencies=guard)
     app.add_api_route(f"{ROOT}/results/{{name}}/viewer/{{image}}", get_viewer, methods=["GET"], dependencies=guard)
+    app.add_api_route(f"{ROOT}/results/{{name}}/report", get_report, methods=["GET"], dependencies=guard)
     app.add_api_route(f"{ROOT}/arguments", get_arguments, methods=["GET"], dependencies=guard)
 
 
@@ -56,20 +59,31 @@ def _is_user(users: str, credentials: HTTPBasicCredentials) -> bool:
 
 def get_result(name: str) -> dict[str, Any]:
     """Statistics and token tables of one finished generation, while it is kept."""
+    return result_to_data(_found(name))
+
+
+def get_viewer(name: str, image: int) -> dict[str, Any]:
+    """What the viewer shows of one picture of a generation, while it is kept."""
+    result = _found(name)
+    if not 0 <= image < len(result.pictures):
+        raise HTTPException(404, f"expected a picture of 0..{len(result.pictures) - 1}, got {image}")
+    return viewer_data(result.pictures[image], result.traces[image], result.drawing)
+
+
+def get_report(name: str) -> HTMLResponse:
+    """The viewers of a generation's pictures as one file that needs nothing else, while it is kept."""
+    result = _found(name)
+    page = report_html(result.pictures, result.traces, result.drawing)
+    return HTMLResponse(page, headers={"Content-Disposition": 'attachment; filename="report.html"'})
+
+
+def _found(name: str) -> Result:
     result = store.get(name)
     if result is None:
         raise HTTPException(
             404, "expected the id of one of the last generations with heat maps; older ones are forgotten"
         )
-    return result_to_data(result)
-
-
-def get_viewer(name: str, image: int) -> dict[str, Any]:
-    """What the viewer shows of one picture of a generation, while it is kept."""
-    result = store.get(name)
-    if result is None or not 0 <= image < len(result.pictures):
-        raise HTTPException(404, "expected the id and a picture of one of the last generations with heat maps")
-    return viewer_data(result.pictures[image], result.traces[image], result.drawing)
+    return result
 
 
 def result_to_data(result: Result) -> dict[str, Any]:

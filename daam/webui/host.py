@@ -244,6 +244,13 @@ def saved_file(picture: Image.Image) -> Path | None:
     return None if file is None else Path(str(file).rsplit("?", 1)[0])
 
 
+def output_folders() -> list[Path]:
+    """Where the WebUI saves pictures, by its settings."""
+    kinds = ("samples", "txt2img_samples", "img2img_samples", "extras_samples", "save")
+    folders = [str(getattr(shared.opts, f"outdir_{kind}", "") or "").strip() for kind in kinds]
+    return [Path(folder) for folder in folders if folder]
+
+
 def option(name: str, default: Any) -> Any:
     """One of our own settings of the WebUI's settings page."""
     value = getattr(shared.opts, name, default)

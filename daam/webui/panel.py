@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import html
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from modules.ui_components import InputAccordion
 
+from daam.errors import DaamError
+from daam.webui import host
 from daam.webui.controls import CONTROLS, Control, value_from_infotext
-from daam.webui.options import default_of
+from daam.webui.earlier import result_of_saved
+from daam.webui.options import RECORD_FOLDER, default_of
+from daam.webui.result_store import store
 
 ROWS = (
     ("alpha", "image_scale"),
@@ -17,10 +23,12 @@ ROWS = (
     ("use_grid", "hide_images", "no_saving"),
     ("hide_caption", "with_negative", "per_layer"),
     ("layers_as_rows", "passes", "layers"),
-    ("probe",),
+    ("probe", "keep_steps"),
 )
 FILL_LABEL = "Fill from prompt"
 FILL_TOOLTIP = "Write the prompt's words here, to pick from."
+EARLIER_LABEL = "Heat maps of an earlier picture"
+EARLIER_FILE_LABEL = "A picture that was saved while records were kept"
 
 
 class InfotextKey(str):
@@ -61,8 +69,33 @@ def make_panel(tab: str) -> Panel:
             with gr.Row():
                 for name in row:
                     made[name] = _component(by_name[name], prefix)
+        _make_earlier(tab, prefix)
     components = [made[control.name] for control in CONTROLS]
     return Panel(components, [(made[control.name], InfotextKey(control)) for control in CONTROLS])
+
+
+def _make_earlier(tab: str, prefix: str) -> None:
+    """A box that takes a saved picture; the page shows its viewer in the box."""
+    with gr.Accordion(EARLIER_LABEL, open=False, elem_id=f"{prefix}_earlier"):
+        file = gr.File(label=EARLIER_FILE_LABEL, file_types=["image"], elem_id=f"{prefix}_earlier_file")
+        message = gr.HTML(elem_id=f"{prefix}_earlier_message")
+        gr.HTML(f'<div id="{prefix}_earlier_viewer"></div>')
+        name = gr.Textbox(visible=False)
+    file.change(open_earlier, inputs=[file], outputs=[name, message], show_progress=False).then(
+        None, inputs=[name], _js=f"(id) => attentionHeatmapShowEarlier('{tab}', id)"
+    )
+
+
+def open_earlier(uploaded: Any) -> tuple[str, str]:
+    """Keeps the heat maps of an uploaded picture; (the id of the result or nothing, what there is to say as HTML)."""
+    if uploaded is None:
+        return "", ""
+    own = str(host.option(RECORD_FOLDER, "")).strip()
+    folders = [*host.output_folders(), *([Path(own)] if own else [])]
+    try:
+        return store.add(result_of_saved(Path(getattr(uploaded, "name", uploaded)), folders)), ""
+    except DaamError as error:
+        return "", f"<p>{html.escape(str(error))}</p>"
 
 
 def _component(control: Control, prefix: str) -> Any:

@@ -17,6 +17,7 @@ from daam.report import versions
 from daam.tracing.image_trace import ImageTrace
 from daam.webui import host
 from daam.webui.controls import TITLE
+from daam.webui.earlier import SUFFIX
 from daam.webui.options import KEEP_RECORDS, RECORD_FOLDER
 from daam.webui.result_store import Result, store
 from daam.webui.run import Run, is_overridden
@@ -132,6 +133,6 @@ def _save_records(p: Any, result: Result) -> None:
         file = host.saved_file(picture)
         if file is None:
             continue
-        target = (Path(folder) if folder else file.parent) / f"{file.stem}.heatmaps.safetensors"
+        target = (Path(folder) if folder else file.parent) / f"{file.stem}{SUFFIX}"
         target.parent.mkdir(parents=True, exist_ok=True)
         save_record(target, Record([picture], [trace], {**result.notes, "versions": versions()}))

@@ -12,7 +12,7 @@ from daam.tracing.image_trace import ImageTrace
 from daam.webui.controls import PanelSettings
 from daam.webui.prompts import make_probe_of
 from daam.webui.result_store import Result
-from daam.webui.watching import Watch, watch_next_sampling
+from daam.webui.watching import Wanted, Watch, watch_next_sampling
 
 logger = logging.getLogger(__name__)
 _RUN = "_attention_heatmap_run"
@@ -61,9 +61,9 @@ class Run:
                 self.note(f"no heat maps: {type(error).__name__}: {error}")
 
         probe = make_probe_of(self.settings.probe)
-        watch_next_sampling(
-            p, passes=self.settings.passes, with_negative=self.settings.with_negative, probe=probe, done=done
-        )
+        settings = self.settings
+        wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps)
+        watch_next_sampling(p, wanted, probe=probe, done=done)
 
 
 def begin_run(p: Any, values: Sequence[Any]) -> Run | None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import nn
@@ -33,6 +34,15 @@ _active: ContextVar[Watch | None] = ContextVar("attention heatmap: the sampling 
 _WATCHED = "_attention_heatmap_watch"
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is traced: of hires fix both passes or one; the negative prompt's words too; each step by itself."""
+
+    passes: Passes = "both"
+    with_negative: bool = False
+    keep_steps: bool = False
+
+
 def see_denoiser_call(params: Any) -> None:
     """The WebUI's callback: hands the call to the watch that is active, if there is one."""
     watch = _active.get()
@@ -40,9 +50,7 @@ def see_denoiser_call(params: Any) -> None:
         watch.see_denoiser_call(params)
 
 
-def watch_next_sampling(
-    p: Any, *, passes: Passes, with_negative: bool, probe: Probe | None, done: Callable[[Watch], None]
-) -> None:
+def watch_next_sampling(p: Any, wanted: Wanted, *, probe: Probe | None, done: Callable[[Watch], None]) -> None:
     """Wraps `p.sample` for its next call, which is traced; the call before it is always the one that was there.
 
     Args:
@@ -58,7 +66,7 @@ def watch_next_sampling(
             p.sample = previous
         elif vars(p).get("sample") is sample:
             del p.sample
-        watch = Watch(p, passes, with_negative, probe)
+        watch = Watch(p, wanted, probe)
         try:
             with watch.installed():
                 return previous(*arguments, **named)
@@ -83,12 +91,12 @@ def _unwrap(p: Any) -> None:
 class Watch:
     """What is seen of one call of `p.sample`. A fault of its own ends it, is logged once, and never reaches `p`."""
 
-    def __init__(self, p: Any, passes: Passes, with_negative: bool, probe: Probe | None):
+    def __init__(self, p: Any, wanted: Wanted, probe: Probe | None):
         self._p = p
         self._probe = probe
         self._probed_model = host.current_unet() if probe is not None else None
-        self._wanted: Passes = passes if host.has_hires_pass(p) else "first"
-        self._with_negative = with_negative
+        self._wanted = wanted
+        self._wanted_passes: Passes = wanted.passes if host.has_hires_pass(p) else "first"
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
         self._cursor: RowCursor | None = None
@@ -129,7 +137,7 @@ class Watch:
                 return
             if self._is_hires not in self._passes:
                 self._passes[self._is_hires] = pass_tables(host.encoded_prompts(self._p, hires=self._is_hires))
-            self._hook(host.current_unet(), self._stack)
+            self._hook(host.current_unet(), self._stack).step = self.calls
             self._cursor = RowCursor(call)
             self._step = call.step
             self._size = (call.height * host.LATENT_FACTOR, call.width * host.LATENT_FACTOR)
@@ -152,23 +160,25 @@ class Watch:
         if self.fault is not None:
             raise TraceError(f"the trace stopped with {type(self.fault).__name__}: {self.fault}") from self.fault
         if not self._passes:
-            raise TraceError(f"no step of the {self._wanted} pass ran that could be traced")
+            raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())
         texts = join_texts([capture.accumulator.on_cpu(image) for capture in self._captures.values()])
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
-        return ImageTrace(self._size, positive, negative, texts, self.calls, probe=probe)
+        keep = ("steps",) if self._wanted.keep_steps else ()
+        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe)
 
     def _wants_pass(self) -> bool:
-        return self._wanted == "both" or self._is_hires == (self._wanted == "second")
+        return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
 
-    def _hook(self, unet: nn.Module, stack: ExitStack) -> None:
+    def _hook(self, unet: nn.Module, stack: ExitStack) -> Capture:
         """Hooks the model that samples now: the refiner and the hires checkpoint are other ones."""
         if unet not in self._captures:
             probe = self._probe if unet is self._probed_model else None  # another checkpoint has another encoder
-            capture = Capture(unet, self._texts_of_rows, probe=probe)
+            capture = Capture(unet, self._texts_of_rows, keep_steps=self._wanted.keep_steps, probe=probe)
             capture.install(stack)
             self._captures[unet] = capture
+        return self._captures[unet]
 
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
         if self._cursor is None:
@@ -177,14 +187,15 @@ class Watch:
 
     def _text(self, row: Row) -> TracedText | None:
         """The text that conditions a row in this step; the parts of a later pass count on behind the earlier one's."""
-        if row.side == "negative" and not self._with_negative:
+        if row.side == "negative" and not self._wanted.with_negative:
             return None
         part = self._table(self._is_hires, row).parts[row.part]
         key = TextKey(row.image, row.side, row.part, active_entry(part, self._step))
         if (self._is_hires, key) not in self._texts:
             columns = word_columns(part.schedule[key.entry])
             first_part = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
-            text = TracedText(key._replace(part=first_part + row.part), columns) if columns else None
+            details = columns if self._wanted.keep_steps else ()
+            text = TracedText(key._replace(part=first_part + row.part), columns, details) if columns else None
             self._texts[self._is_hires, key] = text
         return self._texts[self._is_hires, key]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,8 +36,34 @@ def test_generate_shows_the_viewer_with_the_prompt_as_typed(page: Any) -> None:
     assert frame.locator(".attention-heatmap-prompt").input_value() == "a (red:1.2) circle <b>&amp; 🐈"
     frame.locator(".attention-heatmap-chip", has_text="circle").first.click()
     frame.locator(".attention-heatmap-action:text-is('+')").click()
-    assert "(circle:1.1)" in frame.locator(".attention-heatmap-prompt").input_value()
+    changed = "a (red:1.2) (circle:1.1) <b>&amp; 🐈"
+    assert frame.locator(".attention-heatmap-prompt").input_value() == changed
+    assert page.locator("#prompt textarea").input_value() == changed
+    frame.locator(".attention-heatmap-action:text-is('Use these terms')").click()
+    assert page.locator("#terms textarea").input_value() == "circle"
     page.locator("#runs img").first.wait_for()
+
+
+def test_what_the_viewer_wrote_is_generated_next(page: Any) -> None:
+    page.locator("#terms textarea").fill("circle, unicorn")
+    page.click("#generate")
+    page.locator("#viewer p", has_text="'unicorn' is not in the prompt").wait_for(timeout=120_000)
+    frame = page.frame_locator("#viewer iframe >> nth=0")
+    frame.locator("[data-ready=true]").wait_for()
+    assert frame.locator(".attention-heatmap-prompt").input_value() == "a (red:1.2) (circle:1.1) <b>&amp; 🐈"
+    assert frame.locator(".attention-heatmap-chosen").inner_text() == "Pinned: circle"
+    with page.expect_download() as download:
+        frame.locator(".attention-heatmap-action:text-is('Save report')").click()
+    report = Path(download.value.path()).read_text("utf-8")
+    assert "attentionHeatmap.viewer.mount" in report
+
+
+def test_an_earlier_run_comes_back_from_the_gallery(page: Any) -> None:
+    page.locator("#runs .thumbnail-item, #runs .grid-container button").nth(1).click()
+    frame = page.frame_locator("#viewer iframe >> nth=0")
+    frame.locator(".attention-heatmap-prompt").wait_for()
+    page.wait_for_timeout(1000)
+    assert frame.locator(".attention-heatmap-prompt").input_value() == "a (red:1.2) circle <b>&amp; 🐈"
 
 
 def test_a_setting_that_does_not_fit_is_told(page: Any) -> None:
@@ -55,7 +82,8 @@ def test_an_interruption_ends_the_run_and_the_next_one_is_as_ever() -> None:
             session.interrupt()
 
     with pytest.raises(InterruptedRunError):
-        session.run("embedded", settings, "", interrupt_at_the_third_step)
+        session.run("embedded", settings, interrupt_at_the_third_step)
     assert seen == [1, 2, 3] and not session.runs
-    assert "attentionHeatmap.viewer.mount" in session.run("embedded", settings, "", lambda done, total: None)
+    page, reasons = session.run("embedded", settings, lambda done, total: None)
+    assert "attentionHeatmap.viewer.mount" in page and reasons == []
     assert len(session.runs) == len(session.pages) == 1

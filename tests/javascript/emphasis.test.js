@@ -12,15 +12,23 @@ const { vectors } = JSON.parse(readFileSync(path.join(__dirname, "..", "data", "
 function replay({ prompt, span, operation, value, negative }) {
     const settings = { negative: Boolean(negative) };
     try {
-        if (operation === "remove") {
-            return emphasis.remove(prompt, span, settings);
-        }
-        const act = operation === "set" ? emphasis.setWeight : emphasis.changeWeight;
-        return act(prompt, span, value, settings);
+        const act = { set: emphasis.setWeight, change: emphasis.changeWeight }[operation];
+        const done = act ? act(prompt, span, value, settings) : emphasis.remove(prompt, span, settings);
+        checkPlaces(prompt, done);
+        return { prompt: done.prompt, span: done.span };
     } catch (error) {
         assert.ok(error instanceof emphasis.RewritingError, String(error && error.stack));
         return { error: true };
     }
+}
+
+/** Every letter that is still there stands where the places say, in order. */
+function checkPlaces(prompt, { prompt: changed, places }) {
+    const [before, after] = [Array.from(prompt), Array.from(changed)];
+    assert.equal(places.length, before.length);
+    places.forEach((place, at) => assert.ok(place === null || after[place] === before[at], `letter ${at}`));
+    const kept = places.filter((place) => place !== null);
+    assert.deepEqual(kept, [...new Set(kept)].sort((one, other) => one - other));
 }
 
 for (const [number, vector] of vectors.entries()) {
@@ -42,6 +50,11 @@ test("nonsense is refused with a message", () => {
 test("spans are converted between code points and the units of a text box", () => {
     assert.deepEqual(emphasis.toUnits("🐱 cat", [2, 5]), [3, 6]);
     assert.deepEqual(emphasis.toPoints("🐱 cat", [3, 6]), [2, 5]);
+});
+
+test("the weight of words counts every bracket around them", () => {
+    assert.equal(emphasis.weightAt("a (red (cat:1.5):2)", [8, 11]), 3);
+    assert.equal(emphasis.weightAt("a cat", [2, 5]), 1);
 });
 
 test("a long prompt with fifteen schedules takes less than a second", () => {

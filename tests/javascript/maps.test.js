@@ -25,7 +25,7 @@ test("every scale gives what Python gives", {skip}, () => {
     for (const [name, expected] of Object.entries(vectors.scales)) {
         const all = vectors.maps.map((map) => Float32Array.from(map));
         const sum = maps.sumOf(all, all[0].length);
-        all.forEach((map, number) => close([...maps.SCALES[name](map, all, sum)], expected[number], 1e-5));
+        all.forEach((map, number) => close([...maps.SCALES[name](map, maps.range(all), sum)], expected[number], 1e-5));
     }
 });
 
@@ -43,4 +43,15 @@ test("words are ranked by their share of a rectangle", () => {
     const second = Float32Array.from([1, 1, 0, 0]);
     assert.deepStrictEqual(maps.rank([first, second], 2, [0, 0, 2, 1]), [{number: 1, share: 1}, {number: 0, share: 0}]);
     assert.deepStrictEqual(maps.rank([first, second], 2, [0, 0, 2, 2]), [{number: 0, share: 0.8}, {number: 1, share: 0.2}]);
+});
+
+test("several words are mixed by their strength, each in its colour", () => {
+    const pixels = maps.mix([Float32Array.from([1, 0, 0.5]), Float32Array.from([0, 0, 0.5])], [[200, 0, 0], [0, 100, 0]], 1);
+    assert.deepStrictEqual([...pixels], [200, 0, 0, 255, 0, 0, 0, 0, 100, 50, 0, 128]);
+});
+
+test("the edge of a mask does not run over from one row to the next", () => {
+    const all = Array(12).fill(true);
+    assert.deepStrictEqual(maps.edges(all, 4), [0, 1, 2, 3, 4, 7, 8, 9, 10, 11]);
+    assert.deepStrictEqual(maps.edges([false, false, true, true, false, false], 3), [2, 3]);
 });

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from daam.tracing.accumulator import Accumulator, Contribution, TextMaps
@@ -40,4 +42,18 @@ def test_a_layer_whose_size_changes_on_the_way_is_kept_for_each_size() -> None:
         accumulator.add("a", Contribution(text, maps, maps[None], 4), step)
     kept = accumulator.on_cpu(0)[KEY]
     assert {name: tuple(maps.shape) for name, maps in kept.sums.items()} == {"a": (1, 2, 2), "a@4x4": (1, 4, 4)}
-    assert kept.counts == {"a": 2, "a@4x4": 1} and kept.steps == [0, 2] and len(kept.details["a"]) == 2
+    assert kept.counts == {"a": 2, "a@4x4": 1} and kept.steps == [0, 1, 2]
+    assert {name: list(steps) for name, steps in kept.details.items()} == {"a": [0, 2], "a@4x4": [1]}
+
+
+def test_steps_of_two_models_are_joined_and_those_of_both_added() -> None:
+    def traced(steps: Sequence[int], heads: int = 1) -> dict[TextKey, TextMaps]:
+        accumulator, text = Accumulator(keep_steps=True), TracedText(KEY, (1,), (1,))
+        for step in steps:
+            accumulator.add("a", Contribution(text, torch.ones(1, 2, 2), torch.ones(heads, 1, 2, 2), heads), step)
+        return accumulator.on_cpu(0)
+
+    joined = join_texts([traced([0, 1]), traced([1, 2])])[KEY].details["a"]
+    assert {step: float(maps.mean()) for step, maps in joined.items()} == {0: 1.0, 1: 2.0, 2: 1.0}
+    other_heads = join_texts([traced([0, 1]), traced([1, 2], heads=2)])[KEY].details["a"]
+    assert set(other_heads) == {0, 2}

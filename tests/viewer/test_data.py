@@ -71,6 +71,33 @@ def test_the_settings_colormap_is_offered_with_its_colours(data: dict[str, Any])
     assert data["settings"]["colormap"] == "cividis"
 
 
+def test_the_settings_terms_are_pinned_where_they_stand(trace: ImageTrace) -> None:
+    data = viewer_data(PICTURE, trace, DrawingSettings(terms="circle, red circle, nothing"))
+    assert data["pinned"] == [[(6, 12), (19, 25)], [(2, 12)], []]
+
+
+def test_kept_steps_have_a_small_map_each() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline, keep="steps", terms="circle") as tracer:
+        run(pipeline, PROMPT, num_inference_steps=3)
+    trace = tracer.image_trace()
+    data = viewer_data(PICTURE, trace, DrawingSettings())
+    assert data["steps"] == 3
+    chips = {chip["term"]: chip for chip in data["prompts"][0]["chips"]}
+    assert [len(chips[term]["step_tiles"]) for term in ("red", "circle#1", "circle#2")] == [0, 3, 3]
+    atlas = np.asarray(image_of(data["atlas"]["image"]), np.float32)
+    sums = []
+    for tile in chips["circle#1"]["step_tiles"]:
+        block = data["atlas"]["blocks"][f"{tile['height']}x{tile['width']}"]
+        row, column = divmod(tile["number"], block["columns"])
+        top, left = block["top"] + row * tile["height"], column * tile["width"]
+        sums.append(atlas[top : top + tile["height"], left : left + tile["width"]] / 255 * tile["max"])
+    small = torch.zeros(1, 1, *sums[0].shape)
+    for expected in daam.HeatMaps(trace).by_size("circle#1").values():
+        small += torch.nn.functional.interpolate(expected[None, None], small.shape[-2:], mode="bicubic", antialias=True)
+    assert sum(sums) == pytest.approx(small[0, 0].numpy(), rel=0.02, abs=0.02 * float(small.max()))
+
+
 def test_75_words_at_64x64_are_less_than_a_megabyte() -> None:
     tokenizer = ClipTokenizer.from_folder(TOKENIZER)
     words = [f"{letter}{other}" for letter in "abcdefghij" for other in "klmnopqr"][:75]

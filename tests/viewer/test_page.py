@@ -22,7 +22,7 @@ PROMPT = 'a red circle, a "blue" <script>alert(1)</script> square 🐈'
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = daam.GenerationSettings(PROMPT, negative="ugly", seed=1, steps=6, guidance_scale=5.0)
-    generation = daam.generate(daam.load_pipeline(), settings)
+    generation = daam.generate(daam.load_pipeline(), settings, keep="steps")
     file = tmp_path_factory.mktemp("page") / "report.html"
     file.write_text(report_html(generation.pictures, [generation.tracer.image_trace()], DrawingSettings()), "utf-8")
     return file
@@ -62,7 +62,7 @@ def prompt(page: Any) -> str:
 
 
 def choose(page: Any, label: str, value: str) -> None:
-    control = page.locator(".attention-heatmap-control", has_text=label)
+    control = page.locator(".attention-heatmap-control", has=page.locator(f"text='{label}'"))
     if control.locator("select").count():
         control.locator("select").select_option(value)
     else:
@@ -119,6 +119,7 @@ def test_pinning_one_two_and_a_phrase(page: Any) -> None:
         ("Scale", "share"),
         ("Layers", "4x4"),
         ("Outline", "0.5"),
+        ("Step", "2"),
     ],
 )
 def test_every_control_changes_the_drawing(page: Any, label: str, value: str) -> None:
@@ -143,18 +144,134 @@ def test_hovering_the_picture_ranks_the_words_and_a_box_keeps_them(page: Any) ->
     assert ranking.count() == 6 and page.locator(".attention-heatmap-box").is_visible()
 
 
-def test_weights_are_changed_undone_and_words_removed(page: Any) -> None:
+def test_weights_are_changed_and_undone(page: Any) -> None:
     chip(page, "circle").click()
     for expected in ("(circle:1.1)", "(circle:1.2)"):
         action(page, "+").click()
         assert prompt(page) == PROMPT.replace("circle", expected)
-    action(page, "−").click()
-    action(page, "−").click()
-    assert prompt(page) == PROMPT
-    action(page, "Remove").click()
-    assert prompt(page) == PROMPT.replace(" circle", "")
+    assert "×1.2" in chip(page, "circle").inner_text()
     action(page, "Undo").click()
+    action(page, "−").click()
     assert prompt(page) == PROMPT
+    for _ in range(11):
+        action(page, "−").click()
+    assert prompt(page) == PROMPT.replace("circle", "(circle:0)")
+    assert "has weight 0 already" in page.locator(".attention-heatmap-message").inner_text()
+
+
+def test_words_are_removed_and_restored(page: Any) -> None:
+    chip(page, "circle").click()
+    action(page, "Remove").click()
+    assert prompt(page) == PROMPT.replace(" circle", "") and "removed" in chip(page, "circle").inner_text()
+    chip(page, "circle").click()
+    chip(page, "red").click()
+    action(page, "+").click()
+    assert prompt(page) == PROMPT.replace("red circle", "(red:1.1)")
+    action(page, "Unpin all").click()
+    chip(page, "circle").click()
+    action(page, "Restore").click()
+    assert prompt(page) == PROMPT.replace("red", "(red:1.1)") and "removed" not in chip(page, "circle").inner_text()
+
+
+def test_what_the_user_types_is_kept(page: Any) -> None:
+    page.locator(".attention-heatmap-prompt").fill("a big red circle at night")
+    chip(page, "circle").click()
+    action(page, "+").click()
+    assert prompt(page) == "a big red (circle:1.1) at night"
+    chip(page, "circle").click()
+    chip(page, "square").click()
+    action(page, "+").click()
+    assert prompt(page) == "a big red (circle:1.1) at night"
+    assert "“square” is not in the prompt any more" in page.locator(".attention-heatmap-message").inner_text()
+
+
+def test_several_words_stand_side_by_side(page: Any) -> None:
+    for word in ("red", "circle", "square"):
+        chip(page, word).click()
+    page.mouse.move(5, 5)
+    page.evaluate("document.activeElement.blur()")
+    assert overlay(page)[..., 3].max() > 0
+    choose(page, "Several words", "side by side")
+    assert overlay(page)[..., 3].max() == 0
+    shown = page.locator(".attention-heatmap-multiple")
+    assert shown.locator("figcaption").all_inner_texts() == ["red", "circle", "square"]
+    urls = [shown.nth(number).locator("canvas").evaluate("canvas => canvas.toDataURL()") for number in range(3)]
+    assert len(set(urls)) == 3
+    choose(page, "Several words", "in colours")
+    overlay(page)
+    assert shown.count() == 0
+
+
+def test_the_steps_play_and_pause(page: Any) -> None:
+    chip(page, "circle").click()
+    page.mouse.move(5, 5)
+    page.evaluate("document.activeElement.blur()")
+    label = page.locator(".attention-heatmap-step")
+    assert label.inner_text() == "all"
+    action(page, "Play").click()
+    page.wait_for_function("document.querySelector('.attention-heatmap-step').textContent === '2 of 6'")
+    action(page, "Pause").click()
+    paused = label.inner_text()
+    page.wait_for_timeout(700)
+    assert label.inner_text() == paused
+    choose(page, "Step", "1")
+    first = overlay(page)
+    choose(page, "Step", "6")
+    assert label.inner_text() == "6 of 6" and (overlay(page) != first).any()
+
+
+def test_the_settings_terms_are_pinned_at_the_start(page: Any) -> None:
+    chosen = page.evaluate(
+        """(blue) => {
+            const data = JSON.parse(document.getElementById("data").textContent)[0];
+            data.pinned = [[[2, 12]], [[blue, blue + 4]]];
+            const element = document.createElement("section");
+            attentionHeatmap.viewer.mount(element, data);
+            return element.querySelector(".attention-heatmap-chosen").textContent;
+        }""",
+        PROMPT.index("blue"),
+    )
+    assert chosen == "Pinned: red circle, blue"
+
+
+def test_the_keyboard_alone_is_enough(page: Any) -> None:
+    chip(page, "red").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Shift+Enter")
+    assert page.locator(".attention-heatmap-chosen").inner_text() == "Pinned: red circle"
+    action(page, "+").focus()
+    page.keyboard.press("Space")
+    assert "(red circle:1.1)" in prompt(page)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_have_the_contrast_of_wcag_aa(page: Any, theme: str) -> None:
+    page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
+    ratios = page.evaluate(
+        """() => {
+            const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+            const light = ([r, g, b]) => [r, g, b]
+                .map((value) => (value /= 255, value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
+                .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
+            const viewer = getComputedStyle(document.querySelector(".attention-heatmap-viewer"));
+            const ground = light(numbers(viewer.backgroundColor));
+            const holds = (each) => [...each.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+            return [...document.querySelectorAll(".attention-heatmap-viewer *")].filter(holds).map((each) => {
+                const text = light(numbers(getComputedStyle(each).color));
+                return [(Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05), each.className];
+            });
+        }"""
+    )
+    assert len(ratios) > 30
+    assert min(ratio for ratio, _ in ratios) >= 4.5, min(ratios)
+
+
+def test_it_fits_a_phone(page: Any) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    chip(page, "circle").click()
+    assert overlay(page)[..., 3].max() > 0
 
 
 def test_without_a_pinned_word_it_says_so(page: Any) -> None:
@@ -183,7 +300,7 @@ def test_hovering_keeps_sixty_frames_a_second(page: Any) -> None:
                 document.createElement("div"), JSON.parse(document.getElementById("data").textContent)[0]);
             return viewer.ready.then(() => {
                 const times = [];
-                viewer.words.forEach((word) => viewer.mapOf(word));
+                viewer.words.forEach((word) => viewer.maps.of(word, viewer.state));
                 for (let round = 0; round < 20; round++) {
                     viewer.current = viewer.words[round % viewer.words.length];
                     const start = performance.now();

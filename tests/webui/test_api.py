@@ -7,6 +7,7 @@ import json
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -220,10 +221,22 @@ def test_without_credentials_the_routes_answer_401(webui: Path, bench: Path, tmp
             assert status(closed, route, "api:wrong") == 401
             assert status(closed, route, "me:word") == 401, "the page's users are no users of the API"
             assert status(closed, route, "api:secret") in (200, 404)
+            assert status(closed, route, cookie=log_in(closed, "me", "word")) in (200, 404)
+            assert status(closed, route, cookie="access-token=made-up") == 401
 
 
-def status(server: Server, route: str, credentials: str = "") -> int:
+def log_in(server: Server, user: str, password: str) -> str:
+    """The cookie that the page gets."""
+    form = urllib.parse.urlencode({"username": user, "password": password}).encode()
+    with urllib.request.urlopen(f"{server.url}/login", form) as answer:
+        cookies = [value for name, value in answer.getheaders() if name.lower() == "set-cookie"]
+    return "; ".join(cookie.partition(";")[0] for cookie in cookies)
+
+
+def status(server: Server, route: str, credentials: str = "", cookie: str = "") -> int:
     request = urllib.request.Request(f"{server.url}/attention-heatmap/v1/{route}")
+    if cookie:
+        request.add_header("Cookie", cookie)
     if credentials:
         request.add_header("Authorization", "Basic " + base64.b64encode(credentials.encode()).decode())
     try:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from daam.webui.controls import CONTROLS
 from tests.webui.server import Server
@@ -40,7 +41,7 @@ class Page:
         self[selector].press("Tab")
 
     def open_panel(self) -> None:
-        self["#{tab}_attention_heatmap .label-wrap"].click()
+        self["#{tab}_attention_heatmap > .label-wrap"].click()
         self["#{tab}_attention_heatmap_terms textarea"].wait_for(state="visible")
 
     def generate(self) -> list[str]:
@@ -55,6 +56,15 @@ class Page:
         thumbnails = self["#{tab}_gallery .thumbnail-item img"]
         found = [thumbnails.nth(number).get_attribute("src") for number in range(thumbnails.count())]
         return list(dict.fromkeys(found))  # the large view has a second strip of them
+
+    def viewer(self) -> Any:
+        """The viewer under the gallery, when it is ready."""
+        found = self["#{tab}_attention_heatmap_result[data-ready=true]"]
+        found.wait_for()
+        return found
+
+    def act(self, viewer: Any, name: str) -> None:
+        viewer.locator(f".attention-heatmap-action:text-is('{name}')").click()
 
     def screenshot(self, name: str) -> None:
         folder = os.environ.get("SCREENSHOTS")
@@ -134,6 +144,7 @@ def test_after_reload_ui_it_works_as_before(browser: Any, server: Server) -> Non
     again.open_panel()
     again.fill("#{tab}_attention_heatmap_terms textarea", "red")
     assert len(again.generate()) == 2
+    again.viewer()
     assert server.get("/bench/state")["hooks"] == 0
     again.page.close()
 
@@ -152,14 +163,13 @@ def test_the_viewer_stands_under_the_gallery_and_acts_on_the_page(browser: Any, 
     page.open_panel()
     page.fill("#{tab}_batch_size input[type=number]", "2")
     page.generate()
-    viewer = page["#{tab}_attention_heatmap_result[data-ready=true]"]
-    viewer.wait_for()
+    viewer = page.viewer()
     assert viewer.locator(".attention-heatmap-chip-text").all_inner_texts()[:3] == ["a", "red", "circle"]
     viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
-    viewer.locator(".attention-heatmap-action:text-is('+')").click()
+    page.act(viewer, "+")
     changed = page["#{tab}_prompt textarea"].input_value()
     assert changed == "a (red:1.2) (circle:1.1) and a blue square on a white background"
-    viewer.locator(".attention-heatmap-action:text-is('Use these terms')").click()
+    page.act(viewer, "Use these terms")
     assert page["#{tab}_attention_heatmap_terms textarea"].input_value() == "circle"
     viewer.scroll_into_view_if_needed()
     page.screenshot("viewer")
@@ -176,8 +186,7 @@ def test_a_mask_is_sent_to_inpaint(browser: Any, server: Server) -> None:
     page = Page(browser, server)
     page.open_panel()
     page.generate()
-    viewer = page["#{tab}_attention_heatmap_result[data-ready=true]"]
-    viewer.wait_for()
+    viewer = page.viewer()
     send = viewer.locator(".attention-heatmap-action:text-is('Send mask to inpaint')")
     send.click()
     assert "Pin a word" in viewer.locator(".attention-heatmap-message").inner_text()
@@ -187,3 +196,120 @@ def test_a_mask_is_sent_to_inpaint(browser: Any, server: Server) -> None:
         page[f"#{name} img"].first.wait_for()
         assert page[f"#{name} img"].first.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
     page.page.close()
+
+
+def test_what_was_typed_since_the_generation_is_kept(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page.generate()
+    viewer = page.viewer()
+    page.fill("#{tab}_prompt textarea", f"{PROMPT}, at night")
+    viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    page.act(viewer, "Remove")
+    assert (
+        page["#{tab}_prompt textarea"].input_value() == "a (red:1.2) and a blue square on a white background, at night"
+    )
+    page.act(viewer, "Restore")
+    assert page["#{tab}_prompt textarea"].input_value() == f"{PROMPT}, at night"
+    page.fill("#{tab}_prompt textarea", "a dog")
+    page.act(viewer, "+")
+    assert page["#{tab}_prompt textarea"].input_value() == "a dog"
+    assert "is not in the prompt any more" in viewer.locator(".attention-heatmap-message").inner_text()
+    page.page.close()
+
+
+def test_the_viewer_stays_through_tabs_and_plays_kept_steps(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page["#{tab}_attention_heatmap_keep_steps input"].check()
+    page.fill("#{tab}_attention_heatmap_terms textarea", "red circle, square")
+    page.generate()
+    viewer = page.viewer()
+    assert viewer.locator(".attention-heatmap-chosen").inner_text() == "Pinned: red circle, square"
+    viewer.locator("select").last.select_option("side by side")
+    assert viewer.locator(".attention-heatmap-multiple").count() == 2
+    page.act(viewer, "Play")
+    viewer.locator(".attention-heatmap-step:text-is('8 of 8')").wait_for()
+    page.act(viewer, "Pause")
+    viewer.scroll_into_view_if_needed()
+    page.screenshot("viewer-steps")
+    page.page.click("#tabs button:has-text('img2img')")
+    page.page.wait_for_timeout(1000)
+    page.page.click("#tabs button:has-text('txt2img')")
+    page.page.wait_for_timeout(1000)
+    assert viewer.is_visible() and viewer.locator(".attention-heatmap-multiple").count() == 2
+    page.page.close()
+
+
+def test_a_report_is_saved_that_needs_no_webui(browser: Any, server: Server, tmp_path: Path) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page.generate()
+    with page.page.expect_download() as download:
+        page.act(page.viewer(), "Save report")
+    page.page.close()
+    report = tmp_path / download.value.suggested_filename
+    download.value.save_as(report)
+    opened = browser.new_page()
+    opened.goto(report.as_uri())
+    opened.wait_for_selector("[data-ready=true]")
+    assert opened.locator(".attention-heatmap-prompt").input_value() == PROMPT
+    opened.close()
+
+
+def test_an_earlier_pictures_maps_come_back_from_its_record(browser: Any, server: Server, tmp_path: Path) -> None:
+    option = "attention_heatmap_keep_records"
+    server.post("/sdapi/v1/options", {option: True})
+    page = Page(browser, server)
+    page.open_panel()
+    before = set(server.data.rglob("*.heatmaps.safetensors"))
+    page.generate()
+    server.post("/sdapi/v1/options", {option: False})
+    (record,) = set(server.data.rglob("*.heatmaps.safetensors")) - before
+    picture = next(record.parent.glob(f"{record.name.split('.')[0]}.*g"))
+    page.page.close()
+    page = Page(browser, server)
+    page.open_panel()
+    page["#{tab}_attention_heatmap_earlier .label-wrap"].click()
+    box = page["#{tab}_attention_heatmap_earlier_file input[type=file]"]
+    box.set_input_files(picture)
+    viewer = page["#{tab}_attention_heatmap_earlier_viewer[data-ready=true]"]
+    viewer.wait_for()
+    assert viewer.locator(".attention-heatmap-chip-text").all_inner_texts()[:3] == ["a", "red", "circle"]
+    viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    page.act(viewer, "+")
+    assert "(circle:1.1)" in page["#{tab}_prompt textarea"].input_value()
+    viewer.scroll_into_view_if_needed()
+    page.screenshot("earlier")
+    page["#{tab}_attention_heatmap_earlier_file button[aria-label=Clear]"].click()
+    viewer.wait_for(state="detached")
+    other = tmp_path / picture.name
+    Image.new("RGB", (128, 128), "red").save(other)
+    box.set_input_files(other)
+    message = page["#{tab}_attention_heatmap_earlier_message"]
+    message.locator("text=no record was kept").wait_for()
+    page.page.close()
+
+
+def test_img2img_batch_from_a_directory(browser: Any, server: Server, tmp_path: Path) -> None:
+    for name, colour in (("one", "red"), ("two", "blue")):
+        Image.new("RGB", (128, 128), colour).save(tmp_path / f"{name}.png")
+    plain, traced = tmp_path / "plain", tmp_path / "traced"
+    for folder in (plain, traced):
+        page = Page(browser, server, tab="img2img")
+        page.page.click("#mode_img2img button:text-is('Batch')")
+        page.page.click("#img2img_batch_source button:text-is('From directory')")
+        page.fill("#img2img_batch_input_dir textarea", str(tmp_path))
+        page.fill("#img2img_batch_output_dir textarea", str(folder))
+        if folder == traced:
+            page.open_panel()
+            page.fill("#{tab}_attention_heatmap_terms textarea", "red, square")
+        shown = page.generate()
+        page.page.close()
+    assert len(shown) == 4, "each picture and its grid"
+    names = {"one.png", "two.png"}
+    assert {path.name for path in plain.iterdir()} == names <= {path.name for path in traced.iterdir()}
+    for name in names:
+        with Image.open(plain / name) as first, Image.open(traced / name) as second:
+            assert first.tobytes() == second.tobytes()
+    assert server.get("/bench/state")["hooks"] == 0

@@ -6,7 +6,10 @@
     "use strict";
 
     const SHARED = (globalThis.attentionHeatmap = globalThis.attentionHeatmap || {});
-    const emphasis = typeof module === "undefined" ? SHARED.emphasis : require("./attention_heatmap_emphasis.js");
+    if (typeof module !== "undefined") {
+        require("./attention_heatmap_emphasis.js");
+    }
+    // SHARED.emphasis is looked up when it is used: the WebUI loads it after this file
 
     const LETTER = /[\p{L}\p{N}]/u;
 
@@ -31,7 +34,7 @@
         changeWeight(span, by) {
             const weight = this.weightOf(span);
             if (weight + by < -1e-9) {
-                throw new emphasis.RewritingError(`“${this.typed(span)}” has weight ${weight} already.`);
+                throw new SHARED.emphasis.RewritingError(`“${this.typed(span)}” has weight ${weight} already.`);
             }
             this.add({kind: "weight", span, by});
         }
@@ -56,7 +59,7 @@
         }
 
         weightOf(span) {
-            return emphasis.weightAt(this.prompt, this.find(span));
+            return SHARED.emphasis.weightAt(this.prompt, this.find(span));
         }
 
         add(edit) {
@@ -72,8 +75,8 @@
 
         apply(edit) {
             const span = this.find(edit.span);
-            const done = edit.kind === "remove" ? emphasis.remove(this.prompt, span) : emphasis.changeWeight(this.prompt, span, edit.by);
-            this.places = emphasis.thenPlaces(this.places, done.places);
+            const done = edit.kind === "remove" ? SHARED.emphasis.remove(this.prompt, span) : SHARED.emphasis.changeWeight(this.prompt, span, edit.by);
+            this.places = SHARED.emphasis.thenPlaces(this.places, done.places);
             this.prompt = done.prompt;
         }
 
@@ -86,7 +89,7 @@
             const places = this.spanInBase(span);
             const moved = places && this.places.slice(...places).filter((place) => place !== null);
             if (!moved || moved.length === 0) {
-                throw new emphasis.RewritingError(`“${this.typed(span)}” is not in the prompt any more.`);
+                throw new SHARED.emphasis.RewritingError(`“${this.typed(span)}” is not in the prompt any more.`);
             }
             return [moved[0], moved[moved.length - 1] + 1];
         }

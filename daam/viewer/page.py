@@ -23,7 +23,7 @@ SCRIPTS = (
     "attention_heatmap_edits.js",
     "attention_heatmap_viewer.js",
 )
-"""In the order in which they are loaded. One that sets `attentionHeatmap.callbacks` connects the viewers with a page."""
+"""In the order in which they are loaded. One more may set `attentionHeatmap.callbacks`, which connects the viewers."""
 _PACKAGE = Path(daam.__file__).parent
 _HOMES = (_PACKAGE.parent, _PACKAGE / "viewer" / "assets")
 """Where `javascript/` and `style.css` lie: at the top of the repository, as the WebUI wants it, or in the package."""

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from daam.drawing import DrawingSettings
 from daam.errors import RecordError
 from daam.record import Record, load_record
+from daam.webui import texts
 from daam.webui.result_store import Result
 
 SUFFIX = ".heatmaps.safetensors"
@@ -41,8 +42,8 @@ def result_of_saved(file: Path, folders: Iterable[Path]) -> Result:
             return _result(record)
     raise RecordError(
         f"no record was kept of {file.name}: expected {Path(file.name).stem}{SUFFIX} in "
-        f"{', '.join(map(str, searched)) or 'an output folder'}. Records are kept when 'Keep a record file for each "
-        "saved picture' is on (Settings, Attention Heatmap)"
+        f"{', '.join(map(str, searched)) or 'an output folder'}. Records are kept while the setting "
+        f"{texts.KEEP_RECORDS!r} is on"
     )
 
 

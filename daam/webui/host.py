@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from daam.errors import TraceError
 from daam.prompt import Emphasis
 from daam.webui.rows import DenoiserCall
+from daam.webui.t5 import T5
 
 LATENT_FACTOR = 8
 """Pixels of the picture for one of the latent, in each direction."""
@@ -67,6 +68,25 @@ def text_encoders() -> list[Any]:
     sd3 = getattr(conditioner, "model_lg", None)  # since 1.10; its T5 columns come after those of CLIP
     candidates = [conditioner, *getattr(conditioner, "embedders", []), sd3]
     return [encoder for encoder in candidates if callable(getattr(encoder, "tokenize_line", None))]
+
+
+def t5() -> T5 | None:
+    """The T5 encoder of a loaded SD3; None where there is none or it is switched off, so that its columns are zero."""
+    encoder: Any = getattr(shared.sd_model.cond_stage_model, "model_t5", None)  # since 1.10
+    if getattr(encoder, "t5xxl", None) is None or not getattr(shared.opts, "sd3_enable_t5", False):
+        return None
+
+    def cut(texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
+        found = encoder.tokenizer(list(texts), truncation=False, add_special_tokens=False, return_offsets_mapping=True)
+        return [
+            [(token, *place) for token, place in zip(*tokens)]
+            for tokens in zip(found["input_ids"], found["offset_mapping"])
+        ]
+
+    def tokens(text: str, count: int) -> list[int]:
+        return list(encoder.tokenize_line(text, target_token_count=count)[0])
+
+    return T5(cut, tokens)
 
 
 def encode_context(text: str) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from modules import shared
 
+from daam.webui import texts
 from daam.webui.controls import CONTROLS, TITLE, Control
 
 SECTION = ("attention_heatmap", TITLE)
@@ -40,17 +41,15 @@ def add_options() -> None:
         elif control.kind == "slider":
             component = gr.Slider
             arguments = {"minimum": control.minimum, "maximum": control.maximum, "step": control.step}
-        label = f"{control.label} at start"
+        label = texts.AT_START.format(control.label)
         _add(option_name(control), shared.OptionInfo(control.default, label, component, arguments, section=SECTION))
     _add(
         KEEP_RECORDS,
-        shared.OptionInfo(
-            False, "Keep a record file for each saved picture, to draw its heat maps again later", section=SECTION
-        ),
+        shared.OptionInfo(False, texts.KEEP_RECORDS, section=SECTION),
     )
     _add(
         RECORD_FOLDER,
-        shared.OptionInfo("", "Folder for record files (empty = beside the picture)", section=SECTION),
+        shared.OptionInfo("", texts.RECORD_FOLDER, section=SECTION),
     )
 
 

@@ -11,7 +11,7 @@ import gradio as gr
 from modules.ui_components import InputAccordion
 
 from daam.errors import DaamError
-from daam.webui import host
+from daam.webui import host, texts
 from daam.webui.controls import CONTROLS, Control, value_from_infotext
 from daam.webui.earlier import result_of_saved
 from daam.webui.options import RECORD_FOLDER, default_of
@@ -25,10 +25,6 @@ ROWS = (
     ("layers_as_rows", "passes", "layers"),
     ("probe", "keep_steps"),
 )
-FILL_LABEL = "Fill from prompt"
-FILL_TOOLTIP = "Write the prompt's words here, to pick from."
-EARLIER_LABEL = "Heat maps of an earlier picture"
-EARLIER_FILE_LABEL = "A picture that was saved while records were kept"
 
 
 class InfotextKey(str):
@@ -62,7 +58,7 @@ def make_panel(tab: str) -> Panel:
     with InputAccordion(enabled.default, label=enabled.label, elem_id=prefix) as made["enabled"]:
         with gr.Row(elem_id=f"{prefix}_terms_row"):
             made["terms"] = _component(by_name["terms"], prefix)
-            gr.Button(FILL_LABEL, elem_id=f"{prefix}_fill", tooltip=FILL_TOOLTIP, scale=0, min_width=120).click(
+            gr.Button(texts.FILL, elem_id=f"{prefix}_fill", tooltip=texts.FILL_TOOLTIP, scale=0, min_width=120).click(
                 None, _js=f"() => attentionHeatmapFillTerms('{tab}')"
             )
         for row in ROWS:
@@ -76,8 +72,8 @@ def make_panel(tab: str) -> Panel:
 
 def _make_earlier(tab: str, prefix: str) -> None:
     """A box that takes a saved picture; the page shows its viewer in the box."""
-    with gr.Accordion(EARLIER_LABEL, open=False, elem_id=f"{prefix}_earlier"):
-        file = gr.File(label=EARLIER_FILE_LABEL, file_types=["image"], elem_id=f"{prefix}_earlier_file")
+    with gr.Accordion(texts.EARLIER, open=False, elem_id=f"{prefix}_earlier"):
+        file = gr.File(label=texts.EARLIER_FILE, file_types=["image"], elem_id=f"{prefix}_earlier_file")
         message = gr.HTML(elem_id=f"{prefix}_earlier_message")
         gr.HTML(f'<div id="{prefix}_earlier_viewer"></div>')
         name = gr.Textbox(visible=False)

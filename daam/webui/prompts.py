@@ -13,6 +13,7 @@ from daam.prompt import ClipTokenizer, PromptTable, ScheduleEntry, parse_prompt
 from daam.terms import parse_terms
 from daam.tracing.probe import Probe, make_probe
 from daam.webui import host
+from daam.webui.t5 import with_t5_columns
 
 TOKENIZER = Path(daam.__file__).parent / "demo_model" / "weights" / "tokenizer"
 
@@ -53,6 +54,7 @@ class _PromptReader:
         self._prompts = prompts
         self._emphasis = host.emphasis_mode()
         self._embeddings = host.embedding_vectors()
+        self._t5 = host.t5()
         self._tables: dict[tuple[str, str, bool], PromptTable] = {}
 
     def read(self, encoded: str, typed: str, *, negative: bool) -> PromptTable:
@@ -65,7 +67,7 @@ class _PromptReader:
                 if _texts(with_tags) == _texts(table):
                     table = with_tags
             check_tokens(table)
-            self._tables[key] = table
+            self._tables[key] = table if self._t5 is None else with_t5_columns(table, self._t5)
         return self._tables[key]
 
     def _parse(self, text: str, negative: bool, *, tags: bool) -> PromptTable:

@@ -39,8 +39,12 @@ def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         known = isinstance(error, DaamError)
         logger.warning("%s: %s: %s", TITLE, type(error).__name__, error, exc_info=not known)
         run.note(f"no heat maps: {error}" if known else f"no heat maps: {type(error).__name__}: {error}")
+    for note in run.notes:
+        line = f"{TITLE}: {note}"
+        p.comment(line)  # for scripts that make a result of their own, and drop this one
+        if line not in processed.comments:
+            processed.comments += f"{line}\n"
     if run.notes:
-        processed.comments += "".join(f"{TITLE}: {note}\n" for note in run.notes)
         processed.extra_generation_params = {**processed.extra_generation_params, NOTES_KEY: list(run.notes)}
 
 

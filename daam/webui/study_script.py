@@ -12,16 +12,12 @@ from daam.errors import TraceError
 from daam.study import Variant, count_variants, parse_weights, plan_study
 from daam.study_grid import StudyResult, draw_study
 from daam.terms import parse_terms
-from daam.webui import host
+from daam.webui import host, texts
 from daam.webui.controls import TITLE, PanelSettings
 from daam.webui.prompts import table_of
 from daam.webui.run import last_result, override
 
 WEIGHTS = "0.6, 0.8, 1.2, 1.4"
-EXPLANATION = (
-    "Generates the prompt with one seed again and again, with each term weaker, stronger or left out, and shows what "
-    "changed beside the heat maps. Attention is not contribution: this is the check."
-)
 
 
 class AttentionHeatmapStudy(scripts.Script):  # type: ignore[misc]
@@ -35,13 +31,11 @@ class AttentionHeatmapStudy(scripts.Script):  # type: ignore[misc]
 
     def ui(self, is_img2img: bool) -> list[Any]:
         prefix = f"{'img2img' if is_img2img else 'txt2img'}_attention_heatmap_study"
-        gr.HTML(f"<p>{EXPLANATION}</p>")
-        terms = gr.Textbox(
-            label="Terms to vary (comma separated; empty = every word)", value="", elem_id=f"{prefix}_terms"
-        )
+        gr.HTML(f"<p>{texts.STUDY_EXPLANATION}</p>")
+        terms = gr.Textbox(label=texts.STUDY_TERMS, value="", elem_id=f"{prefix}_terms")
         with gr.Row():
-            weights = gr.Textbox(label="Weights", value=WEIGHTS, elem_id=f"{prefix}_weights")
-            leave_out = gr.Checkbox(label="Leave each term out", value=True, elem_id=f"{prefix}_leave_out")
+            weights = gr.Textbox(label=texts.STUDY_WEIGHTS, value=WEIGHTS, elem_id=f"{prefix}_weights")
+            leave_out = gr.Checkbox(label=texts.STUDY_LEAVE_OUT, value=True, elem_id=f"{prefix}_leave_out")
         count = gr.HTML(_count_text("", WEIGHTS, True), elem_id=f"{prefix}_count")
         inputs = [terms, weights, leave_out]
         for component in inputs:

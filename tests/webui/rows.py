@@ -33,6 +33,7 @@ SAMPLERS = (
     "LCM",
 )
 OPTIMIZATIONS = ("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem")
+T5 = {"sd3_enable_t5": True}
 SMALL = {"width": 128, "height": 128, "steps": 4, "seed": 1, "cfg_scale": 5, "sampler_name": "DPM++ 2M"}
 
 
@@ -238,6 +239,19 @@ def _models() -> list[MatrixRow]:
         MatrixRow(section, "SD3 (joint attention, CLIP columns)", {"sampler_name": "Euler"}, "sd3"),
         MatrixRow(
             section, "SD3, AND and a batch", {"prompt": "a red circle AND a tree", "batch_size": 2}, "sd3", pictures=2
+        ),
+        MatrixRow(section, "SD3, CLIP and T5 columns", {"sampler_name": "Euler"}, "sd3", options=T5),
+        MatrixRow(
+            section,
+            "SD3 with T5: emphasis, editing, a batch",
+            {
+                "prompt": "a ((red)) circle, a [tree:house:0.5] BREAK (moon:1.2)",
+                "sampler_name": "Euler",
+                "batch_size": 2,
+            },
+            "sd3",
+            pictures=2,
+            options=T5,
         ),
         MatrixRow(section, "embedded model", {"steps": 12}),
     ]

@@ -60,3 +60,22 @@ def test_with_another_package_called_daam_in_the_environment(webui: Path, bench:
     with Server(webui, bench, "--ckpt", checkpoint(bench), extensions={"a-other": other, **BENCH}) as server:
         check(server)
     assert "Error loading script: other.py" not in server.log.read_text("utf-8", "replace")
+
+
+def test_beside_castorinis_package(webui: Path, bench: Path, tmp_path: Path) -> None:
+    """CASTORINI_DAAM_DIR is a folder that `pip install --target` filled with castorini's `daam` and what it needs."""
+    folder = os.environ.get("CASTORINI_DAAM_DIR")
+    if not folder:
+        pytest.skip("set CASTORINI_DAAM_DIR to a folder with castorini's daam installed in it")
+    other = tmp_path / "castorini"
+    (other / "scripts").mkdir(parents=True)
+    lines = [
+        "import sys",
+        f"sys.path.append({folder!r})",
+        "import daam",
+        "assert daam.trace.__module__ == 'daam.trace'",
+    ]
+    (other / "scripts" / "castorini.py").write_text("\n".join(lines) + "\n", "utf-8")
+    with Server(webui, bench, "--ckpt", checkpoint(bench), extensions={"a-castorini": other, **BENCH}) as server:
+        check(server)
+    assert "Error loading script: castorini.py" not in server.log.read_text("utf-8", "replace")

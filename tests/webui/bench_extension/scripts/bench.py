@@ -152,6 +152,11 @@ def state() -> dict[str, Any]:
     }
 
 
+def t5_tokens(text: str, count: int) -> list[int]:
+    """The tokens of SD3's T5, made by the WebUI itself."""
+    return list(shared.sd_model.cond_stage_model.model_t5.tokenize_line(text, target_token_count=count)[0])
+
+
 def tokens(text: str) -> list[list[list[int]]]:
     """The chunks of every encoder, made by the WebUI itself."""
     conditioner = shared.sd_model.cond_stage_model
@@ -184,6 +189,7 @@ def add_routes(_demo: Any, app: Any) -> None:
     app.add_api_route("/bench/state", collect, methods=["GET"])
     app.add_api_route("/bench/seconds", lambda: Bench.seconds, methods=["GET"])
     app.add_api_route("/bench/tokens", tokens, methods=["GET"])
+    app.add_api_route("/bench/t5_tokens", t5_tokens, methods=["GET"])
     app.add_api_route("/bench/sd3", sd3, methods=["POST"])
     app.add_api_route("/bench/optimization", optimization, methods=["POST"])
 

@@ -1,0 +1,107 @@
+"""The columns of T5 behind those of CLIP, as Stable Diffusion 3 has them. Knows no host and no tokenizer of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
+
+from daam.errors import TraceError
+from daam.prompt.table import PromptTable, ScheduleEntry, Span, TokenColumn
+
+CHUNK = 77
+
+
+@dataclass(frozen=True)
+class T5:
+    """The WebUI's T5 encoder.
+
+    Attributes:
+        cut: runs of text to (token, start, end) for each token of each run.
+        tokens: a text and a number of columns to the token of each column, as the WebUI encodes them.
+    """
+
+    cut: Callable[[Sequence[str]], Sequence[Sequence[tuple[int, int, int]]]]
+    tokens: Callable[[str, int], Sequence[int]]
+
+
+@dataclass(frozen=True)
+class _Letter:
+    """A letter of a word as CLIP's tokenizer sees it: the number of the word, and where the letter was typed."""
+
+    letter: str
+    word: int
+    span: Span
+
+
+def with_t5_columns(table: PromptTable, t5: T5) -> PromptTable:
+    """The table with T5's columns: a word's pieces of both tokenizers belong to one word.
+
+    The WebUI encodes the entries of a schedule together, so all have as many chunks as the longest, and as many columns
+    of T5 as of CLIP.
+
+    Raises:
+        TraceError: the WebUI cuts a text into other T5 tokens than its tokenizer does run by run.
+    """
+    parts = []
+    for part in table.parts:
+        count = max(len(entry.columns) for entry in part.schedule)
+        parts.append(replace(part, schedule=tuple(_extended(entry, count, t5) for entry in part.schedule)))
+    return replace(table, parts=tuple(parts))
+
+
+def _extended(entry: ScheduleEntry, count: int, t5: T5) -> ScheduleEntry:
+    padding = entry.columns[-1].token
+    filled = [
+        TokenColumn(column, padding, "", None, 1.0, column // CHUNK, "padding")
+        for column in range(len(entry.columns), count)
+    ]
+    return replace(entry, columns=(*entry.columns, *filled, *_t5_columns(entry, count, t5)))
+
+
+def _t5_columns(entry: ScheduleEntry, count: int, t5: T5) -> Iterator[TokenColumn]:
+    runs = [(text, weight) for text, weight in entry.attention if (text, weight) != ("BREAK", -1.0)]
+    cut = t5.cut([text for text, _ in runs])
+    theirs = t5.tokens(entry.text, count)
+    pieces = [(*piece, run) for run, tokens in enumerate(cut) for piece in tokens][:count]
+    if [token for token, *_ in pieces[: count - 1]] != list(theirs[: min(len(pieces), count - 1)]):
+        raise TraceError("the checkpoint's T5 encoder cuts the prompt into other tokens than its tokenizer does")
+    letters = _letters_of_runs(entry, [text for text, _ in runs])
+    for position, token in enumerate(theirs):
+        column = count + position
+        if position >= len(pieces):
+            kind = "end" if position == len(pieces) else "padding"
+            yield TokenColumn(column, token, "", None, 1.0, count // CHUNK, kind)  # type: ignore[arg-type]
+            continue
+        _, start, end, run = pieces[position]
+        text, weight = runs[run]
+        own = [letters[run, place] for place in range(start, end) if (run, place) in letters]
+        span = (min(each.span[0] for each in own), max(each.span[1] for each in own)) if own else None
+        word = own[0].word if own else None
+        yield TokenColumn(column, token, text[start:end].strip(), span, weight, count // CHUNK, "text", word)
+
+
+def _letters_of_runs(entry: ScheduleEntry, runs: Sequence[str]) -> dict[tuple[int, int], _Letter]:
+    """For each letter of the runs, by number of the run and place in it: what CLIP's tokenizer makes of it."""
+    known = list(_letters(entry.columns))
+    places = [(run, place) for run, text in enumerate(runs) for place, letter in enumerate(text) if letter.strip()]
+    wanted = [runs[run][place].casefold() for run, place in places]
+    matcher = SequenceMatcher(None, wanted, [each.letter for each in known], autojunk=False)
+    return {
+        places[block.a + at]: known[block.b + at] for block in matcher.get_matching_blocks() for at in range(block.size)
+    }
+
+
+def _letters(columns: Iterable[TokenColumn]) -> Iterator[_Letter]:
+    embeddings = set()
+    for column in columns:
+        if column.word is None or column.span is None or column.word in embeddings:
+            continue
+        if column.kind == "embedding":  # each of its vectors has the whole name
+            embeddings.add(column.word)
+        start, end = column.span
+        is_plain = len(column.piece) == end - start
+        for place, letter in enumerate(column.piece):
+            if letter.strip():
+                span = (start + place, start + place + 1) if is_plain else column.span
+                yield _Letter(letter.casefold(), column.word, span)

@@ -1,0 +1,21 @@
+"""The English texts of the page besides those of the controls, which stand with them in controls.py.
+
+The WebUI's localisation files translate what the page shows, text by text, so texts that vary are kept short.
+"""
+
+FILL = "Fill from prompt"
+FILL_TOOLTIP = "Write the prompt's words here, to pick from."
+EARLIER = "Heat maps of an earlier picture"
+EARLIER_FILE = "A picture that was saved while records were kept"
+
+STUDY_EXPLANATION = (
+    "Generates the prompt with one seed again and again, with each term weaker, stronger or left out, and shows what "
+    "changed beside the heat maps. Attention is not contribution: this is the check."
+)
+STUDY_TERMS = "Terms to vary (comma separated; empty = every word)"
+STUDY_WEIGHTS = "Weights"
+STUDY_LEAVE_OUT = "Leave each term out"
+
+KEEP_RECORDS = "Keep a record file for each saved picture, to draw its heat maps again later"
+RECORD_FOLDER = "Folder for record files (empty = beside the picture)"
+AT_START = "{} at start"

@@ -1,0 +1,122 @@
+"""The viewer under a gallery as gradio builds it: 3.41 in A1111's WebUI, 4.40 in Forge; whichever version is installed.
+
+The page has the elements that both WebUIs name, the scripts are ours, and the routes are answered here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
+
+import gradio
+
+import daam
+from daam.drawing import DrawingSettings
+from daam.viewer.data import viewer_data
+
+SCRIPTS = Path(__file__).parents[2] / "javascript"
+PROMPT = "a red circle"
+WEBUI = """
+window.gradioApp = () => document;
+window.updateInput = (box) => box.dispatchEvent(new Event("input", {bubbles: true}));
+window.onAfterUiUpdate = (update) => setInterval(update, 200);
+"""
+"""What both WebUIs offer to the scripts of extensions."""
+
+
+@pytest.fixture(scope="module")
+def answers() -> list[str]:
+    """The route's answer for each of two pictures."""
+    settings = daam.GenerationSettings(PROMPT, batch_size=2, seed=1, steps=2, guidance_scale=5.0)
+    generation = daam.generate(daam.load_pipeline(), settings)
+    traces = [generation.tracer.image_trace(number) for number in range(2)]
+    return [json.dumps(viewer_data(*each, DrawingSettings())) for each in zip(generation.pictures, traces)]
+
+
+@pytest.fixture
+def page(browser: Any, answers: list[str]) -> Iterator[Any]:
+    """The page after "Generate" gave a grid and two pictures; `asked` has the routes that were called."""
+    info = {
+        "extra_generation_params": {"Attention Heatmap result": "some-id"},
+        "index_of_first_image": 1, "all_prompts": [PROMPT] * 2,
+    }  # fmt: skip
+
+    def generate(with_maps: bool) -> tuple[list[Any], str]:
+        pictures = [Image.new("RGB", (64, 64), colour) for colour in ("white", "red", "blue")]
+        return pictures, json.dumps(info if with_maps else {**info, "extra_generation_params": {}})
+
+    with gradio.Blocks(analytics_enabled=False) as blocks:
+        gradio.Textbox(PROMPT, elem_id="txt2img_prompt", lines=3, label="Prompt")
+        gradio.Textbox("", elem_id="txt2img_attention_heatmap_terms", label="Terms")
+        with_maps = gradio.Checkbox(True, elem_id="with_maps", label="With maps")
+        button = gradio.Button("Generate", elem_id="txt2img_generate")
+        with gradio.Column(elem_id="txt2img_results"):
+            gallery = gradio.Gallery(elem_id="txt2img_gallery", columns=4, preview=True, label="Output")
+            box = gradio.Textbox("", elem_id="generation_info_txt2img", label="Info", lines=2)
+        button.click(generate, inputs=[with_maps], outputs=[gallery, box])
+    blocks.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
+    opened = browser.new_page(viewport={"width": 1200, "height": 1600})
+    opened.asked, errors = [], []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+
+    def answer(route: Any) -> None:
+        opened.asked.append(route.request.url)
+        route.fulfill(body=answers[int(route.request.url[-1])], content_type="application/json")
+
+    opened.route("**/attention-heatmap/v1/results/some-id/viewer/*", answer)
+    opened.goto(blocks.local_url)
+    opened.wait_for_selector("#txt2img_generate")
+    opened.add_style_tag(path=SCRIPTS.parent / "style.css")
+    opened.add_script_tag(content=WEBUI)
+    for script in sorted(SCRIPTS.glob("*.js")):
+        opened.add_script_tag(path=script)
+    yield opened
+    assert not [error for error in errors if "attention" in error.lower()], errors
+    opened.close()
+    blocks.close()
+
+
+def test_the_viewer_follows_the_gallery_and_writes_the_prompt(page: Any, answers: list[str]) -> None:
+    page.click("#txt2img_generate")
+    viewer = page.locator("#txt2img_attention_heatmap_result[data-ready=true]")
+    viewer.wait_for(timeout=30_000)
+    shown = viewer.locator(".attention-heatmap-stage img")
+    assert shown.get_attribute("src") == json.loads(answers[0])["picture"]
+    page.locator("#txt2img_gallery .thumbnail-item").first.click()  # newer versions begin with a grid of all
+    thumbnails = page.locator("#txt2img_gallery .thumbnails .thumbnail-item")
+    thumbnails.first.wait_for()
+    assert thumbnails.count() == 3, f"gradio {gradio.__version__}"
+    for number, picture in ((2, 1), (1, 0), (2, 1)):
+        thumbnails.nth(number).click()
+        wanted = json.loads(answers[picture])["picture"]
+        page.wait_for_function(
+            "wanted => document.querySelector('#txt2img_results .attention-heatmap-stage img')?.src === wanted",
+            arg=wanted,
+        )
+    viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    viewer.locator(".attention-heatmap-action:text-is('+')").click()
+    assert page.locator("#txt2img_prompt textarea").input_value() == "a red (circle:1.1)"
+    viewer.locator(".attention-heatmap-action:text-is('Use these terms')").click()
+    assert page.locator("#txt2img_attention_heatmap_terms").locator("textarea, input").first.input_value() == "circle"
+
+
+def test_without_heat_maps_nothing_is_asked_and_an_old_viewer_goes(page: Any) -> None:
+    page.locator("#with_maps input").uncheck()
+    page.click("#txt2img_generate")
+    page.locator("#txt2img_gallery img").first.wait_for()
+    page.wait_for_timeout(1000)
+    assert page.asked == [] and page.locator(".attention-heatmap-viewer").count() == 0
+    page.locator("#with_maps input").check()
+    page.click("#txt2img_generate")
+    page.locator(".attention-heatmap-viewer[data-ready=true]").wait_for()
+    page.locator("#with_maps input").uncheck()
+    page.click("#txt2img_generate")
+    page.locator(".attention-heatmap-viewer").wait_for(state="detached")
+    assert len(page.asked) == 1

@@ -37,11 +37,16 @@ ELSEWHERE = 0.2
 
 @dataclass(frozen=True)
 class Facts:
-    """The words of the prompt that name something, with their statistics."""
+    """The words of the prompt that name something, with their statistics.
+
+    Attributes:
+        scheduled: those that are not there in every step, as in [cat:dog:0.5].
+    """
 
     heat_maps: HeatMaps
     words: dict[str, dict[str, Any]]
     neighbours: tuple[tuple[str, str], ...]
+    scheduled: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -53,12 +58,13 @@ class Observation:
 
 
 def ignored(facts: Facts) -> Iterator[Observation]:
-    """Words that get far less attention than the others."""
-    if len(facts.words) < 3:
+    """Words that get far less attention than the others; of words that are there for some steps it is not known."""
+    strengths = {word: numbers["strength"] for word, numbers in facts.words.items() if word not in facts.scheduled}
+    if len(strengths) < 3:
         return
-    median = float(np.median([numbers["strength"] for numbers in facts.words.values()]))
-    for word, numbers in facts.words.items():
-        share = numbers["strength"] / median if median else 1.0
+    median = float(np.median(list(strengths.values())))
+    for word, strength in strengths.items():
+        share = strength / median if median else 1.0
         if share < WEAK_SHARE:
             text = f"“{word}” gets {share:.0%} of a typical word's attention (said below {WEAK_SHARE:.0%})."
             yield Observation(text, (word,))
@@ -128,7 +134,14 @@ def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
     named = [word for word in heat_maps if word not in FUNCTION_WORDS and word in heat_maps]
-    return Facts(heat_maps, term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named)))
+    statistics, neighbours = term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named))
+    return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
+
+
+def _scheduled(heat_maps: HeatMaps) -> Iterator[str]:
+    for part in heat_maps.table.parts:
+        texts = [{word.text.lower() for word in entry_words(entry)} for entry in part.schedule]
+        yield from texts[0].union(*texts) - texts[0].intersection(*texts)
 
 
 def _neighbours(heat_maps: HeatMaps, named: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -241,7 +241,7 @@
             if (chip.steps) {
                 element.append(make("span", "chip-steps", chip.steps.map((steps) => steps.join("–")).join(", ")));
             }
-            const strongest = Math.max(...this.words.map((word) => word.strength || 0), 1e-9);
+            const strongest = Math.max(...this.words.filter((word) => word.side === chip.side).map((word) => word.strength), 1e-9);
             const bar = make("span", "chip-bar");
             bar.style.width = `${Math.round((100 * (chip.strength || 0)) / strongest)}%`;
             element.append(bar);
@@ -562,7 +562,8 @@
         }
 
         areRemoved() {
-            return this.pins.length > 0 && this.pins.flat().every((chip) => chip.side === "positive" && this.edits.isRemoved(chip.span));
+            const chips = this.pins.flat().filter((chip) => chip.side === "positive");
+            return chips.length > 0 && chips.every((chip) => this.edits.isRemoved(chip.span));
         }
 
         /** Does something to each phrase of the pinned words, for as many as can be. */

@@ -154,7 +154,8 @@ def _spans(term: Term, table: PromptTable) -> list[Span]:
 
 def _step_maps(maps: HeatMaps, term: str) -> list[NDArray[np.float32]]:
     """A small map of each model call; none where the term's steps were not kept."""
-    if "steps" not in maps.trace.keep or term not in maps.select(steps=(0, maps.trace.calls - 1)):
+    has_steps = any(text.steps for key, text in maps.trace.texts.items() if key.side == maps.side)
+    if not has_steps or term not in maps.select(steps=(0, maps.trace.calls - 1)):
         return []
     height, width = max(maps.layers.values())
     factor = min(1.0, STEP_SIDE / max(height, width))

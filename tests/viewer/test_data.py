@@ -15,7 +15,7 @@ from PIL import Image
 
 import daam
 from daam.drawing import DrawingSettings
-from daam.observations import OBSERVATIONS, Facts, observe
+from daam.observations import OBSERVATIONS, Facts, gather, observe
 from daam.pictures.colormaps import lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.tracing.image_trace import ImageTrace
@@ -78,11 +78,13 @@ def test_the_settings_terms_are_pinned_where_they_stand(trace: ImageTrace) -> No
 
 def test_kept_steps_have_a_small_map_each() -> None:
     pipeline = sd1()
-    with daam.trace(pipeline, keep="steps", terms="circle") as tracer:
-        run(pipeline, PROMPT, num_inference_steps=3)
+    with daam.trace(pipeline, keep="steps", terms="circle", probe="dog") as tracer:
+        run(pipeline, PROMPT, negative_prompt="ugly", num_inference_steps=3)
     trace = tracer.image_trace()
     data = viewer_data(PICTURE, trace, DrawingSettings())
     assert data["steps"] == 3
+    (probed,) = data["prompts"][2]["chips"]
+    assert probed["tiles"] and not probed["step_tiles"], "of probe words only the sums are kept"
     chips = {chip["term"]: chip for chip in data["prompts"][0]["chips"]}
     assert [len(chips[term]["step_tiles"]) for term in ("red", "circle#1", "circle#2")] == [0, 3, 3]
     atlas = np.asarray(image_of(data["atlas"]["image"]), np.float32)
@@ -152,6 +154,23 @@ def test_every_observation_is_made_where_its_threshold_is_met(kind: str, trace: 
     if kind in loud:
         said = list(OBSERVATIONS[kind](Facts(maps, loud[kind], pairs)))
         assert len(said) == 1 and "x" in said[0].terms and "%" in said[0].text
+
+
+def test_of_words_of_one_phrase_and_of_schedules_less_is_said() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a big red circle, a square")
+    facts = gather(tracer.heat_maps())
+    alike = {
+        word: {"strength": 0.2, "coverage": 0.2, "overlap": dict.fromkeys(facts.words, 0.9)} for word in facts.words
+    }
+    said = [each.terms for each in OBSERVATIONS["same region"](replace(facts, words=alike))]
+    assert said == [("big", "square"), ("red", "square"), ("circle", "square")]
+    weak = {**alike, "square": {**alike["square"], "strength": 0.01}}
+    assert [each.terms for each in OBSERVATIONS["ignored"](replace(facts, words=weak))] == [("square",)]
+    assert not list(OBSERVATIONS["ignored"](replace(facts, words=weak, scheduled=frozenset({"square"}))))
+    table = parse_prompt("a [cat:dog:0.5] hat", ClipTokenizer.from_folder(TOKENIZER))
+    assert gather(daam.HeatMaps(ImageTrace((8, 8), table, None))).scheduled == {"cat", "dog"}
 
 
 def test_a_word_cut_by_the_border_of_75_tokens_is_named() -> None:

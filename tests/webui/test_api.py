@@ -12,6 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -163,6 +164,29 @@ def test_probe_words_have_maps_in_every_pass(server: Server) -> None:
     probes = [term for term in result["images"][0]["terms"] if term["side"] == "probe"]
     assert [term["term"] for term in probes] == ["dog", "red circle"]
     assert all(term["statistics"]["strength"] > 0 for term in probes)
+
+
+@pytest.mark.parametrize(
+    ("payload", "calls"),
+    [
+        ({}, 4),
+        ({"sampler_name": "Heun"}, 7),
+        ({"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.75}, 8),
+        ({"override_settings": {"batch_cond_uncond": False}, "prompt": "a circle AND a tree"}, 4),
+    ],
+    ids=["plain", "Heun", "hires", "one row at a time"],
+)
+def test_kept_steps_are_counted_by_the_sampler(server: Server, payload: dict[str, Any], calls: int) -> None:
+    answer = generate(server, payload, keep_steps=True)
+    route = f"/attention-heatmap/v1/results/{extra(answer)['Attention Heatmap result']}"
+    data = server.get(f"{route}/viewer/0")
+    assert data["steps"] == calls
+    chips = data["prompts"][0]["chips"]
+    assert chips and all(len(chip["step_tiles"]) == calls for chip in chips)
+    strengths = np.array([[tile["max"] for tile in chip["step_tiles"]] for chip in chips])
+    assert (strengths.sum(axis=0) > 0).all(), "some word has attention in every step"
+    report = urllib.request.urlopen(f"{server.url}{route}/report").read().decode()
+    assert "attentionHeatmap.viewer.mount" in report
 
 
 def test_an_unknown_result_is_not_found(server: Server) -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from daam.hosts.diffusers_trace import Tracer, trace
     from daam.prompt import parse_prompt
     from daam.record import Record, load_record, save_record
-    from daam.statistics import term_statistics
+    from daam.statistics import rank_words, term_statistics
 
 __version__ = "0.1.0"
 _HOMES = {
@@ -28,6 +28,7 @@ _HOMES = {
     "load_pipeline": "daam.hosts.diffusers_models",
     "load_record": "daam.record",
     "parse_prompt": "daam.prompt",
+    "rank_words": "daam.statistics",
     "save_record": "daam.record",
     "term_statistics": "daam.statistics",
     "trace": "daam.hosts.diffusers_trace",
@@ -43,6 +44,7 @@ __all__ = [
     "load_pipeline",
     "load_record",
     "parse_prompt",
+    "rank_words",
     "save_record",
     "term_statistics",
     "trace",

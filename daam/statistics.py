@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from daam.errors import SettingError
 from daam.heat_maps import HeatMap, HeatMaps
 
 THRESHOLD = 0.4
@@ -94,6 +96,32 @@ def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict
         context = TermContext(heat_map, heat_maps, tuple(other for name, other in maps.items() if name != term))
         found[term] = {name: function(context) for name, function in STATISTICS.items()}
     return found
+
+
+def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str, float]:
+    """Which words caused a region: each word's share (0..1) of what all words get in it, strongest first.
+
+    Args:
+        box: (left, top, right, bottom) in pixels of the picture, right and bottom exclusive.
+
+    Raises:
+        SettingError: the box is empty or not inside the picture.
+    """
+    left, top, right, bottom = box
+    height, width = heat_maps.picture_size
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise SettingError(f"box: expected left < right <= {width} and top < bottom <= {height}, got {box}")
+    words = [word for word in heat_maps if word in heat_maps]
+    shares = shares_in_box([heat_maps[word].values for word in words], box)
+    return dict(sorted(zip(words, shares), key=lambda pair: -pair[1]))
+
+
+def shares_in_box(maps: Sequence[NDArray[np.float32]], box: tuple[int, int, int, int]) -> list[float]:
+    """Of maps [height, width]: each one's share of the sum of all within a box (left, top, right, bottom)."""
+    left, top, right, bottom = box
+    sums = [float(values[top:bottom, left:right].sum(dtype=np.float64)) for values in maps]
+    total = sum(sums)
+    return [value / total if total else 0.0 for value in sums]
 
 
 WHERE = (("top", "middle", "bottom"), ("left", "center", "right"))

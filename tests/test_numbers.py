@@ -14,7 +14,7 @@ from daam.errors import SettingError
 from daam.heat_maps import HeatMaps
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.scales import SCALES, apply_scale
-from daam.statistics import STATISTICS, term_statistics, where
+from daam.statistics import STATISTICS, rank_words, term_statistics, where
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
@@ -133,3 +133,16 @@ def test_words_merge_over_schedule_entries_and_tokens() -> None:
     texts = {text.text.key: text, later.text.key: later}
     both = ImageTrace((SIZE, SIZE), replace(maps.table, parts=(part,)), None, texts)
     np.testing.assert_allclose(HeatMaps(both)["cat"].values, 2 * maps["cat"].values)
+
+
+def test_words_of_a_region_are_ranked_by_their_share() -> None:
+    maps = drawn(cat=box(0, 16, 0, 16, 3.0), dog=box(16, 32, 16, 32, 2.0), sky=box(0, 32, 0, 32, 1.0))
+    assert rank_words(maps, (0, 0, 16, 16)) == pytest.approx({"cat": 0.75, "sky": 0.25, "dog": 0.0})
+    assert list(rank_words(maps, (0, 0, 16, 16))) == ["cat", "sky", "dog"]
+    assert list(rank_words(maps, (20, 20, 32, 32)))[0] == "dog"
+
+
+@pytest.mark.parametrize("wrong", [(0, 0, 0, 5), (5, 0, 4, 5), (-1, 0, 4, 5), (0, 0, 4, SIZE + 1)])
+def test_a_box_outside_the_picture_is_an_error(wrong: tuple[int, int, int, int]) -> None:
+    with pytest.raises(SettingError, match="box: expected"):
+        rank_words(drawn(cat=box(0, 4, 0, 4)), wrong)

@@ -38,6 +38,15 @@ test("masks reach the threshold of the highest value", {skip}, () => {
     assert.deepStrictEqual(maps.mask(Float32Array.from(vectors.maps[0]), 0.4), vectors.mask);
 });
 
+test("words of a region are ranked as in Python", {skip}, () => {
+    const all = vectors.maps.map((map) => Float32Array.from(map));
+    for (const {box, expected} of vectors.rank) {
+        const ranked = maps.rank(all, 5, box);
+        assert.deepStrictEqual(ranked.map((each) => each.share).sort((one, other) => other - one), ranked.map((each) => each.share));
+        ranked.forEach(({number, share}) => close([share], [expected[number]], 1e-5));
+    }
+});
+
 test("words are ranked by their share of a rectangle", () => {
     const first = Float32Array.from([0, 0, 4, 4]);
     const second = Float32Array.from([1, 1, 0, 0]);

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from daam.pictures.colormaps import colorize, lookup_table
 from daam.scales import SCALES, apply_scale
+from daam.statistics import shares_in_box
 
 TESTS = Path(__file__).parents[1] / "javascript"
 NODE = shutil.which("node")
@@ -43,6 +44,9 @@ def vectors() -> dict[str, object]:
             "table": lookup_table("turbo").ravel().tolist(),
             "expected": colorize(levels, "turbo")[0].tolist(),
         },
+        "rank": [
+            {"box": box, "expected": shares_in_box(maps, box)} for box in ((0, 0, 5, 4), (1, 2, 3, 4), (4, 0, 5, 1))
+        ],
         "mask": (maps[0] >= 0.4 * maps[0].max()).ravel().tolist(),
     }
 

@@ -8,9 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from tools.train_demo_model import autoencoder
+from tools.train_demo_model.autoencoder import train_decoder
 from tools.train_demo_model.diffusion import timestep_weights
 from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary
-from tools.train_demo_model.networks import BOS, EOS, make_scheduler, make_text_encoder
+from tools.train_demo_model.networks import BOS, EOS, make_autoencoder, make_scheduler, make_text_encoder
 from tools.train_demo_model.training import WeightAverage, learning_rate, train
 
 
@@ -84,3 +86,13 @@ def test_the_full_vocabulary_can_be_made_compact_again() -> None:
     before, after = (model.get_input_embeddings().weight for model in (small, again))
     assert torch.equal(before[1:], after[1:])
     assert (before[0] - after[0]).abs().max() < 0.01 * before.std()
+
+
+def test_the_decoder_is_trained_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoencoder, "POOL", 8)
+    torch.manual_seed(0)
+    model = make_autoencoder()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train_decoder(tmp_path, model, 2.0)
+    changed = {name.partition(".")[0] for name, value in model.state_dict().items() if (value != before[name]).any()}
+    assert changed == {"decoder", "post_quant_conv"}

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL
 from transformers import CLIPTokenizer
 
-from .autoencoder import train_autoencoder
+from .autoencoder import train_autoencoder, train_decoder
 from .dataset import make_dataset
 from .diffusion import train_diffusion
 from .export import export_pipeline, load_networks
@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("work", type=Path, help="folder for checkpoints and the data set")
     parser.add_argument("--model", type=Path, default=MODEL, help="folder to export to, with the tokenizer in it")
     parser.add_argument("--vae-minutes", type=float, default=11)
+    parser.add_argument("--decoder-minutes", type=float, default=15, help="then of the VAE's decoder alone, all runs")
     parser.add_argument("--minutes", type=float, default=90, help="training time of UNet and text encoder, all runs")
     parser.add_argument("--scenes", type=int, default=24000)
     parser.add_argument("--train-on", action="store_true", help="begin with the model in --model, not from nothing")
@@ -40,6 +41,7 @@ def main() -> None:
     rows: dict[int, int] = data["rows"]  # type: ignore[assignment]
     start = load_networks(options.model, rows) if options.train_on else None
     unet, text_encoder = train_diffusion(options.work, data, options.minutes * 60, start)
+    autoencoder = train_decoder(options.work, autoencoder, options.decoder_minutes * 60)
     export_pipeline(options.model, autoencoder, unet, text_encoder, rows)
 
 

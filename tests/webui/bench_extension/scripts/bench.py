@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 import sys
 import time
 from copy import copy
@@ -175,7 +176,9 @@ def optimization(name: str) -> str:
 
 
 def sd3(folder: str) -> bool:
-    """Makes the checkpoint "sd3"."""
+    """Makes the checkpoint "sd3"; False in a WebUI before 1.10, which knows no SD3."""
+    if importlib.util.find_spec("modules.models.sd3") is None:
+        return False
     make_sd3(Path(folder))
     return True
 

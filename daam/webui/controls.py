@@ -148,8 +148,8 @@ CONTROLS: tuple[Control, ...] = (
             "middle_block.*", "Heatmap layer names"),
     Control("probe", "Probe words (need not be in the prompt)", "", "Where would these words look? Comma separated. "
             "The picture is not touched.", "Heatmap probe"),
-    Control("keep_steps", "Keep each step", False, "Adds a step slider to the viewer. Memory then grows with the "
-            "steps.", "Heatmap steps"),
+    Control("keep_steps", "Keep each step", False, "Adds a step slider to the viewer, for the terms above or for every "
+            "word. Memory then grows with the steps.", "Heatmap steps"),
 )  # fmt: skip
 """In the order of the API's arguments. New ones go to the end: callers count."""
 

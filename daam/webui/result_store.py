@@ -30,13 +30,11 @@ class Result:
     @property
     def size(self) -> int:
         """Bytes of maps and pictures."""
-        maps = (
-            tensor.numel() * tensor.element_size()
-            for trace in self.traces
-            for text in trace.texts.values()
-            for tensor in text.sums.values()
-        )
-        return sum(maps) + sum(4 * picture.width * picture.height for picture in self.pictures)
+        texts = [text for trace in self.traces for text in trace.texts.values()]
+        sums = [tensor for text in texts for tensor in text.sums.values()]
+        details = [tensor for text in texts for kept in text.details.values() for tensor in kept.values()]
+        maps = sum(tensor.numel() * tensor.element_size() for tensor in sums + details)
+        return maps + sum(4 * picture.width * picture.height for picture in self.pictures)
 
 
 class ResultStore:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daam.errors import DaamError
+from daam.terms import parse_terms
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.controls import PanelSettings
 from daam.webui.prompts import make_probe_of
@@ -62,7 +63,8 @@ class Run:
 
         probe = make_probe_of(self.settings.probe)
         settings = self.settings
-        wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps)
+        terms = tuple(parse_terms(settings.terms))
+        wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps, terms)
         watch_next_sampling(p, wanted, probe=probe, done=done)
 
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from daam.errors import TraceError
 from daam.prompt.table import PromptTable, active_entry
-from daam.terms import word_columns
+from daam.terms import Term, columns_of_terms, word_columns
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
@@ -36,11 +36,16 @@ _WATCHED = "_attention_heatmap_watch"
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is traced: of hires fix both passes or one; the negative prompt's words too; each step by itself."""
+    """What is traced: of hires fix both passes or one; the negative prompt's words too; each step by itself.
+
+    Attributes:
+        terms: whose steps are kept; none stands for every word.
+    """
 
     passes: Passes = "both"
     with_negative: bool = False
     keep_steps: bool = False
+    terms: tuple[Term, ...] = ()
 
 
 def see_denoiser_call(params: Any) -> None:
@@ -194,7 +199,8 @@ class Watch:
         if (self._is_hires, key) not in self._texts:
             columns = word_columns(part.schedule[key.entry])
             first_part = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
-            details = columns if self._wanted.keep_steps else ()
+            wanted = self._wanted
+            details = columns_of_terms(wanted.terms, part.schedule[key.entry]) if wanted.keep_steps else ()
             text = TracedText(key._replace(part=first_part + row.part), columns, details) if columns else None
             self._texts[self._is_hires, key] = text
         return self._texts[self._is_hires, key]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,14 +21,16 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.captions import Caption, make_captions
+from benchmarks.captions import BACKGROUNDS, Caption, make_captions
 from benchmarks.machine import machine
 from daam.heat_maps import HeatMaps
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline, set_sampler
 from daam.hosts.diffusers_trace import trace
 from daam.tracing.image_trace import ImageTrace
+from tools.train_demo_model.autoencoder import to_input
 from tools.train_demo_model.drawing import SHAPES, draw_mask
 from tools.train_demo_model.palette import RGB
+from tools.train_demo_model.scenes import make_scene
 
 Mask = NDArray[np.bool_]
 THRESHOLDS = (0.3, 0.4, 0.5)
@@ -138,6 +141,27 @@ def picture_scores(samples: Sequence[Sample]) -> dict[str, float]:
     return scores
 
 
+def drawn_scores(count: int = 100) -> dict[str, float]:
+    """What the measurement of shapes itself allows: the same for scenes as they were drawn, and through the VAE."""
+    vae, rng = load_pipeline(EMBEDDED).vae, random.Random(99)
+    recognised: dict[str, list[bool]] = {"drawn": [], "drawn, through the VAE": []}
+    while len(recognised["drawn"]) < count:
+        scene = make_scene(rng)
+        things = [(thing.color, thing.kind) for thing in scene.plan.objects]
+        if scene.plan.background not in BACKGROUNDS or not all(kind in SHAPES for _, kind in things):
+            continue
+        pixels = to_input(torch.tensor(scene.picture).permute(2, 0, 1)[None]).to(vae.dtype)
+        with torch.no_grad():
+            decoded = vae.decode(vae.encode(pixels).latent_dist.mean).sample[0].permute(1, 2, 0)
+        through = ((decoded.float() + 1) * 127.5).clamp(0, 255).byte().numpy()
+        caption = Caption("", tuple(things), str(scene.plan.background))
+        for name, picture in (("drawn", scene.picture), ("drawn, through the VAE", through)):
+            for mask, (_, kind) in zip(segment(picture, caption), things):
+                if is_present(mask):
+                    recognised[name].append(recognise(mask) == kind)
+    return {f"{name}: in its shape": float(np.mean(found)) for name, found in recognised.items()}
+
+
 def found_objects(samples: Sequence[Sample]) -> list[Found]:
     found = []
     for sample in samples:
@@ -239,8 +263,8 @@ def main() -> None:
     groups = {**LAYER_GROUPS, **step_ranges(options.steps)}
     result |= {f"noun, {name}": noun_scores(found, select) for name, select in groups.items()}
     print(f"{len(samples)} captions, {len(found)} objects found, {options.steps} steps; {machine()}\n")
-    for name, value in result.pop("pictures").items():
-        print(f"{name:28} {value:6.1%}")
+    for name, value in {**result.pop("pictures"), **drawn_scores()}.items():
+        print(f"{name:36} {value:6.1%}")
     print(f"\n{'':32} " + "  ".join(f"{column:>7}" for column in result["noun"]))
     for name, scores in result.items():
         print(f"{name:32} " + "  ".join(f"{value:7.3f}" for value in scores.values()))

@@ -260,6 +260,17 @@ def test_the_viewer_stays_through_tabs_and_plays_kept_steps(browser: Any, server
     page.page.close()
 
 
+def test_with_hires_fix_the_viewer_has_the_large_picture(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page["#{tab}_hr > .label-wrap"].click()
+    page.fill("#{tab}_hr_scale input[type=number]", "1.5")
+    page.open_panel()
+    assert len(page.generate()) == 2
+    shown = page.viewer().locator(".attention-heatmap-stage img")
+    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [192, 192]
+    page.page.close()
+
+
 def test_a_report_is_saved_that_needs_no_webui(browser: Any, server: Server, tmp_path: Path) -> None:
     page = Page(browser, server)
     page.open_panel()

@@ -8,11 +8,11 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithAssets(build_py):
-    """Copies them to daam/viewer/assets of what is built."""
+    """Copies them to daam/results/viewer/assets of what is built."""
 
     def run(self) -> None:
         super().run()
-        target = Path(self.build_lib) / "daam" / "viewer" / "assets"
+        target = Path(self.build_lib) / "daam" / "results" / "viewer" / "assets"
         (target / "javascript").mkdir(parents=True, exist_ok=True)
         shutil.copy("style.css", target)
         for script in Path("javascript").glob("*.js"):

@@ -21,12 +21,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchmarks.captions import make_captions
 from benchmarks.machine import machine
 from benchmarks.segmentation import Sample, generate_samples, is_present
-from daam import observations
-from daam.heat_maps import HeatMaps
-from daam.observations import Facts, gather
+from daam.maps import observations
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.observations import Facts, gather
+from tools.train_demo_model.held_out import make_captions
 
 UNKNOWN_WORDS = ("xylophone", "glacier", "democracy", "velvet", "thunder", "algebra", "violin", "marble")
 MOST_FALSE_ALARMS = 0.05

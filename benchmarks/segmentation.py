@@ -21,14 +21,14 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchmarks.captions import BACKGROUNDS, Caption, make_captions
 from benchmarks.machine import machine
-from daam.heat_maps import HeatMaps
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline, set_sampler
 from daam.hosts.diffusers_trace import trace
+from daam.maps.heat_maps import HeatMaps
 from daam.tracing.image_trace import ImageTrace
 from tools.train_demo_model.autoencoder import to_input
 from tools.train_demo_model.drawing import SHAPES, draw_mask
+from tools.train_demo_model.held_out import BACKGROUNDS, Caption, make_captions
 from tools.train_demo_model.palette import RGB
 from tools.train_demo_model.scenes import make_scene
 

@@ -21,14 +21,14 @@ import torch
 from PIL import Image
 
 from benchmarks.machine import machine
-from daam.drawing import DrawingSettings
 from daam.hosts.diffusers_models import EMBEDDED, load_pipeline
 from daam.prompt import ClipTokenizer, parse_prompt
-from daam.terms import word_columns
+from daam.prompt.terms import word_columns
+from daam.results.drawing import DrawingSettings
+from daam.results.viewer.page import report_html
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
-from daam.viewer.page import report_html
 
 WORDS = 75
 MAP_SIDES = (64, 32, 16, 8)

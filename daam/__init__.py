@@ -8,29 +8,30 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from daam.version import __version__
+
 if TYPE_CHECKING:
-    from daam.heat_maps import HeatMap, HeatMaps
     from daam.hosts.diffusers_generate import GenerationSettings, generate
     from daam.hosts.diffusers_models import load_pipeline
     from daam.hosts.diffusers_trace import Tracer, trace
+    from daam.maps.heat_maps import HeatMap, HeatMaps
+    from daam.maps.statistics import rank_words, term_statistics
     from daam.prompt import parse_prompt
-    from daam.record import Record, load_record, save_record
-    from daam.statistics import rank_words, term_statistics
+    from daam.results.record import Record, load_record, save_record
 
-__version__ = "0.1.0"
 _HOMES = {
     "GenerationSettings": "daam.hosts.diffusers_generate",
-    "HeatMap": "daam.heat_maps",
-    "HeatMaps": "daam.heat_maps",
-    "Record": "daam.record",
+    "HeatMap": "daam.maps.heat_maps",
+    "HeatMaps": "daam.maps.heat_maps",
+    "Record": "daam.results.record",
     "Tracer": "daam.hosts.diffusers_trace",
     "generate": "daam.hosts.diffusers_generate",
     "load_pipeline": "daam.hosts.diffusers_models",
-    "load_record": "daam.record",
+    "load_record": "daam.results.record",
     "parse_prompt": "daam.prompt",
-    "rank_words": "daam.statistics",
-    "save_record": "daam.record",
-    "term_statistics": "daam.statistics",
+    "rank_words": "daam.maps.statistics",
+    "save_record": "daam.results.record",
+    "term_statistics": "daam.maps.statistics",
     "trace": "daam.hosts.diffusers_trace",
 }
 __all__ = [

@@ -1,5 +1,5 @@
 // The viewer's arithmetic: tiles of an atlas become maps, scaled, coloured and ranked. Knows no page.
-// The same as daam/heat_maps.py, daam/scales.py and daam/pictures/colormaps.py do in Python.
+// The same as daam/maps/heat_maps.py, daam/maps/scales.py and daam/pictures/colormaps.py do in Python.
 
 (function () {
     "use strict";

@@ -1,6 +1,6 @@
 // The interactive viewer of one picture: words as chips, their maps over the picture, and what can be done with them.
 //
-// attentionHeatmap.viewer.mount(element, data, callbacks) shows the data of daam/viewer/data.py in the element and gives
+// attentionHeatmap.viewer.mount(element, data, callbacks) shows the data of daam/results/viewer/data.py in the element and gives
 // {destroy}. Callbacks, all optional: readPrompt() gives the text of the page's own prompt box, onPromptChange(prompt)
 // writes it, onUseTerms(terms), onSendMask(dataUrl), onSaveReport().
 // Text from prompts only ever goes through textContent.

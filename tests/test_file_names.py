@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daam.errors import SettingError
-from daam.file_names import safe_file_name, safe_file_names
+from daam.results.file_names import safe_file_name, safe_file_names
 
 WINDOWS_DEVICES = {"CON", "PRN", "AUX", "NUL"} | {port + digit for port in ("COM", "LPT") for digit in "0123456789¹²³"}
 TRICKY = st.text(st.sampled_from("aAß./\\ -_:\x00\n\u0301\ud800猫CONcom1\u3000"), max_size=12)

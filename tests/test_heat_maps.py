@@ -11,8 +11,8 @@ from torch.nn import functional
 
 import daam
 from daam.errors import SettingError, TermError
-from daam.heat_maps import HeatMaps
-from daam.selection import Selection
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.selection import Selection
 from tests.pipelines import run, sd1
 
 PROMPT = "a cat, a photorealism dog and a cat"

@@ -1,4 +1,4 @@
-"""The rows of the architecture: a module imports only from rows below its own."""
+"""The rows of the architecture: the folders of `daam/`, each of which imports only from rows below its own."""
 
 from __future__ import annotations
 
@@ -9,21 +9,18 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "daam"
 ROWS = [
-    {"errors"},
-    {"attention", "prompt", "file_names", "pictures", "scales", "demo_model"},
-    {"terms", "rewriting"},
-    {"tracing"},
-    {"selection", "explanations"},
-    {"study"},
-    {"heat_maps"},
-    {"statistics", "record"},
-    {"drawing", "step_animation", "observations"},
-    {"study_grid"},
-    {"report", "hosts", "viewer"},
+    {"errors", "version", "demo_model"},
+    {"prompt", "pictures"},
+    {"rewriting", "tracing"},
+    {"maps"},
+    {"results"},
+    {"studies", "hosts"},
     {"app", "webui"},
     {"cli"},
 ]
 """Lowest first. Within one row nothing is imported from a neighbour."""
+MODULES = {"errors.py", "version.py", "__init__.py", "py.typed"}
+"""What stands beside the folders."""
 HOSTS = {
     "modules": {"webui"},
     "gradio": {"webui", "app"},
@@ -45,29 +42,63 @@ def own_name(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imported_names(path: Path) -> list[str]:
+def imported_names(source: str) -> list[str]:
+    """Full names: what `from daam import x` takes is `daam.x`."""
     names = []
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import"
-            names.append(node.module or "")
+            assert node.level == 0, f"a relative import: {ast.unparse(node)}"
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
     return names
 
 
+def imports_upwards(own: str, source: str) -> list[str]:
+    """What a module of the room `own` imports from its own row or from above; importing the whole package too."""
+    found = []
+    for name in imported_names(source):
+        parts = name.split(".")
+        if parts[0] == "daam" and (len(parts) == 1 or parts[1] != own):
+            room = parts[1] if len(parts) > 1 else ""
+            if not any(room in row for row in ROWS) or row_of(room) >= row_of(own):
+                found.append(name)
+    return found
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_a_module_imports_only_from_rows_below_its_own(path: Path) -> None:
-    own = own_name(path)
-    for name in imported_names(path):
-        parts = name.split(".")
-        if parts[0] == "daam" and len(parts) > 1 and parts[1] != own:
-            assert row_of(parts[1]) < row_of(own), f"{own} imports {name}"
+    assert imports_upwards(own_name(path), path.read_text("utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from daam import cli",
+        "import daam.cli.main",
+        "from daam.webui import script",
+        "import daam",
+        "from daam import trace",
+    ],
+)
+def test_an_import_from_above_is_seen_however_it_is_written(source: str) -> None:
+    assert imports_upwards("prompt", source) != []
+
+
+def test_an_import_from_below_is_allowed() -> None:
+    assert imports_upwards("maps", "from daam.tracing.plan import Side\nfrom daam import errors") == []
+
+
+def test_the_package_holds_folders_and_little_else() -> None:
+    beside = {path.name for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    rooms = {name for row in ROWS for name in row}
+    assert {name for name in beside if (PACKAGE / name).is_file()} == MODULES
+    assert {name for name in beside if (PACKAGE / name).is_dir()} <= rooms
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_only_hosts_import_what_they_host(path: Path) -> None:
-    for name in imported_names(path):
+    for name in imported_names(path.read_text("utf-8")):
         allowed = HOSTS.get(name.split(".")[0])
         assert allowed is None or own_name(path) in allowed, f"{path} imports {name}"
 
@@ -75,3 +106,8 @@ def test_only_hosts_import_what_they_host(path: Path) -> None:
 def test_every_module_says_what_it_is_for() -> None:
     for path in modules():
         assert ast.get_docstring(ast.parse(path.read_text("utf-8"))), f"{path} has no docstring"
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "tools").rglob("*.py")), ids=lambda path: path.stem)
+def test_tools_import_nothing_of_the_benchmarks(path: Path) -> None:
+    assert [name for name in imported_names(path.read_text("utf-8")) if name.startswith("benchmarks")] == []

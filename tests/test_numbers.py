@@ -11,10 +11,10 @@ import torch
 
 import daam
 from daam.errors import SettingError
-from daam.heat_maps import HeatMaps
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.scales import SCALES, apply_scale
+from daam.maps.statistics import STATISTICS, rank_words, term_statistics, where
 from daam.prompt import ClipTokenizer, parse_prompt
-from daam.scales import SCALES, apply_scale
-from daam.statistics import STATISTICS, rank_words, term_statistics, where
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import daam
 from daam.errors import RecordError
-from daam.record import Record, load_record, save_record
+from daam.results.record import Record, load_record, save_record
 from tests.pipelines import sd1
 
 

@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 
 import daam
-from daam.drawing import DrawingSettings
 from daam.errors import SettingError, TermError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
-from daam.study import Variant, count_variants, parse_weights, plan_study
-from daam.study_grid import StudyResult, draw_study, measure_change
+from daam.results.drawing import DrawingSettings
+from daam.studies.study import Variant, count_variants, parse_weights, plan_study
+from daam.studies.study_grid import StudyResult, draw_study, measure_change
 from tests.pipelines import TOKENIZER, run, sd1
 
 PROMPT = "a (red circle:1.2), a blue circle"

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 import daam
 from daam.errors import TermError
-from daam.heat_maps import HeatMaps
+from daam.maps.heat_maps import HeatMaps
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
-from daam.terms import every_word, find_term, parse_terms
+from daam.prompt.terms import every_word, find_term, parse_terms
 from tests.pipelines import TOKENIZER, run, sd1
 
 CLIP = ClipTokenizer.from_folder(TOKENIZER)

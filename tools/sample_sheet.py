@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.captions import Caption, make_captions
-from daam.drawing import DrawingSettings, draw_terms, enlarge
 from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED_GUIDANCE_SCALE, load_pipeline
 from daam.pictures.captions import add_caption
 from daam.pictures.grid import make_grid
+from daam.results.drawing import DrawingSettings, draw_terms, enlarge
+from tools.train_demo_model.held_out import Caption, make_captions
 
 SCENES = {
     "a photo of a black cat on grass under a blue sky": "cat, grass",

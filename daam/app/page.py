@@ -11,13 +11,13 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 
-from daam.drawing import DrawingSettings
 from daam.errors import DaamError
-from daam.heat_maps import HeatMaps
 from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, SAMPLERS, load_pipeline
-from daam.terms import parse_terms
-from daam.viewer.page import SCRIPTS, report_html
+from daam.maps.heat_maps import HeatMaps
+from daam.prompt.terms import parse_terms
+from daam.results.drawing import DrawingSettings
+from daam.results.viewer.page import SCRIPTS, report_html
 
 PROMPT = "a red circle and a blue square on a white background"
 MOST_RUNS = 12

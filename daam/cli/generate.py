@@ -98,10 +98,10 @@ def run(arguments: Sequence[str]) -> int:
 
         generation = generate(pipeline, settings, keep=keep, terms=options.terms, probe=options.probe, on_step=on_step)
 
-    from daam.drawing import draw
-    from daam.record import Record, save_record
-    from daam.report import make_report, versions
-    from daam.viewer.page import report_html
+    from daam.results.drawing import draw
+    from daam.results.record import Record, save_record
+    from daam.results.report import make_report, versions
+    from daam.results.viewer.page import report_html
 
     folder = new_folder(options.out, settings.seed)
     taken = write_pictures(folder, generation.pictures)

@@ -6,7 +6,7 @@ import argparse
 import sys
 from typing import NoReturn
 
-from daam.drawing import DrawingSettings
+from daam.results.drawing import DrawingSettings
 
 
 class Parser(argparse.ArgumentParser):

@@ -10,12 +10,12 @@ from typing import Any
 
 from PIL import Image
 
-from daam.drawing import Drawing, DrawingSettings, chosen_terms, enlarge
 from daam.errors import SettingError
-from daam.file_names import safe_file_names
-from daam.heat_maps import HeatMaps
+from daam.maps.heat_maps import HeatMaps
 from daam.pictures.animation import save_animation
-from daam.step_animation import step_frames
+from daam.results.drawing import Drawing, DrawingSettings, chosen_terms, enlarge
+from daam.results.file_names import safe_file_names
+from daam.results.step_animation import step_frames
 from daam.tracing.image_trace import ImageTrace
 
 REPORT_PAGE = "report.html"

@@ -23,9 +23,9 @@ def run(arguments: Sequence[str]) -> int:
     options = make_parser().parse_args(arguments)
     settings = drawing_settings(options)
 
-    from daam.drawing import draw
-    from daam.record import load_record
-    from daam.report import make_report
+    from daam.results.drawing import draw
+    from daam.results.record import load_record
+    from daam.results.report import make_report
 
     path = options.record / "record.safetensors" if options.record.is_dir() else options.record
     record = load_record(path)

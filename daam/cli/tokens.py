@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from daam.cli.options import Parser
+from daam.demo_model import TOKENIZER
 from daam.errors import PromptError, SettingError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt, prompt_to_data
 
-TOKENIZER = Path(__file__).parents[1] / "demo_model" / "weights" / "tokenizer"
 EMPHASIS = ("None", "Ignore", "Original", "No norm")
 
 

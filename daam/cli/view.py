@@ -8,10 +8,10 @@ from pathlib import Path
 
 from daam.cli.options import Parser
 from daam.cli.output import REPORT_PAGE
-from daam.drawing import DrawingSettings
 from daam.errors import RecordError
-from daam.record import load_record
-from daam.viewer.page import report_html
+from daam.results.drawing import DrawingSettings
+from daam.results.record import load_record
+from daam.results.viewer.page import report_html
 
 
 def make_parser() -> Parser:

@@ -1,1 +1,8 @@
-"""The embedded model: a small Stable Diffusion 1.x trained on drawn scenes (tools/train_demo_model)."""
+"""The embedded model's files: a small Stable Diffusion 1.x, and CLIP's tokenizer, which every door uses."""
+
+from pathlib import Path
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""A diffusers folder."""
+TOKENIZER = WEIGHTS / "tokenizer"
+"""CLIP's: every checkpoint of SD 1, 2 and XL has this vocabulary."""

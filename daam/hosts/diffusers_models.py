@@ -11,11 +11,12 @@ import diffusers
 import torch
 from diffusers import DiffusionPipeline, StableDiffusionPipeline, StableDiffusionXLPipeline
 
+from daam.demo_model import WEIGHTS
 from daam.errors import ModelError, SettingError
 
 logger = logging.getLogger(__name__)
 EMBEDDED = "embedded"
-EMBEDDED_FOLDER = Path(__file__).parents[1] / "demo_model" / "weights"
+EMBEDDED_FOLDER = WEIGHTS
 EMBEDDED_GUIDANCE_SCALE = 5.0
 """What the embedded model was tuned and is measured with."""
 SINGLE_FILES = (".safetensors", ".ckpt")

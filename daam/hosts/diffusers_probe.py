@@ -7,7 +7,7 @@ from typing import Any
 
 from daam.hosts.diffusers_encode import TextEncoding
 from daam.prompt import ClipTokenizer, parse_prompt
-from daam.terms import Term
+from daam.prompt.terms import Term
 from daam.tracing.probe import Probe, make_probe
 
 

@@ -12,12 +12,12 @@ from typing import Any
 from torch import nn
 
 from daam.errors import SettingError, ShapeError, TraceError
-from daam.heat_maps import HeatMaps
 from daam.hosts.diffusers_probe import probe_of
 from daam.hosts.diffusers_prompts import listen_to_prompts
 from daam.hosts.diffusers_tokens import plain_table
+from daam.maps.heat_maps import HeatMaps
 from daam.prompt.table import PromptTable, ScheduleEntry, active_entry
-from daam.terms import columns_of_terms, parse_terms, word_columns
+from daam.prompt.terms import columns_of_terms, parse_terms, word_columns
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import ModelCall, Side, TextKey, TracedText

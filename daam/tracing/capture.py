@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from daam.attention import cross_attention_probabilities, split_heads, sum_over_heads
 from daam.errors import ShapeError, TraceError
 from daam.tracing.accumulator import Accumulator, Contribution
+from daam.tracing.attention import cross_attention_probabilities, split_heads, sum_over_heads
 from daam.tracing.layers import (
     CrossAttentionLayer,
     JointAttentionLayer,

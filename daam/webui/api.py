@@ -14,10 +14,10 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from modules import shared
 
 from daam.prompt import prompt_to_data
-from daam.report import make_report
+from daam.results.report import make_report
+from daam.results.viewer.data import viewer_data
+from daam.results.viewer.page import report_html
 from daam.tracing.plan import Side
-from daam.viewer.data import viewer_data
-from daam.viewer.page import report_html
 from daam.webui.controls import CONTROLS
 from daam.webui.result_store import Result, store
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-from daam.drawing import DrawingSettings
 from daam.errors import SettingError
+from daam.maps.scales import SCALES
 from daam.pictures.colormaps import colormap_names
-from daam.scales import SCALES
-from daam.terms import parse_terms
+from daam.prompt.terms import parse_terms
+from daam.results.drawing import DrawingSettings
 
 TITLE = "Attention Heatmap"
 LAYOUTS = {"Auto": "auto", "Prevent empty spot": "no-gaps", "Batch length as row": "batch-rows"}

@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from daam.drawing import DrawingSettings
 from daam.errors import RecordError
-from daam.record import Record, load_record
+from daam.results.drawing import DrawingSettings
+from daam.results.record import Record, load_record
 from daam.webui import texts
 from daam.webui.result_store import Result
 

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.prompt import Emphasis
+from daam.prompt.t5 import T5
 from daam.webui.rows import DenoiserCall
-from daam.webui.t5 import T5
 
 LATENT_FACTOR = 8
 """Pixels of the picture for one of the latent, in each direction."""

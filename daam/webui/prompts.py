@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
-import daam
+from daam.demo_model import TOKENIZER
 from daam.errors import TraceError
 from daam.prompt import ClipTokenizer, PromptTable, ScheduleEntry, parse_prompt
-from daam.terms import parse_terms
+from daam.prompt.t5 import with_t5_columns
+from daam.prompt.terms import parse_terms
 from daam.tracing.probe import Probe, make_probe
 from daam.webui import host
-from daam.webui.t5 import with_t5_columns
-
-TOKENIZER = Path(daam.__file__).parent / "demo_model" / "weights" / "tokenizer"
 
 
 @dataclass(frozen=True)

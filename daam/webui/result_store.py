@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from daam.drawing import DrawingSettings
+from daam.results.drawing import DrawingSettings
 from daam.tracing.image_trace import ImageTrace
 
 MOST_BYTES = 256 * 1024 * 1024

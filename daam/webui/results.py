@@ -9,11 +9,11 @@ from typing import Any
 
 from PIL import Image
 
-from daam.drawing import Drawing, draw
 from daam.errors import DaamError
-from daam.file_names import safe_file_names
-from daam.record import Record, save_record
-from daam.report import versions
+from daam.results.drawing import Drawing, draw
+from daam.results.file_names import safe_file_names
+from daam.results.record import Record, save_record
+from daam.results.report import versions
 from daam.tracing.image_trace import ImageTrace
 from daam.webui import host
 from daam.webui.controls import TITLE

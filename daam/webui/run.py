@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daam.errors import DaamError
-from daam.terms import parse_terms
+from daam.prompt.terms import parse_terms
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.controls import PanelSettings
 from daam.webui.prompts import make_probe_of

@@ -9,9 +9,9 @@ import gradio as gr
 from modules import processing, scripts, shared
 
 from daam.errors import TraceError
-from daam.study import Variant, count_variants, parse_weights, plan_study
-from daam.study_grid import StudyResult, draw_study
-from daam.terms import parse_terms
+from daam.prompt.terms import parse_terms
+from daam.studies.study import Variant, count_variants, parse_weights, plan_study
+from daam.studies.study_grid import StudyResult, draw_study
 from daam.webui import host, texts
 from daam.webui.controls import TITLE, PanelSettings
 from daam.webui.prompts import table_of

@@ -18,7 +18,7 @@ from torch import nn
 
 from daam.errors import TraceError
 from daam.prompt.table import PromptTable, active_entry
-from daam.terms import Term, columns_of_terms, word_columns
+from daam.prompt.terms import Term, columns_of_terms, word_columns
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts

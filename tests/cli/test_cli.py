@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from daam.cli.main import COMMANDS, main
-from daam.record import load_record
+from daam.results.record import load_record
 
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
 

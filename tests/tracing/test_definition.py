@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional
 
 import daam
-from daam.attention import cross_attention_probabilities, sum_over_heads
 from daam.errors import ShapeError
+from daam.tracing.attention import cross_attention_probabilities, sum_over_heads
 from tests.pipelines import FAMILIES, run, sd1
 
 PROMPT = "a cute red circle and a carpet"
@@ -103,7 +103,7 @@ def test_the_sum_over_heads_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatc
     torch.manual_seed(0)
     query, key = torch.randn(2, 3, 50, 16), torch.randn(2, 3, 77, 16)
     whole = cross_attention_probabilities(query, key, 0.25).sum(dim=1)
-    monkeypatch.setattr("daam.attention.CHUNK_ELEMENTS", 2 * 3 * 77 * 7)
+    monkeypatch.setattr("daam.tracing.attention.CHUNK_ELEMENTS", 2 * 3 * 77 * 7)
     torch.testing.assert_close(sum_over_heads(query, key, 0.25), whole)
 
 

@@ -14,7 +14,7 @@ import daam
 from daam.errors import PromptError
 from daam.hosts.diffusers_tokens import plain_table
 from daam.prompt import TokenColumn
-from daam.terms import entry_words, every_word, parse_terms
+from daam.prompt.terms import entry_words, every_word, parse_terms
 from tests.pipelines import TOKENIZER, run, sd1
 
 FAST = CLIPTokenizerFast.from_pretrained(TOKENIZER)

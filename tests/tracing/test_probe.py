@@ -11,8 +11,8 @@ import torch
 import daam
 from daam.errors import TermError
 from daam.hosts.diffusers_probe import probe_of
-from daam.record import Record, load_record, save_record
-from daam.terms import parse_terms
+from daam.prompt.terms import parse_terms
+from daam.results.record import Record, load_record, save_record
 from daam.tracing.probe import make_probe
 from tests.pipelines import FAMILIES, run, sd1
 

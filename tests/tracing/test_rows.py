@@ -10,8 +10,8 @@ import torch
 from diffusers import StableDiffusionImg2ImgPipeline
 
 import daam
-from daam.attention import sum_over_heads
 from daam.errors import NotKeptError, SettingError, TermError
+from daam.tracing.attention import sum_over_heads
 from tests.pipelines import FAMILIES, run, sd1
 
 PROMPTS = ["a cute red circle", "a square"]

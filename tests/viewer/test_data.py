@@ -14,13 +14,13 @@ import torch
 from PIL import Image
 
 import daam
-from daam.drawing import DrawingSettings
-from daam.observations import OBSERVATIONS, Facts, gather, observe
+from daam.maps.observations import OBSERVATIONS, Facts, gather, observe
 from daam.pictures.colormaps import lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
+from daam.results.drawing import DrawingSettings
+from daam.results.viewer.data import viewer_data
+from daam.results.viewer.page import report_html, safe_json
 from daam.tracing.image_trace import ImageTrace
-from daam.viewer.data import viewer_data
-from daam.viewer.page import report_html, safe_json
 from tests.pipelines import TOKENIZER, run, sd1
 
 PROMPT = "a red circle and a circle"

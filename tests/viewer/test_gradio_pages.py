@@ -18,8 +18,8 @@ pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
 import gradio
 
 import daam
-from daam.drawing import DrawingSettings
-from daam.viewer.data import viewer_data
+from daam.results.drawing import DrawingSettings
+from daam.results.viewer.data import viewer_data
 
 SCRIPTS = Path(__file__).parents[2] / "javascript"
 PROMPT = "a red circle"

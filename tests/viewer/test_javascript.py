@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch.nn import functional
 
+from daam.maps.scales import SCALES, apply_scale
+from daam.maps.statistics import shares_in_box
 from daam.pictures.colormaps import colorize, lookup_table
-from daam.scales import SCALES, apply_scale
-from daam.statistics import shares_in_box
 
 TESTS = Path(__file__).parents[1] / "javascript"
 NODE = shutil.which("node")

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 import daam
-from daam.drawing import DrawingSettings
-from daam.viewer.page import report_html
+from daam.results.drawing import DrawingSettings
+from daam.results.viewer.page import report_html
 
 PROMPT = 'a red circle, a "blue" <script>alert(1)</script> square 🐈'
 

@@ -15,8 +15,8 @@ from tokenizers.trainers import UnigramTrainer
 
 from daam.errors import DaamError, TraceError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
-from daam.terms import entry_words, find_term, parse_terms
-from daam.webui.t5 import T5, with_t5_columns
+from daam.prompt.t5 import T5, with_t5_columns
+from daam.prompt.terms import entry_words, find_term, parse_terms
 from tests.pipelines import TOKENIZER
 
 CLIP = ClipTokenizer.from_folder(TOKENIZER)

@@ -9,15 +9,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from daam.drawing import DrawingSettings, enlarge
-from daam.heat_maps import HeatMaps
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.scales import apply_scale
 from daam.pictures.captions import STRIP_COLOUR
 from daam.pictures.convert import to_rgb_array
 from daam.pictures.labelled_grid import LabelledRow, labelled_grid
 from daam.pictures.overlay import overlay
-from daam.scales import apply_scale
-from daam.study import Variant
-from daam.terms import parse_terms
+from daam.prompt.terms import parse_terms
+from daam.results.drawing import DrawingSettings, enlarge
+from daam.studies.study import Variant
 from daam.tracing.image_trace import ImageTrace
 
 DIFFERENCE_COLORMAP = "inferno"

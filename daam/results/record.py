@@ -29,7 +29,7 @@ from daam.prompt.table import (
     ScheduleEntry,
     TokenColumn,
 )
-from daam.terms import every_word, word_columns
+from daam.prompt.terms import every_word, word_columns
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import Side, TextKey, TracedText

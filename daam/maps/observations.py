@@ -1,7 +1,7 @@
 """Says in plain words what the heat maps of a picture show. One function and one entry of `OBSERVATIONS` for each.
 
 The thresholds are stated in the sentences, with the numbers that met them. What is said is about attention: whether a
-word matters to the picture is only shown by leaving it out (see `daam.study`).
+word matters to the picture is only shown by leaving it out (see `daam.studies.study`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from daam.heat_maps import HeatMaps
-from daam.statistics import term_statistics
-from daam.terms import entry_words
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.statistics import term_statistics
+from daam.prompt.terms import entry_words
 
 # The thresholds were chosen on the embedded model, where the truth is known: see benchmarks/observations.py.
 FUNCTION_WORDS = frozenset(

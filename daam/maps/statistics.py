@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daam.errors import SettingError
-from daam.heat_maps import HeatMap, HeatMaps
+from daam.maps.heat_maps import HeatMap, HeatMaps
 
 THRESHOLD = 0.4
 """Share of its maximum from which a map counts as covering a pixel: the paper's best value."""

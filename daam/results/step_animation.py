@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 from daam.errors import NotKeptError
-from daam.heat_maps import HeatMaps
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.scales import apply_scale
 from daam.pictures.tile import term_tile
-from daam.scales import apply_scale
-from daam.terms import parse_terms
+from daam.prompt.terms import parse_terms
 
 
 def step_frames(

@@ -10,11 +10,10 @@ from typing import Any
 
 from PIL import Image
 
-import daam
-from daam.drawing import DrawingSettings
 from daam.errors import ModelError
+from daam.results.drawing import DrawingSettings
+from daam.results.viewer.data import viewer_data
 from daam.tracing.image_trace import ImageTrace
-from daam.viewer.data import viewer_data
 
 SCRIPTS = (
     "attention_heatmap_maps.js",
@@ -24,8 +23,8 @@ SCRIPTS = (
     "attention_heatmap_viewer.js",
 )
 """In the order in which they are loaded. One more may set `attentionHeatmap.callbacks`, which connects the viewers."""
-_PACKAGE = Path(daam.__file__).parent
-_HOMES = (_PACKAGE.parent, _PACKAGE / "viewer" / "assets")
+_HERE = Path(__file__).parent
+_HOMES = (_HERE.parents[2], _HERE / "assets")
 """Where `javascript/` and `style.css` lie: at the top of the repository, as the WebUI wants it, or in the package."""
 
 PAGE = """<!doctype html>

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from daam.errors import SettingError, TermError
-from daam.explanations import why_never_active, why_not_found, why_side_unused
+from daam.maps.scales import apply_scale
+from daam.maps.selection import Selection, Size
 from daam.pictures.convert import Picture
 from daam.pictures.overlay import overlay
+from daam.prompt.explanations import why_never_active, why_not_found, why_side_unused
 from daam.prompt.table import PromptTable
-from daam.scales import apply_scale
-from daam.selection import Selection, Size
-from daam.terms import Place, Term, every_word, find_term, parse_terms
+from daam.prompt.terms import Place, Term, every_word, find_term, parse_terms
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
@@ -57,7 +57,7 @@ class HeatMap:
         return np.asarray(self.values >= threshold * highest)
 
     def scaled(self, scale: str = "shared") -> NDArray[np.float32]:
-        """[height, width] in 0..1 by a scale of `daam.scales`; "shared" compares with every word of the prompt."""
+        """[height, width] in 0..1 by a scale of `daam.maps.scales`; "shared" compares with every word of the prompt."""
         scaled: NDArray[np.float32] = self._siblings.scaled([self.term], scale, compared_with=list(self._siblings))[0]
         return scaled
 
@@ -138,7 +138,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         heads: Sequence[int] | None = None,
         steps: tuple[int, int] | None = None,
     ) -> HeatMaps:
-        """The same picture's maps from a part of the trace; see `daam.selection.Selection` for the arguments.
+        """The same picture's maps from a part of the trace; see `daam.maps.selection.Selection` for the arguments.
 
         Raises:
             NotKeptError: heads or steps were not kept.
@@ -158,7 +158,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         """Maps of several terms brought to 0..1, [term, height, width].
 
         Args:
-            scale: a name of `daam.scales.SCALES`.
+            scale: a name of `daam.maps.scales.SCALES`.
             compared_with: more terms that take part in a shared scale; those without a map are left out.
         """
         others: list[NDArray[np.float32]] = []

@@ -19,14 +19,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.nn import functional
 
-from daam.drawing import DrawingSettings
-from daam.heat_maps import HeatMaps
-from daam.observations import observe
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.observations import observe
+from daam.maps.selection import Size
+from daam.maps.statistics import term_statistics
 from daam.pictures.colormaps import lookup_table
 from daam.prompt.table import PromptTable, ScheduleEntry, Span
-from daam.selection import Size
-from daam.statistics import term_statistics
-from daam.terms import Term, Word, entry_words, find_term, parse_terms
+from daam.prompt.terms import Term, Word, entry_words, find_term, parse_terms
+from daam.results.drawing import DrawingSettings
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 

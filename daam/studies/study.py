@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from daam.errors import SettingError, TermError
-from daam.explanations import why_not_found
+from daam.prompt.explanations import why_not_found
 from daam.prompt.table import PromptTable, Span
+from daam.prompt.terms import Term, every_word, find_term, parse_terms
 from daam.rewriting import remove_all, set_weights
-from daam.terms import Term, every_word, find_term, parse_terms
 
 MOST_VARIANTS = 100
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from daam import __version__
-from daam.drawing import DrawingSettings, chosen_terms, shown_sides
-from daam.heat_maps import HeatMaps
-from daam.statistics import term_statistics, where
-from daam.terms import parse_terms
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.statistics import term_statistics, where
+from daam.prompt.terms import parse_terms
+from daam.results.drawing import DrawingSettings, chosen_terms, shown_sides
 from daam.tracing.image_trace import ImageTrace
+from daam.version import __version__
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "matplotlib", "pillow", "lark")
 

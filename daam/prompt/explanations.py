@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from daam.prompt.table import PromptTable, ScheduleEntry
+from daam.prompt.terms import Place, Term, find_term
 from daam.prompt.words import split_words
-from daam.terms import Place, Term, find_term
 
 _SYNTAX = re.compile(r":\s*[\d.]+\s*(?=[)\]])|[()\[\]]")
 

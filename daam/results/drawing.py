@@ -9,14 +9,14 @@ from typing import get_args
 from PIL import Image
 
 from daam.errors import SettingError
-from daam.heat_maps import HeatMaps
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.scales import SCALES
 from daam.pictures.captions import STRIP_COLOUR, add_caption
 from daam.pictures.colormaps import lookup_table
 from daam.pictures.grid import LAYOUTS, make_grid
 from daam.pictures.overlay import scale_picture
 from daam.pictures.tile import term_tile
-from daam.scales import SCALES
-from daam.terms import parse_terms
+from daam.prompt.terms import parse_terms
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
@@ -32,7 +32,7 @@ class DrawingSettings:
         terms: comma-separated; empty means every word of the prompt.
         opacity: 0..1; 1 shows the map alone.
         colormap: any name that matplotlib knows.
-        scale: a name of `daam.scales.SCALES`.
+        scale: a name of `daam.maps.scales.SCALES`.
         layout: a name of `daam.pictures.grid.LAYOUTS`.
         show_captions: whether tiles have captions.
         image_scale: factor on the drawn pictures; None makes small ones legible.

@@ -1,0 +1,1 @@
+"""What comes of a generation: drawings, the record file, the report, the viewer with its page, file names."""

@@ -1,0 +1,1 @@
+"""Many generations compared: what to vary, and the grid of what changed."""

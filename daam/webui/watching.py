@@ -17,13 +17,14 @@ from typing import Any, Literal
 from torch import nn
 
 from daam.errors import TraceError
-from daam.prompt.table import PromptTable, active_entry
-from daam.prompt.terms import Term, columns_of_terms, word_columns
+from daam.prompt.table import PromptTable
+from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
-from daam.tracing.plan import ModelCall, TextKey, TracedText
+from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.texts import TextBook
 from daam.webui import host
 from daam.webui.prompts import PassTables, pass_tables
 from daam.webui.rows import Row, RowCursor
@@ -108,7 +109,7 @@ class Watch:
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
-        self._texts: dict[tuple[bool, TextKey], TracedText | None] = {}
+        self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms)
         self._fault: Exception | None = None
         self._size = (0, 0)
         self.calls = 0
@@ -195,15 +196,8 @@ class Watch:
         if row.side == "negative" and not self._wanted.with_negative:
             return None
         part = self._table(self._is_hires, row).parts[row.part]
-        key = TextKey(row.image, row.side, row.part, active_entry(part, self._step))
-        if (self._is_hires, key) not in self._texts:
-            columns = word_columns(part.schedule[key.entry])
-            first_part = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
-            wanted = self._wanted
-            details = columns_of_terms(wanted.terms, part.schedule[key.entry]) if wanted.keep_steps else ()
-            text = TracedText(key._replace(part=first_part + row.part), columns, details) if columns else None
-            self._texts[self._is_hires, key] = text
-        return self._texts[self._is_hires, key]
+        earlier = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
+        return self._texts.text(row.image, row.side, part, earlier + row.part, self._step)
 
     def _is_first_pass(self) -> bool:
         return next(iter(self._passes)) == self._is_hires

@@ -47,8 +47,7 @@ def imported_names(source: str) -> list[str]:
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"a relative import: {ast.unparse(node)}"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
+            names += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
     return names
@@ -59,7 +58,9 @@ def imports_upwards(own: str, source: str) -> list[str]:
     found = []
     for name in imported_names(source):
         parts = name.split(".")
-        if parts[0] == "daam" and (len(parts) == 1 or parts[1] != own):
+        if not parts[0]:
+            found.append(name)  # relative: which room it names cannot be read off the line
+        elif parts[0] == "daam" and (len(parts) == 1 or parts[1] != own):
             room = parts[1] if len(parts) > 1 else ""
             if not any(room in row for row in ROWS) or row_of(room) >= row_of(own):
                 found.append(name)

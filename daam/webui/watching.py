@@ -25,9 +25,8 @@ from daam.tracing.joining import join_texts
 from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.texts import TextBook
-from daam.webui import host
+from daam.webui.hosts import Row, RowOrder, host
 from daam.webui.prompts import PassTables, pass_tables
-from daam.webui.rows import Row, RowCursor
 
 logger = logging.getLogger(__name__)
 Passes = Literal["both", "first", "second"]
@@ -100,12 +99,12 @@ class Watch:
     def __init__(self, p: Any, wanted: Wanted, probe: Probe | None):
         self._p = p
         self._probe = probe
-        self._probed_model = host.current_unet() if probe is not None else None
+        self._probed_model = host().current_unet() if probe is not None else None
         self._wanted = wanted
-        self._wanted_passes: Passes = wanted.passes if host.has_hires_pass(p) else "first"
+        self._wanted_passes: Passes = wanted.passes if host().has_hires_pass(p) else "first"
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
-        self._cursor: RowCursor | None = None
+        self._order: RowOrder | None = None
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
@@ -128,25 +127,25 @@ class Watch:
             with ExitStack() as self._stack:
                 yield
         finally:
-            self._stack = self._cursor = None
+            self._stack = self._order = None
             _active.reset(token)
 
     def see_denoiser_call(self, params: Any) -> None:
         """Prepares for the model calls of one denoiser call."""
-        self._cursor = None
+        self._order = None
         if self.fault is not None or self._stack is None:
             return
         try:
-            call = host.read_denoiser_call(params, self._p)
-            self._is_hires = host.in_hires_pass(self._p)
+            call = host().read_denoiser_call(params, self._p)
+            self._is_hires = host().in_hires_pass(self._p)
             if call.owner is not self._p or not self._wants_pass():
                 return
             if self._is_hires not in self._passes:
-                self._passes[self._is_hires] = pass_tables(host.encoded_prompts(self._p, hires=self._is_hires))
-            self._hook(host.current_unet(), self._stack).step = self.calls
-            self._cursor = RowCursor(call)
+                self._passes[self._is_hires] = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
+            self._hook(host().current_unet(), self._stack).step = self.calls
+            self._order = call.order
             self._step = call.step
-            self._size = (call.height * host.LATENT_FACTOR, call.width * host.LATENT_FACTOR)
+            self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
         except Exception as error:  # whatever it is, the picture goes on
             self._fault = error
@@ -187,9 +186,9 @@ class Watch:
         return self._captures[unet]
 
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
-        if self._cursor is None:
+        if self._order is None:
             return [None] * call.rows
-        return [self._text(row) for row in self._cursor.take(call)]
+        return [None if row is None else self._text(row) for row in self._order.take(call)]
 
     def _text(self, row: Row) -> TracedText | None:
         """The text that conditions a row in this step; the parts of a later pass count on behind the earlier one's."""

@@ -31,7 +31,9 @@ class _Block:
 class WebuiSd3:
     """The hooks gather the three parts of each block; the image's key is the last that the model makes."""
 
-    probe_refusal: ClassVar[str | None] = "words that are not in the prompt cannot be probed in a model with joint attention"
+    probe_refusal: ClassVar[str | None] = (
+        "words that are not in the prompt cannot be probed in a model with joint attention"
+    )
 
     def __init__(self, blocks: list[_Block]):
         self._blocks = blocks

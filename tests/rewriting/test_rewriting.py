@@ -21,7 +21,7 @@ from daam.rewriting import change_weight, remove, remove_all, set_weight, set_we
 from tests.pipelines import TOKENIZER
 
 CLIP = ClipTokenizer.from_folder(TOKENIZER)
-VECTORS = json.loads(Path(__file__).parent.joinpath("data", "rewriting_vectors.json").read_text("utf-8"))
+VECTORS = json.loads(Path(__file__).parents[1].joinpath("data", "rewriting_vectors.json").read_text("utf-8"))
 STEPS = 6
 COMMA = CLIP.comma_token
 

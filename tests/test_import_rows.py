@@ -43,23 +43,25 @@ def own_name(path: Path) -> str:
 
 
 def imported_names(source: str) -> list[str]:
-    """Full names: what `from daam import x` takes is `daam.x`."""
+    """Full names: what `from daam import x` takes is `daam.x`; those of relative imports begin with a dot."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"a relative import: {ast.unparse(node)}"
-            names += [f"{node.module}.{alias.name}" for alias in node.names]
+            module = "." * node.level + (node.module or "")
+            names += [f"{module}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
     return names
 
 
 def imports_upwards(own: str, source: str) -> list[str]:
-    """What a module of the room `own` imports from its own row or from above; importing the whole package too."""
+    """What a module of the room `own` imports from its own row or from above; the whole package and by dots too."""
     found = []
     for name in imported_names(source):
         parts = name.split(".")
-        if parts[0] == "daam" and (len(parts) == 1 or parts[1] != own):
+        if name.startswith("."):
+            found.append(name)
+        elif parts[0] == "daam" and (len(parts) == 1 or parts[1] != own):
             room = parts[1] if len(parts) > 1 else ""
             if not any(room in row for row in ROWS) or row_of(room) >= row_of(own):
                 found.append(name)
@@ -79,6 +81,8 @@ def test_a_module_imports_only_from_rows_below_its_own(path: Path) -> None:
         "from daam.webui import script",
         "import daam",
         "from daam import trace",
+        "from ..cli import main",
+        "from . import cli",
     ],
 )
 def test_an_import_from_above_is_seen_however_it_is_written(source: str) -> None:

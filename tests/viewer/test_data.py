@@ -21,7 +21,8 @@ from daam.results.drawing import DrawingSettings
 from daam.results.viewer.data import viewer_data
 from daam.results.viewer.page import report_html, safe_json
 from daam.tracing.image_trace import ImageTrace
-from tests.pipelines import TOKENIZER, run, sd1
+from tests.pipelines import run, sd1
+from tests.places import TOKENIZER
 
 PROMPT = "a red circle and a circle"
 PICTURE = Image.new("RGB", (64, 64), (200, 30, 30))

@@ -17,7 +17,7 @@ from daam.errors import DaamError, TraceError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.t5 import T5, with_t5_columns
 from daam.prompt.terms import entry_words, find_term, parse_terms
-from tests.pipelines import TOKENIZER
+from tests.places import TOKENIZER
 
 CLIP = ClipTokenizer.from_folder(TOKENIZER)
 TEXTS = ["a red circle and a blue square on a white background", "extraordinary sunglasses, a cat in a hat (again)"]

@@ -18,8 +18,8 @@ from PIL import Image
 
 import daam
 from daam.webui.controls import CONTROLS
-from tests.webui.rows import HIRES, SMALL
-from tests.webui.server import ApiError, Server, pictures
+from tests.real_webui.rows import HIRES, SMALL
+from tests.real_webui.server import ApiError, Server, pictures
 
 NAME = "Attention Heatmap"
 PAYLOAD: dict[str, Any] = {"prompt": "a red circle and a blue square", **SMALL}

@@ -1,4 +1,4 @@
-"""Scales and statistics, on drawn maps whose answers are known."""
+"""Scales, statistics and observations, on drawn maps whose answers are known; the registries that hold them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-import daam
 from daam.errors import SettingError
 from daam.maps.heat_maps import HeatMaps
+from daam.maps.observations import OBSERVATIONS, Observation, observe
 from daam.maps.scales import SCALES, apply_scale
 from daam.maps.statistics import STATISTICS, rank_words, term_statistics, where
 from daam.prompt import ClipTokenizer, parse_prompt
+from daam.results.drawing import DrawingSettings, draw
+from daam.results.report import make_report
+from daam.results.viewer.data import viewer_data
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
-from tests.pipelines import TOKENIZER, run, sd1
+from tests.places import TOKENIZER
 
 SIZE = 32
 
@@ -47,6 +51,33 @@ def test_every_statistic_is_there_for_every_term() -> None:
     for name in STATISTICS:
         for term in ("cat", "dog"):
             assert found[term][name] is not None, name
+
+
+def test_one_entry_is_all_that_a_new_statistic_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STATISTICS, "highest", lambda context: float(context.heat_map.values.max()))
+    maps = drawn(cat=box(0, 8, 0, 8, 4.0))
+    assert numbers(maps)["cat"]["highest"] == 4.0
+    (row,) = make_report([maps.trace], DrawingSettings(), {})["images"][0]["terms"]
+    assert row["statistics"]["highest"] == 4.0
+
+
+def test_one_entry_is_all_that_a_new_scale_takes_in_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    maps, picture = drawn(cat=box(0, 8, 0, 8)), Image.new("RGB", (SIZE, SIZE))
+    with pytest.raises(SettingError, match="scale"):
+        DrawingSettings(scale="inverted")
+    monkeypatch.setitem(SCALES, "inverted", lambda maps, all_words: 1 - maps / maps.max())
+    settings = DrawingSettings(scale="inverted", opacity=1, colormap="gray", show_captions=False, image_scale=1)
+    tile = np.asarray(draw([picture], [maps.trace], settings).terms[0].tile)
+    assert (tile[:8, :8] == 0).all() and (tile[8:] == 255).all()
+
+
+def test_one_entry_is_all_that_a_new_observation_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        OBSERVATIONS, "there", lambda facts: (Observation(f"{word} is there", (word,)) for word in facts.words)
+    )
+    maps, picture = drawn(cat=box(0, 8, 0, 8)), Image.new("RGB", (SIZE, SIZE))
+    said = {"kind": "there", "text": "cat is there", "terms": ["cat"]}
+    assert said in observe(maps) and said in viewer_data(picture, maps.trace, DrawingSettings())["observations"]
 
 
 def test_strength_is_the_share_of_the_words_attention() -> None:
@@ -96,13 +127,6 @@ def test_each_scale_reaches_from_0_to_1_and_an_even_map_is_0() -> None:
     for scaled in drawn(cat=values, dog=values * 0.1).scaled(["cat", "dog"], "each"):
         assert scaled.min() == 0 and scaled.max() == 1
     assert drawn(cat=np.ones((SIZE, SIZE))).scaled(["cat"], "each").max() == 0
-
-
-def test_shares_sum_to_1_over_every_word_of_a_real_trace() -> None:
-    with daam.trace(pipeline := sd1()) as tracer:
-        run(pipeline, "a red cat and a red dog")
-    maps = tracer.heat_maps()
-    np.testing.assert_allclose(maps.scaled(list(maps), "share").sum(axis=0), 1, rtol=1e-4)
 
 
 @pytest.mark.parametrize("scale", SCALES)

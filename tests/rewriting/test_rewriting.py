@@ -18,10 +18,10 @@ from daam.errors import PromptError, SettingError
 from daam.prompt import ClipTokenizer, PromptTable, TokenColumn, parse_prompt
 from daam.prompt.terms import entry_words
 from daam.rewriting import change_weight, remove, remove_all, set_weight, set_weights
-from tests.pipelines import TOKENIZER
+from tests.places import TOKENIZER
 
 CLIP = ClipTokenizer.from_folder(TOKENIZER)
-VECTORS = json.loads(Path(__file__).parent.joinpath("data", "rewriting_vectors.json").read_text("utf-8"))
+VECTORS = json.loads(Path(__file__).parents[1].joinpath("data", "rewriting_vectors.json").read_text("utf-8"))
 STEPS = 6
 COMMA = CLIP.comma_token
 
@@ -320,6 +320,7 @@ def parsed_or_skipped(prompt: str) -> PromptTable:
         raise
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(PROMPTS, st.sampled_from([0.6, 0.9, 1.0, 1.1, 1.2, 1.35, -1.0, 0.0, 2.5]), st.data())
 def test_any_word_gets_any_weight_and_nothing_else_changes(prompt: str, weight: float, data: st.DataObject) -> None:
@@ -331,6 +332,7 @@ def test_any_word_gets_any_weight_and_nothing_else_changes(prompt: str, weight: 
     check_set(prompt, span, weight, 0, *result)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(PROMPTS, st.sampled_from([0.1, -0.1]), st.data())
 def test_any_word_can_be_stepped_and_stepped_back(prompt: str, by: float, data: st.DataObject) -> None:
@@ -344,6 +346,7 @@ def test_any_word_can_be_stepped_and_stepped_back(prompt: str, by: float, data: 
     check_set(prompt, span, None, 0, *back)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(PROMPTS, st.data())
 def test_any_word_can_be_removed_and_nothing_else_goes(prompt: str, data: st.DataObject) -> None:
@@ -358,6 +361,7 @@ def test_any_word_can_be_removed_and_nothing_else_goes(prompt: str, data: st.Dat
 ORDINARY = ["a", "cat", "(red:1.2)", "((sun))", "[dog]", "(a big:1.3)", r"\(x\)", "猫"]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(ORDINARY), min_size=1, max_size=5))
 def test_ordinary_prompts_are_never_refused(pieces: list[str]) -> None:
@@ -387,6 +391,7 @@ HOSTILE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", HOSTILE, ids=lambda prompt: prompt[:6])
 def test_a_hostile_prompt_costs_seconds(prompt: str) -> None:
     started = time.perf_counter()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.webui.rows import PROMPT, SMALL
-from tests.webui.server import HERE, REPOSITORY, Server, pictures
+from tests.real_webui.rows import PROMPT, SMALL
+from tests.real_webui.server import HERE, REPOSITORY, Server, pictures
 
 BENCH = {"attention-heatmap": REPOSITORY, "bench": HERE / "bench_extension"}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.webui.server import Server, make_checkpoints
+from tests.real_webui.server import Server, make_checkpoints
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from tests.webui.server import to_text
+from tests.real_webui.server import to_text
 
 PROMPT = "a red circle and a blue square on a white background"
 SAMPLERS = (

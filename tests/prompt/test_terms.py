@@ -13,7 +13,8 @@ from daam.errors import TermError
 from daam.maps.heat_maps import HeatMaps
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.terms import every_word, find_term, parse_terms
-from tests.pipelines import TOKENIZER, run, sd1
+from tests.pipelines import run, sd1
+from tests.places import TOKENIZER
 
 CLIP = ClipTokenizer.from_folder(TOKENIZER)
 

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from daam.webui.controls import CONTROLS
-from tests.webui.rows import ROWS, SAMPLERS, SMALL, MatrixRow
-from tests.webui.server import ApiError, Server, pictures
+from tests.real_webui.rows import ROWS, SAMPLERS, SMALL, MatrixRow
+from tests.real_webui.server import ApiError, Server, pictures
 
 RESULTS: dict[str, tuple[str, str]] = {}
 ORDINARY = {"prompt": "a red circle", **SMALL}

@@ -110,6 +110,13 @@ def test_a_reason_is_one_sentence(prompt: str, term: str, options: dict[str, Any
     assert reasons(prompt, term, **options).startswith(reason)
 
 
+def test_shares_sum_to_1_over_every_word_of_a_real_trace() -> None:
+    with daam.trace(pipeline := sd1()) as tracer:
+        run(pipeline, "a red cat and a red dog")
+    maps = tracer.heat_maps()
+    np.testing.assert_allclose(maps.scaled(list(maps), "share").sum(axis=0), 1, rtol=1e-4)
+
+
 SCHEDULED = [
     ("a [cat:19]", "cat", "never active: the prompt's schedule does not reach it"),
     ("a [dog:(cute:1.2) cat:19]", "cute cat", "never active: the prompt's schedule does not reach it"),

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from daam.webui.controls import CONTROLS
-from tests.webui.server import Server
+from tests.real_webui.server import Server
 
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
 

@@ -14,7 +14,8 @@ from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.results.drawing import DrawingSettings
 from daam.studies.study import Variant, count_variants, parse_weights, plan_study
 from daam.studies.study_grid import StudyResult, draw_study, measure_change
-from tests.pipelines import TOKENIZER, run, sd1
+from tests.pipelines import run, sd1
+from tests.places import TOKENIZER
 
 PROMPT = "a (red circle:1.2), a blue circle"
 

@@ -2,47 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 from modules import shared
 
+from daam.results.declaring import Setting
+from daam.results.settings import SETTINGS, TITLE
 from daam.webui import texts
-from daam.webui.controls import CONTROLS, TITLE, Control
 
 SECTION = ("attention_heatmap", TITLE)
 KEEP_RECORDS = "attention_heatmap_keep_records"
 RECORD_FOLDER = "attention_heatmap_record_folder"
-DEFAULTS = ("alpha", "colormap", "scale", "image_scale", "use_grid", "layout")
-"""Controls whose value at start is a setting."""
 
 
-def option_name(control: Control) -> str:
-    return f"attention_heatmap_default_{control.name}"
+def option_name(setting: Setting) -> str:
+    return f"attention_heatmap_default_{setting.name}"
 
 
-def default_of(control: Control) -> Any:
+def default_of(setting: Setting) -> Any:
     """What a control shows at start."""
-    if control.name not in DEFAULTS:
-        return control.default
-    value = getattr(shared.opts, option_name(control), None)
-    return control.default if value is None else value
+    if not setting.has_start_value:
+        return setting.default
+    value = getattr(shared.opts, option_name(setting), None)
+    return setting.default if value is None else value
 
 
-def add_options() -> None:
+def add_options(settings: Sequence[Setting] = SETTINGS) -> None:
     """Registers the page; the WebUI calls it before it makes its settings."""
-    for control in CONTROLS:
-        if control.name not in DEFAULTS:
-            continue
-        component: Any = None
-        arguments: dict[str, Any] | None = None
-        if control.kind == "choice":
-            component, arguments = gr.Dropdown, {"choices": list(control.choices)}
-        elif control.kind == "slider":
-            component = gr.Slider
-            arguments = {"minimum": control.minimum, "maximum": control.maximum, "step": control.step}
-        label = texts.AT_START.format(control.label)
-        _add(option_name(control), shared.OptionInfo(control.default, label, component, arguments, section=SECTION))
+    for setting in settings:
+        if setting.has_start_value:
+            limits = setting.limits()
+            component = getattr(gr, setting.component) if limits else None
+            label = texts.AT_START.format(setting.label)
+            info = shared.OptionInfo(setting.default, label, component, limits or None, section=SECTION)
+            _add(option_name(setting), info)
     _add(
         KEEP_RECORDS,
         shared.OptionInfo(False, texts.KEEP_RECORDS, section=SECTION),

@@ -10,8 +10,8 @@ from typing import Any
 from modules import scripts
 
 from daam.errors import DaamError
+from daam.results.settings import TITLE
 from daam.webui import host
-from daam.webui.controls import TITLE
 from daam.webui.panel import make_panel
 from daam.webui.results import add_heat_maps
 from daam.webui.run import begin_run, run_of

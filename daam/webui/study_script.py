@@ -10,10 +10,11 @@ from modules import processing, scripts, shared
 
 from daam.errors import TraceError
 from daam.prompt.terms import parse_terms
+from daam.results.drawing import DrawingSettings
+from daam.results.settings import TITLE, Settings
 from daam.studies.study import Variant, count_variants, parse_weights, plan_study
 from daam.studies.study_grid import StudyResult, draw_study
 from daam.webui import host, texts
-from daam.webui.controls import TITLE, PanelSettings
 from daam.webui.prompts import table_of
 from daam.webui.run import last_result, override
 
@@ -65,8 +66,8 @@ class AttentionHeatmapStudy(scripts.Script):  # type: ignore[misc]
             results.append(result)
         if not results:
             return processing.Processed(p, [], p.seed, "")
-        panel = PanelSettings.read(host.values_of_script(p, TITLE), {"terms": ""})
-        grid = draw_study(results, panel.drawing(len(results), host.grid_background()))
+        panel = Settings.read(host.values_of_script(p, TITLE), {"terms": ""})
+        grid = draw_study(results, DrawingSettings.of(panel, len(results), host.grid_background()))
         host.label_image(grid, infotexts[0])
         p.all_prompts, p.all_seeds = [prompt], [p.seed]
         host.save_grid(p, grid, infotexts[0])

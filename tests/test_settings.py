@@ -261,3 +261,10 @@ def test_the_panel_the_command_line_and_the_library_give_one_error(name: str, va
         with pytest.raises(ValueError) as of_library:
             DrawingSettings(**{setting.look: value})
         assert str(of_library.value) == str(of_command.value)
+
+
+def test_a_misspelt_choice_of_many_names_those_that_look_alike() -> None:
+    with pytest.raises(SettingError, match=r"^Colormap: expected one of .*, …, got 'turbow'; try turbo, "):
+        Settings.read([True], {"colormap": "turbow"})
+    with pytest.raises(SettingError, match="expected one of shared, each, share, got 'shard'$"):
+        Settings.read([True], {"scale": "shard"})

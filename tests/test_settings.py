@@ -16,7 +16,7 @@ from daam.cli.options import read_settings
 from daam.errors import SettingError
 from daam.results import settings as table
 from daam.results.declaring import Option, check_settings, declare, rows_of
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.settings import SETTINGS, TITLE, Settings, settings_of, value_from_infotext
 from tests.fake_webui import FakeWebUI, fake_webui
 from tools.settings_tables import argument_table, option_table

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,10 +15,9 @@ from PIL import Image
 from daam.errors import DaamError
 from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, SAMPLERS, load_pipeline
-from daam.maps.heat_maps import HeatMaps
 from daam.prompt.terms import parse_terms
 from daam.results.declaring import Setting
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.settings import Settings, settings_of
 from daam.results.viewer.page import SCRIPTS, report_html
 
@@ -66,13 +66,15 @@ class Session:
             if self._stop.is_set():
                 raise InterruptedRunError
 
-        generation = generate(pipeline_of(model), settings, probe=wanted.probe, on_step=on_step)
-        trace = generation.tracer.image_trace()
-        page = report_html(generation.pictures, [trace], DrawingSettings.of(wanted), scripts=APP_SCRIPTS)
-        self.runs.insert(0, (generation.pictures[0], settings.prompt))
+        made = generate(pipeline_of(model), settings, probe=wanted.probe, on_step=on_step)
+        result = replace(made, drawing=DrawingSettings.of(wanted))
+        page = report_html(result, scripts=APP_SCRIPTS)
+        self.runs.insert(0, (result.pictures[0], settings.prompt))
         self.pages.insert(0, page)
         del self.runs[MOST_RUNS:], self.pages[MOST_RUNS:]
-        reasons = [HeatMaps(trace).explain(term.quoted) for term in parse_terms(wanted.terms)]
+        if result.fault is not None:
+            return page, [result.fault]
+        reasons = [result.heat_maps().explain(term.quoted) for term in parse_terms(wanted.terms)]
         return page, [reason for reason in reasons if reason is not None]
 
 

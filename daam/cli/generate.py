@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -19,8 +19,10 @@ from daam.cli.output import (
     write_pictures,
     write_report,
 )
+from daam.errors import TraceError
 from daam.results.declaring import Setting
-from daam.results.drawing import DrawingSettings, draw
+from daam.results.drawing import draw
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.settings import SETTINGS
 
 EXAMPLE = """\
@@ -100,34 +102,28 @@ def run(arguments: Sequence[str]) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        generation = generate(pipeline, settings, keep=keep, terms=wanted.terms, probe=wanted.probe, on_step=on_step)
+        result = generate(pipeline, settings, keep=keep, terms=wanted.terms, probe=wanted.probe, on_step=on_step)
 
-    from daam.results.record import Record, save_record
+    from daam.results.record import save_record
     from daam.results.report import make_report, versions
     from daam.results.viewer.page import report_html
 
     folder = new_folder(options.out, settings.seed)
-    taken = write_pictures(folder, generation.pictures)
-    notes = {
-        "prompt": settings.prompt,
-        "seed": settings.seed,
-        "model": options.model,
-        "settings": asdict(settings),
-        "drawing": asdict(drawing_options),
-        "seconds": {"loading": loaded - started, "sampling": generation.seconds},
-    }
-    traces = [generation.tracer.image_trace(image) for image in range(len(generation.pictures))]
-    record = Record(generation.pictures, traces, {**notes, "versions": versions()})
-    save_record(folder / "record.safetensors", record)
+    taken = write_pictures(folder, result.pictures)
+    if result.fault is not None:
+        raise TraceError(f"{result.fault}; the pictures are in {folder}")
+    seconds = {"loading": loaded - started, **result.notes.seconds}
+    notes = replace(result.notes, model=options.model, seconds=seconds, versions=versions())
+    result = replace(result, drawing=drawing_options, notes=notes)
+    save_record(folder / "record.safetensors", result)
     drawing_started = time.perf_counter()
-    drawing = draw(generation.pictures, traces, drawing_options)
-    write_drawing(folder, drawing, taken)
+    write_drawing(folder, draw(result), taken)
     if options.animate:
-        write_animations(folder, options.animate, generation.pictures, traces, drawing_options)
-    notes["seconds"]["drawing"] = time.perf_counter() - drawing_started
-    report = make_report(traces, drawing_options, notes)
+        write_animations(folder, options.animate, result)
+    seconds["drawing"] = time.perf_counter() - drawing_started
+    report = make_report(result)
     write_report(folder, report)
-    (folder / REPORT_PAGE).write_text(report_html(generation.pictures, traces, drawing_options), "utf-8")
+    (folder / REPORT_PAGE).write_text(report_html(result), "utf-8")
     print_terms(report)
     print(f"\n{folder}")
     return 0

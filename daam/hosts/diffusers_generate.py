@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from daam.errors import PromptError, SettingError
+from daam.errors import PromptError, SettingError, TraceError
 from daam.hosts.diffusers_encode import Encoded, TextEncoding
 from daam.hosts.diffusers_models import set_sampler
-from daam.hosts.diffusers_trace import Tracer, trace
+from daam.hosts.diffusers_trace import trace
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.table import ScheduleEntry, active_entry
+from daam.results.result import Notes, Result
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,6 @@ class GenerationSettings:
             raise SettingError(f"guidance scale: expected 0 to 100, got {self.guidance_scale}")
 
 
-@dataclass(frozen=True)
-class Generation:
-    """Pictures with their tracer and the seconds that the sampling took."""
-
-    settings: GenerationSettings
-    pictures: list[Image.Image]
-    tracer: Tracer
-    seconds: float
-
-
 def generate(
     pipeline: Any,
     settings: GenerationSettings,
@@ -72,7 +62,7 @@ def generate(
     terms: str = "",
     probe: str = "",
     on_step: Callable[[int, int], None] | None = None,
-) -> Generation:
+) -> Result:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
 
     Args:
@@ -81,6 +71,7 @@ def generate(
         on_step: called after each step with the steps that are done and the steps in all.
 
     Raises:
+        TraceError: the pipeline is none that can be traced; a fault on the way is the result's `fault`.
         PromptError: the prompt cannot be read, or it joins parts with AND, which only the WebUI samples.
     """
     sampler = set_sampler(pipeline, settings.sampler)
@@ -112,7 +103,12 @@ def generate(
             callback_on_step_end_tensor_inputs=contexts.tensor_names,
         ).images
         seconds = time.perf_counter() - started
-    return Generation(settings, list(pictures), tracer, seconds)
+    notes = Notes(settings.prompt, settings.seed, settings=asdict(settings), seconds={"sampling": seconds})
+    try:
+        traces = [tracer.image_trace(image) for image in range(len(pictures))]
+    except TraceError as error:  # the pictures are there all the same
+        return Result(list(pictures), [], notes=notes, fault=str(error))
+    return Result(list(pictures), traces, notes=notes)
 
 
 class _Contexts:

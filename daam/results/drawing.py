@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -14,70 +13,13 @@ from daam.pictures.grid import make_grid
 from daam.pictures.overlay import scale_picture
 from daam.pictures.tile import term_tile
 from daam.prompt.terms import parse_terms
-from daam.results.settings import SETTINGS, Settings, settings_of
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
 LEGIBLE_WIDTH = 384
 """Smaller pictures are enlarged by a whole factor up to this width, unless a scale is given."""
-
-
-@dataclass(frozen=True)
-class DrawingSettings:
-    """How heat maps look, whoever asks. `Settings` is what users set; its table says what fits here too.
-
-    Attributes:
-        terms: comma-separated; empty means every word of the prompt.
-        opacity: 0..1; 1 shows the map alone.
-        colormap: any name that matplotlib knows.
-        scale: a name of `daam.maps.scales.SCALES`.
-        layout: a name of `daam.pictures.grid.LAYOUTS`.
-        show_captions: whether tiles have captions.
-        image_scale: factor on the drawn pictures; None makes small ones legible.
-        per_layer: a tile for each layer and term instead of one tile for each term.
-        layers_as_rows: with `per_layer`, whether the layers are the rows and the terms the columns.
-        with_negative: the words of the negative prompt too.
-        layers: comma-separated patterns of layer names with * and ?, such as "up_blocks.*"; empty means all.
-        background: colour of the grid's gaps and empty spots; None is that of the captions.
-
-    Raises:
-        SettingError, TermError: a value does not fit; the text names it.
-    """
-
-    terms: str = ""
-    opacity: float = 0.5
-    colormap: str = "turbo"
-    scale: str = "shared"
-    layout: str = "no-gaps"
-    show_captions: bool = True
-    image_scale: float | None = None
-    per_layer: bool = False
-    layers_as_rows: bool = True
-    with_negative: bool = False
-    layers: str = ""
-    background: str | None = None
-
-    def __post_init__(self) -> None:
-        for setting in SETTINGS:
-            if setting.look is not None:
-                setting.read_look(getattr(self, setting.look))
-
-    @classmethod
-    def of(cls, settings: Settings, pictures: int = 1, background: str | None = None) -> DrawingSettings:
-        """How a generation is drawn.
-
-        Args:
-            pictures: how many there are; with several, the panel's layout "Auto" is a row for each.
-            background: of the grid, as above.
-        """
-        look = {
-            setting.look: setting.to_look(getattr(settings, setting.name))
-            for setting in settings_of(type(settings))
-            if setting.look is not None
-        }
-        if settings.layout == "Auto" and pictures > 1:
-            look["layout"] = "batch-rows"
-        return cls(background=background, **look)
 
 
 @dataclass(frozen=True)
@@ -105,23 +47,20 @@ class Drawing:
     grid: Image.Image
 
 
-def draw(pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings: DrawingSettings) -> Drawing:
+def draw(result: Result) -> Drawing:
     """Draws the heat maps of all pictures of a generation."""
-    enlarged = [enlarge(picture, settings) for picture in pictures]
-    terms = [
-        drawn
-        for image, (picture, trace) in enumerate(zip(enlarged, traces))
-        for maps in _sides(trace, settings)
-        for drawn in draw_terms(picture, maps, settings, image)
-    ]
-    if settings.per_layer:
-        rows = [row for picture, trace in zip(enlarged, traces) for row in _layer_tiles(picture, trace, settings)]
-    else:
-        rows = [
-            [_captioned(picture, _picture_label(image, len(enlarged)), settings)]
-            + [drawn.tile for drawn in terms if drawn.image == image]
-            for image, picture in enumerate(enlarged)
-        ]
+    settings = result.drawing
+    terms: list[DrawnTerm] = []
+    rows: list[list[Image.Image]] = []
+    for image, (picture, trace) in enumerate(result.pairs):
+        picture = enlarge(picture, settings)
+        drawn = [each for maps in _sides(trace, settings) for each in draw_terms(picture, maps, settings, image)]
+        terms += drawn
+        if settings.per_layer:
+            rows += _layer_tiles(picture, trace, settings)
+        else:
+            label = _picture_label(image, len(result.pictures))
+            rows.append([_captioned(picture, label, settings), *(each.tile for each in drawn)])
     tiles = [tile for row in rows for tile in row]
     layout = "batch-rows" if settings.per_layer else settings.layout
     background = settings.background or STRIP_COLOUR

@@ -16,12 +16,13 @@ from fastapi.security import HTTPBasic, HTTPBasicCredentials
 from daam.prompt import prompt_to_data
 from daam.results.declaring import Setting
 from daam.results.report import make_report
+from daam.results.result import Result
 from daam.results.settings import SETTINGS
 from daam.results.viewer.data import viewer_data
 from daam.results.viewer.page import report_html
 from daam.tracing.plan import Side
 from daam.webui.hosts import host
-from daam.webui.result_store import Result, store
+from daam.webui.result_store import store
 
 ROOT = "/attention-heatmap/v1"
 _BASIC = Depends(HTTPBasic(auto_error=False))
@@ -75,7 +76,7 @@ def get_viewer(name: str, image: int) -> dict[str, Any]:
 def get_report(name: str) -> HTMLResponse:
     """The viewers of a generation's pictures as one file that needs nothing else, while it is kept."""
     result = _found(name)
-    page = report_html(result.pictures, result.traces, result.drawing)
+    page = report_html(result)
     return HTMLResponse(page, headers={"Content-Disposition": 'attachment; filename="report.html"'})
 
 
@@ -90,7 +91,7 @@ def _found(name: str) -> Result:
 
 def result_to_data(result: Result) -> dict[str, Any]:
     """As report.json of the command line, with the token table of each prompt."""
-    data = make_report(result.traces, result.drawing, result.notes)
+    data = make_report(result)
     for image, trace in zip(data["images"], result.traces):
         image["tokens"] = {
             side: None if (table := trace.table(side)) is None else prompt_to_data(table) for side in get_args(Side)

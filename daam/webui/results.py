@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from daam.errors import DaamError
-from daam.results.drawing import Drawing, DrawingSettings, draw
+from daam.results.drawing import Drawing, draw
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.file_names import safe_file_names
-from daam.results.record import Record, save_record
+from daam.results.record import save_record
 from daam.results.report import versions
+from daam.results.result import Notes, Result
 from daam.results.settings import TITLE
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.earlier import SUFFIX
 from daam.webui.hosts import host
 from daam.webui.options import KEEP_RECORDS, RECORD_FOLDER
-from daam.webui.result_store import Result, store
+from daam.webui.result_store import store
 from daam.webui.run import Run, is_overridden
 
 logger = logging.getLogger(__name__)
@@ -63,15 +65,14 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     region = host().pasted_region(p)
     traces = [_fitted(run.traces[number], picture, region) for number, picture in zip(numbers, pictures)]
     settings = DrawingSettings.of(run.settings, len(pictures), host().grid_background())
-    notes = {"prompt": p.all_prompts[0], "seed": p.all_seeds[0], "model": host().model_name(p), "settings": {}}
-    result = Result(tuple(pictures), tuple(traces), settings, {**notes, "drawing": asdict(settings)})
+    result = Result(pictures, traces, settings, Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p)))
     run.result = result
     processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
     _save_records(p, result)
 
     if run.settings.hide_images and run.settings.no_saving:
         return
-    drawing = draw(pictures, traces, settings)
+    drawing = draw(result)
     for drawn in drawing.terms:
         if drawn.reason is not None:
             run.note(drawn.reason if len(pictures) == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
@@ -133,10 +134,11 @@ def _save_records(p: Any, result: Result) -> None:
     if not host().option(KEEP_RECORDS, False) or not host().saves_pictures(p):
         return
     folder = str(host().option(RECORD_FOLDER, "")).strip()
-    for picture, trace in zip(result.pictures, result.traces):
+    notes = replace(result.notes, versions=versions())
+    for picture, trace in result.pairs:
         file = host().saved_file(picture)
         if file is None:
             continue
         target = (Path(folder) if folder else file.parent) / f"{file.stem}{SUFFIX}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_record(target, Record([picture], [trace], {**result.notes, "versions": versions()}))
+        save_record(target, replace(result, pictures=[picture], traces=[trace], notes=notes))

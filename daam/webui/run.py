@@ -9,10 +9,10 @@ from typing import Any
 
 from daam.errors import DaamError
 from daam.prompt.terms import parse_terms
+from daam.results.result import Result
 from daam.results.settings import Settings
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.prompts import make_probe_of
-from daam.webui.result_store import Result
 from daam.webui.watching import Wanted, Watch, watch_next_sampling
 
 logger = logging.getLogger(__name__)

@@ -9,10 +9,11 @@ import gradio as gr
 
 from daam.errors import TraceError
 from daam.prompt.terms import parse_terms
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.results.settings import TITLE, Settings
 from daam.studies.study import Variant, count_variants, parse_weights, plan_study
-from daam.studies.study_grid import StudyResult, draw_study
+from daam.studies.study_grid import draw_study
 from daam.webui import texts
 from daam.webui.hosts import host
 from daam.webui.prompts import table_of
@@ -54,7 +55,7 @@ class StudyScript:
         prompt = p.prompt[0] if isinstance(p.prompt, list) else p.prompt
         variants = plan_study(table_of(prompt), terms, parse_weights(weights), leave_out=bool(leave_out))
         host().begin_series(p, len(variants) * (2 if host().has_hires_pass(p) else 1))
-        results: list[StudyResult] = []
+        results: dict[Variant, Result] = {}
         images: list[Any] = []
         infotexts: list[str] = []
         for number, variant in enumerate(variants, start=1):
@@ -64,7 +65,7 @@ class StudyScript:
                 break  # half a picture is no variant; those before it are kept
             images.append(processed.images[processed.index_of_first_image])
             infotexts.append(processed.infotexts[processed.index_of_first_image])
-            results.append(result)
+            results[variant] = result
         if not results:
             return host().result_of_series(p, [], [])
         panel = Settings.read(host().values_of_script(p, TITLE), {"terms": ""})
@@ -75,7 +76,7 @@ class StudyScript:
         return host().result_of_series(p, [grid, *images], [infotexts[0], *infotexts], grids=1)
 
 
-def _generate(p: Any, variant: Variant) -> tuple[Any, StudyResult | None]:
+def _generate(p: Any, variant: Variant) -> tuple[Any, Result | None]:
     """One generation on a copy of `p`, and what was traced of it; None after an interruption.
 
     Raises:
@@ -93,7 +94,7 @@ def _generate(p: Any, variant: Variant) -> tuple[Any, StudyResult | None]:
         if host().is_interrupted():
             return processed, None
         raise TraceError(f"{variant.label}: {processed.comments.strip() or 'no heat maps came out'}")
-    return processed, StudyResult(variant, found.pictures[0], found.traces[0])
+    return processed, found
 
 
 def _count_text(terms: str, weights: str, leave_out: bool) -> str:

@@ -71,6 +71,6 @@ def test_an_emphasised_word_changes_the_picture_and_its_table_says_so(pipeline: 
         for word in ("circle", "(circle:1.5)")
     )
     assert plain.pictures[0].tobytes() != strong.pictures[0].tobytes()
-    table = strong.tracer.heat_maps().table
+    table = strong.heat_maps().table
     (weight,) = {column.weight for column in table.parts[0].schedule[0].columns if column.piece == "circle"}
     assert weight == 1.5

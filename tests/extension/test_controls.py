@@ -8,7 +8,7 @@ import pytest
 
 from daam.errors import SettingError, TermError
 from daam.results.declaring import Setting
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.settings import SETTINGS, TITLE, Settings, value_from_infotext
 
 OTHER: dict[str, Any] = {"checkbox": lambda c: not c.default, "choice": lambda c: c.choices[-1],

@@ -8,20 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from daam.errors import PromptError, SettingError
+from daam.errors import PromptError, SettingError, TraceError
 from daam.hosts.diffusers_encode import TextEncoding
-from daam.hosts.diffusers_generate import Generation, GenerationSettings, generate
+from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import SAMPLERS
 from daam.prompt import ClipTokenizer, parse_prompt
+from daam.results.result import Result
+from daam.tracing.engine import Engine
 from tests.pipelines import FAMILIES, sd1, sdxl
 
 
-def run(pipeline: Any, prompt: str, **settings: Any) -> Generation:
+def run(pipeline: Any, prompt: str, **settings: Any) -> Result:
     defaults: dict[str, Any] = {"steps": 4, "height": 64, "width": 64, "seed": 1}
     return generate(pipeline, GenerationSettings(prompt, **{**defaults, **settings}))
 
 
-def pixels(generation: Generation) -> np.ndarray:
+def pixels(generation: Result) -> np.ndarray:
     return np.stack([np.asarray(picture) for picture in generation.pictures])
 
 
@@ -63,9 +65,9 @@ def test_a_weight_multiplies_the_embedding_and_keeps_the_mean() -> None:
 def test_long_prompts_have_several_chunks_and_both_sides_one_length() -> None:
     pipeline = sd1()
     generation = run(pipeline, "a long prompt, " * 40, negative="short", steps=2)
-    table = generation.tracer.heat_maps().table
+    table = generation.heat_maps().table
     assert len(table.parts[0].schedule[0].chunks) == 3
-    assert generation.tracer.heat_maps(side="negative")["short"].values.max() > 0
+    assert generation.heat_maps(side="negative")["short"].values.max() > 0
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -87,7 +89,7 @@ def test_an_edited_prompt_equals_the_first_text_up_to_its_step(family: str) -> N
 
 
 def test_scheduled_words_have_maps_of_their_own_steps() -> None:
-    maps = run(sd1(), "a [cat:dog:2] here", sampler="Euler").tracer.heat_maps()
+    maps = run(sd1(), "a [cat:dog:2] here", sampler="Euler").heat_maps()
     counts = {entry: max(text.counts.values()) for (_, entry), text in maps._texts.items()}
     assert counts == {0: 3, 1: 1}
     assert maps["cat"].values.mean() > maps["dog"].values.mean() > 0
@@ -95,13 +97,13 @@ def test_scheduled_words_have_maps_of_their_own_steps() -> None:
 
 def test_a_negative_prompt_may_change_over_the_steps() -> None:
     generation = run(sd1(), "a cat", negative="[ugly:blurry:2]", sampler="Euler")
-    assert set(generation.tracer.heat_maps(side="negative")) == {"ugly", "blurry"}
+    assert set(generation.heat_maps(side="negative")) == {"ugly", "blurry"}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_runs_with_a_schedule(sampler: str) -> None:
     generation = run(sd1(), "a [cat:dog:0.5]", sampler=sampler)
-    maps = generation.tracer.heat_maps()
+    maps = generation.heat_maps()
     assert maps["cat"].values.max() > 0 and maps["dog"].values.max() > 0
 
 
@@ -110,9 +112,9 @@ def test_each_picture_of_a_batch_has_its_own_seed_and_maps() -> None:
     both = run(pipeline, "a cat", batch_size=2)
     alone = run(pipeline, "a cat", seed=2)
     assert np.abs(pixels(both)[1].astype(int) - pixels(alone)[0]).max() <= 1
-    first, second = (both.tracer.heat_maps(image)["cat"].values for image in (0, 1))
+    first, second = (both.heat_maps(image)["cat"].values for image in (0, 1))
     assert (first != second).any()
-    np.testing.assert_allclose(second, alone.tracer.heat_maps()["cat"].values, rtol=1e-3)
+    np.testing.assert_allclose(second, alone.heat_maps()["cat"].values, rtol=1e-3)
 
 
 def test_progress_is_told_for_every_step() -> None:
@@ -131,7 +133,7 @@ def test_and_is_refused_with_a_hint() -> None:
 
 def test_an_empty_prompt_gives_a_picture_without_words() -> None:
     generation = run(sd1(), "", steps=1)
-    assert len(generation.pictures) == 1 and list(generation.tracer.heat_maps()) == []
+    assert len(generation.pictures) == 1 and list(generation.heat_maps()) == []
 
 
 @pytest.mark.parametrize(
@@ -141,3 +143,16 @@ def test_an_empty_prompt_gives_a_picture_without_words() -> None:
 def test_a_bad_setting_is_named(setting: dict[str, Any]) -> None:
     with pytest.raises(SettingError, match=next(iter(setting)).split("_")[0]):
         GenerationSettings("a cat", **setting)
+
+
+def test_a_fault_in_the_trace_leaves_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = run(sd1(), "a circle")
+
+    def fail(*_: Any) -> None:
+        raise MemoryError("no memory for maps")
+
+    monkeypatch.setattr(Engine, "contributions", fail)
+    after = run(sd1(), "a circle")
+    assert (pixels(after) == pixels(before)).all() and after.traces == []
+    with pytest.raises(TraceError, match="no memory for maps"):
+        after.heat_maps()

@@ -130,7 +130,7 @@ SCHEDULED = [
 @pytest.mark.parametrize("prompt, term, reason", SCHEDULED)
 def test_a_reason_of_a_prompt_in_the_webuis_syntax(prompt: str, term: str, reason: str) -> None:
     generation = daam.generate(sd1(), daam.GenerationSettings(prompt, steps=2, height=64, width=64))
-    maps = generation.tracer.heat_maps()
+    maps = generation.heat_maps()
     assert reason in str(maps.explain(term))
     with pytest.raises(TermError):
         maps[term]

@@ -16,8 +16,10 @@ from daam.maps.observations import OBSERVATIONS, Observation, observe
 from daam.maps.scales import SCALES, apply_scale
 from daam.maps.statistics import STATISTICS, rank_words, term_statistics, where
 from daam.prompt import ClipTokenizer, parse_prompt
-from daam.results.drawing import DrawingSettings, draw
+from daam.results.drawing import draw
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.report import make_report
+from daam.results.result import Result
 from daam.results.viewer.data import viewer_data
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
@@ -57,7 +59,7 @@ def test_one_entry_is_all_that_a_new_statistic_takes(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(STATISTICS, "highest", lambda context: float(context.heat_map.values.max()))
     maps = drawn(cat=box(0, 8, 0, 8, 4.0))
     assert numbers(maps)["cat"]["highest"] == 4.0
-    (row,) = make_report([maps.trace], DrawingSettings(), {})["images"][0]["terms"]
+    (row,) = make_report(Result([Image.new("RGB", (8, 8))], [maps.trace]))["images"][0]["terms"]
     assert row["statistics"]["highest"] == 4.0
 
 
@@ -67,7 +69,7 @@ def test_one_entry_is_all_that_a_new_scale_takes_in_python(monkeypatch: pytest.M
         DrawingSettings(scale="inverted")
     monkeypatch.setitem(SCALES, "inverted", lambda maps, all_words: 1 - maps / maps.max())
     settings = DrawingSettings(scale="inverted", opacity=1, colormap="gray", show_captions=False, image_scale=1)
-    tile = np.asarray(draw([picture], [maps.trace], settings).terms[0].tile)
+    tile = np.asarray(draw(Result([picture], [maps.trace], settings)).terms[0].tile)
     assert (tile[:8, :8] == 0).all() and (tile[8:] == 255).all()
 
 

@@ -172,7 +172,7 @@ def test_reasons_of_generated_prompts() -> None:
     generation = daam.generate(
         sd1(), daam.GenerationSettings("a [cat:dog:5] <lora:moody:1>", steps=2, height=64, width=64)
     )
-    maps = generation.tracer.heat_maps()
+    maps = generation.heat_maps()
     assert "never active" in str(maps.explain("dog")) and "not reach it" in str(maps.explain("dog"))
     assert "extra-network tag" in str(maps.explain("moody"))
     assert "moody" not in list(maps)

@@ -20,27 +20,28 @@ from safetensors.torch import load_file, save_file
 
 import daam
 from daam.errors import RecordError
-from daam.results.record import Record, load_record, save_record
+from daam.results.record import load_record, save_record
+from daam.results.result import Notes, Result
 from tests.pipelines import sd1
 
 
 @pytest.fixture(scope="module")
-def record() -> Record:
+def record() -> Result:
     prompt = "a [cat:dog:1] \ud800 <lora:x:1>"
     settings = daam.GenerationSettings(prompt, negative="ugly", steps=3, height=64, width=72)
     generation = daam.generate(sd1(), settings, keep=("steps", "heads"), terms="cat")
-    return Record(generation.pictures, [generation.tracer.image_trace(0)], {"seed": 5})
+    return Result(generation.pictures, generation.traces, notes=Notes(seed=5))
 
 
 @pytest.fixture
-def path(record: Record, tmp_path: Path) -> Path:
+def path(record: Result, tmp_path: Path) -> Path:
     save_record(tmp_path / "record.safetensors", record)
     return tmp_path / "record.safetensors"
 
 
-def test_everything_comes_back(record: Record, path: Path) -> None:
+def test_everything_comes_back(record: Result, path: Path) -> None:
     loaded = load_record(path)
-    assert loaded.notes == {"seed": 5}
+    assert loaded.notes == Notes(seed=5)
     assert np.array_equal(np.asarray(loaded.pictures[0]), np.asarray(record.pictures[0]))
     before, after = record.traces[0], loaded.traces[0]
     assert (after.positive, after.negative) == (before.positive, before.negative)
@@ -128,9 +129,9 @@ def test_maps_that_do_not_fit_their_columns_are_named(path: Path) -> None:
         load_record(path)
 
 
-def test_a_record_has_a_trace_for_each_picture(record: Record) -> None:
+def test_a_record_has_a_trace_for_each_picture(record: Result) -> None:
     with pytest.raises(RecordError, match="a trace for each of 1 pictures, got 0"):
-        Record(record.pictures, [], {})
+        Result(record.pictures, [])
 
 
 def test_no_pickle_is_written_or_read(path: Path, tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from PIL import Image
 import daam
 from daam.errors import SettingError, TermError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.studies.study import Variant, count_variants, parse_weights, plan_study
-from daam.studies.study_grid import StudyResult, draw_study, measure_change
+from daam.studies.study_grid import draw_study, measure_change
 from tests.pipelines import run, sd1
 from tests.places import TOKENIZER
 
@@ -88,29 +89,29 @@ def test_weights_are_read_once_each_in_order() -> None:
             parse_weights(text)
 
 
-def results() -> list[StudyResult]:
-    pipeline, found = sd1(), []
+def results() -> dict[Variant, Result]:
+    pipeline, found = sd1(), {}
     for variant in (Variant("unmodified", "a red circle"), Variant("without red", "a circle", "red")):
         with daam.trace(pipeline) as tracer:
             pixels = run(pipeline, variant.prompt)
         picture = Image.fromarray((np.asarray(pixels)[0] * 255).astype(np.uint8))
-        found.append(StudyResult(variant, picture, tracer.image_trace()))
+        found[variant] = Result([picture], [tracer.image_trace()])
     return found
 
 
 def test_the_change_is_the_mean_difference_within_the_terms_map_and_outside() -> None:
-    base, varied = results()
-    for maps in base.trace.texts.values():
+    base, varied = results().values()
+    for maps in base.traces[0].texts.values():
         for layer in maps.sums.values():
             layer[..., : layer.shape[-1] // 2] = 0
-    change = measure_change(base, varied)
-    before, after = (np.asarray(result.picture, float) for result in (base, varied))
+    change = measure_change(base, varied, "red")
+    before, after = (np.asarray(result.pictures[0], float) for result in (base, varied))
     expected = np.abs(after - before).mean(axis=2) / 255
     assert change.values == pytest.approx(expected, abs=1e-6) and change.mean > 0
-    mask = daam.HeatMaps(base.trace)["red"].mask()
+    mask = base.heat_maps()["red"].mask()
     assert change.inside == pytest.approx(expected[mask].mean(), abs=1e-6)
     assert change.outside == pytest.approx(expected[~mask].mean(), abs=1e-6)
-    same = measure_change(base, base)
+    same = measure_change(base, base, None)
     assert same.mean == 0 and same.inside is None
 
 
@@ -118,8 +119,8 @@ def test_the_grid_has_a_row_for_each_variant_and_columns_for_picture_terms_and_c
     found = results()
     settings = DrawingSettings(image_scale=1.0, show_captions=False, terms="red, circle")
     grid = draw_study(found, settings)
-    width, height = found[0].picture.size
-    first = draw_study(found[:1], settings)
+    width, height = next(iter(found.values())).pictures[0].size
+    first = draw_study(dict(list(found.items())[:1]), settings)
     assert grid.width == first.width > 4 * width
     assert 0 <= grid.height - first.height - height < 10
     assert draw_study(found, replace(settings, terms="circle")).width == grid.width - width - max(

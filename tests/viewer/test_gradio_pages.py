@@ -18,7 +18,7 @@ pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
 import gradio
 
 import daam
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.viewer.data import viewer_data
 
 SCRIPTS = Path(__file__).parents[2] / "javascript"
@@ -35,9 +35,8 @@ window.onAfterUiUpdate = (update) => setInterval(update, 200);
 def answers() -> list[str]:
     """The route's answer for each of two pictures."""
     settings = daam.GenerationSettings(PROMPT, batch_size=2, seed=1, steps=2, guidance_scale=5.0)
-    generation = daam.generate(daam.load_pipeline(), settings)
-    traces = [generation.tracer.image_trace(number) for number in range(2)]
-    return [json.dumps(viewer_data(*each, DrawingSettings())) for each in zip(generation.pictures, traces)]
+    result = daam.generate(daam.load_pipeline(), settings)
+    return [json.dumps(viewer_data(*each, DrawingSettings())) for each in result.pairs]
 
 
 @pytest.fixture

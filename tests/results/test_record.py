@@ -21,6 +21,7 @@ from safetensors.torch import load_file, save_file
 import daam
 from daam.errors import RecordError
 from daam.results.record import load_record, save_record
+from daam.results.report import make_report
 from daam.results.result import Notes, Result
 from tests.pipelines import sd1
 
@@ -145,3 +146,17 @@ def test_another_version_is_named(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "new.safetensors", {"daam": '{"format": "daam record", "version": 9}'})
     with pytest.raises(RecordError, match="is version 9"):
         load_record(tmp_path / "new.safetensors")
+
+
+def test_a_record_of_the_last_version_is_read_as_it_was() -> None:
+    """Written by the version before `Result`, whose report.json said these numbers."""
+    loaded = load_record(Path(__file__).parents[1] / "data" / "record-version-2.safetensors")
+    assert (loaded.notes.prompt, loaded.notes.seed, loaded.notes.model) == (
+        "a [red:green:0.5] (circle:1.2)", 3, "embedded",
+    )  # fmt: skip
+    assert loaded.notes.settings["steps"] == 2 and set(loaded.notes.seconds) == {"loading", "sampling"}
+    rows = {row["term"]: row for row in make_report(loaded)["images"][0]["terms"]}
+    strengths = {"a": 0.15264654839112418, "red": 0.21503715360395237, "circle": 0.6323162980049234, "dog": 0.12249478}
+    for term, strength in strengths.items():
+        assert rows[term]["statistics"]["strength"] == pytest.approx(strength, rel=1e-6)
+    assert "never active" in rows["green"]["reason"]

@@ -6,7 +6,7 @@ Facts about it were read in its version 1.10.1; "since 1.8" and the like say wha
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modules import script_callbacks, sd_samplers, sd_unet, shared
 from torch import nn
@@ -16,7 +16,7 @@ from daam.webui.hosts.a1111_gallery import A1111Gallery
 from daam.webui.hosts.a1111_page import A1111Page
 from daam.webui.hosts.a1111_rows import RowCursor, StepRows
 from daam.webui.hosts.a1111_texts import A1111Texts
-from daam.webui.hosts.protocol import EncodedPrompts
+from daam.webui.hosts.protocol import EncodedPrompts, Host
 from daam.webui.hosts.rows import DenoiserCall
 
 
@@ -89,3 +89,7 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
 def _total_steps(sampler: str, steps: int) -> int:
     config = sd_samplers.find_sampler_config(sampler)
     return int(config.total_steps(steps)) if config else steps
+
+
+if TYPE_CHECKING:
+    _complete: Host = A1111()  # mypy sees what is missing

@@ -43,24 +43,23 @@ def own_name(path: Path) -> str:
 
 
 def imported_names(source: str) -> list[str]:
-    """Full names: what `from daam import x` takes is `daam.x`; those of relative imports begin with a dot."""
+    """Full names: what `from daam import x` takes is `daam.x`."""
     names = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            module = "." * node.level + (node.module or "")
-            names += [f"{module}.{alias.name}" for alias in node.names]
+            names += [f"{'.' * node.level}{node.module or ''}.{alias.name}" for alias in node.names]
         elif isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
     return names
 
 
 def imports_upwards(own: str, source: str) -> list[str]:
-    """What a module of the room `own` imports from its own row or from above; the whole package and by dots too."""
+    """What a module of the room `own` imports from its own row or from above; importing the whole package too."""
     found = []
     for name in imported_names(source):
         parts = name.split(".")
-        if name.startswith("."):
-            found.append(name)
+        if not parts[0]:
+            found.append(name)  # relative: which room it names cannot be read off the line
         elif parts[0] == "daam" and (len(parts) == 1 or parts[1] != own):
             room = parts[1] if len(parts) > 1 else ""
             if not any(room in row for row in ROWS) or row_of(room) >= row_of(own):

@@ -16,12 +16,13 @@ from daam.hosts.diffusers_probe import probe_of
 from daam.hosts.diffusers_prompts import listen_to_prompts
 from daam.hosts.diffusers_tokens import plain_table
 from daam.maps.heat_maps import HeatMaps
-from daam.prompt.table import PromptTable, ScheduleEntry, active_entry
-from daam.prompt.terms import columns_of_terms, parse_terms, word_columns
+from daam.prompt.table import PromptTable
+from daam.prompt.terms import parse_terms
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
-from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
+from daam.tracing.plan import ModelCall, Side, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.texts import TextBook
 
 logger = logging.getLogger(__name__)
 KEEP = ("steps", "heads")
@@ -80,7 +81,7 @@ class Tracer:
         self._probe_terms = parse_terms(probe)
         self._probe: Probe | None = None
         self._prompts: TracedPrompts | None = None
-        self._texts: dict[TextKey, TracedText | None] = {}
+        self._texts = self._new_texts()
         self._is_expected = False
         self._fault: Exception | None = None
         self._size = (0, 0)
@@ -164,7 +165,10 @@ class Tracer:
         """Forgets the last generation and begins one of these prompts."""
         self._capture.restart()
         self._prompts, self._fault, self._is_expected = prompts, fault, False
-        self._texts.clear()
+        self._texts = self._new_texts()
+
+    def _new_texts(self) -> TextBook:
+        return TextBook(keep_details=bool(self._keep), terms=self._terms)
 
     def _new_capture(self) -> Capture:
         steps, heads = "steps" in self._keep, "heads" in self._keep
@@ -216,19 +220,7 @@ class Tracer:
         table = (self._prompts.positive if side == "positive" else self._prompts.negative)[image]
         if table is None:
             return None
-        part = table.parts[0]
-        key = TextKey(image, side, 0, active_entry(part, self._capture.calls))
-        if key not in self._texts:
-            self._texts[key] = self._new_text(key, part.schedule[key.entry])
-        return self._texts[key]
-
-    def _new_text(self, key: TextKey, entry: ScheduleEntry) -> TracedText | None:
-        """Made once for a generation: finding the words of an entry takes longer than a hook should."""
-        columns = word_columns(entry)
-        if not columns:
-            return None
-        detail = columns_of_terms(self._terms, entry) if self._keep and self._terms else columns
-        return TracedText(key, columns, detail if self._keep else ())
+        return self._texts.text(image, side, table.parts[0], 0, self._capture.calls)
 
 
 def _as_list(prompt: str | Sequence[str]) -> list[str]:

@@ -12,7 +12,13 @@ CHUNK_ELEMENTS = 8 * 1024 * 1024
 
 
 def split_heads(projected: Tensor, heads: int) -> Tensor:
-    """[batch, position, head * channel], as a projection gives it, to [batch, head, position, channel]."""
+    """To [batch, head, position, channel], as a view.
+
+    Args:
+        projected: [batch, position, head * channel], as a projection gives it, or [batch, position, head, channel].
+    """
+    if projected.dim() == 4:
+        return projected.transpose(1, 2)
     batch, length, channels = projected.shape
     if channels % heads:
         raise ShapeError(f"expected channels divisible by {heads} heads, got a tensor of {channels} channels")

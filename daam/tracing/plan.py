@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
 
 Side = Literal["positive", "negative", "probe"]
 """Which prompt: "probe" is of words that conditioned nothing, see `daam.tracing.probe`."""
@@ -40,12 +40,21 @@ class TracedText:
     detail_columns: tuple[int, ...] = ()
 
 
-class ModelCall(NamedTuple):
-    """What is known when the model is called: rows of the batch and the size of the latent."""
+@dataclass(frozen=True)
+class ModelCall:
+    """What is known when the model is called.
+
+    Attributes:
+        rows: of the batch.
+        height, width: of the latent.
+        arguments, named: what the model was called with, for who reads marks or the conditioning there.
+    """
 
     rows: int
     height: int
     width: int
+    arguments: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    named: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class RowPlan(Protocol):

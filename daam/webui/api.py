@@ -11,7 +11,6 @@ from typing import Any, get_args
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
-from modules import shared
 
 from daam.prompt import prompt_to_data
 from daam.results.report import make_report
@@ -19,6 +18,7 @@ from daam.results.viewer.data import viewer_data
 from daam.results.viewer.page import report_html
 from daam.tracing.plan import Side
 from daam.webui.controls import CONTROLS
+from daam.webui.hosts import host
 from daam.webui.result_store import Result, store
 
 ROOT = "/attention-heatmap/v1"
@@ -41,7 +41,7 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
 
 def may_read(app: Any, request: Request, credentials: HTTPBasicCredentials | None) -> bool:
     """Whether a request has what the WebUI asks of its own: the API's user, or a page that logged in."""
-    api_users = str(getattr(shared.cmd_opts, "api_auth", None) or "")
+    api_users = host().api_users()
     page_needs_login = getattr(app, "auth", None) is not None
     if not api_users and not page_needs_login:
         return True

@@ -11,9 +11,10 @@ import gradio as gr
 from modules.ui_components import InputAccordion
 
 from daam.errors import DaamError
-from daam.webui import host, texts
+from daam.webui import texts
 from daam.webui.controls import CONTROLS, Control, value_from_infotext
 from daam.webui.earlier import result_of_saved
+from daam.webui.hosts import host
 from daam.webui.options import RECORD_FOLDER, default_of
 from daam.webui.result_store import store
 
@@ -86,8 +87,8 @@ def open_earlier(uploaded: Any) -> tuple[str, str]:
     """Keeps the heat maps of an uploaded picture; (the id of the result or nothing, what there is to say as HTML)."""
     if uploaded is None:
         return "", ""
-    own = str(host.option(RECORD_FOLDER, "")).strip()
-    folders = [*host.output_folders(), *([Path(own)] if own else [])]
+    own = str(host().option(RECORD_FOLDER, "")).strip()
+    folders = [*host().output_folders(), *([Path(own)] if own else [])]
     try:
         return store.add(result_of_saved(Path(getattr(uploaded, "name", uploaded)), folders)), ""
     except DaamError as error:

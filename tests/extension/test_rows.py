@@ -8,14 +8,13 @@ import pytest
 
 from daam.errors import ShapeError
 from daam.tracing.plan import ModelCall
-from daam.webui.rows import DenoiserCall, Row, RowCursor
+from daam.webui.hosts.a1111_rows import RowCursor, StepRows
+from daam.webui.hosts.rows import Row
 
 
-def denoiser_call(parts: tuple[int, ...], rows: int | None = None, positive: int | None = None) -> DenoiserCall:
+def denoiser_call(parts: tuple[int, ...], rows: int | None = None, positive: int | None = None) -> StepRows:
     total = sum(parts)
-    return DenoiserCall(
-        owner=None,
-        step=0,
+    return StepRows(
         parts=parts,
         positive_rows=total if positive is None else positive,
         rows=total + len(parts) if rows is None else rows,
@@ -62,7 +61,7 @@ def test_instruct_pix2pix_has_two_negative_rows_for_each_image() -> None:
         (denoiser_call((), rows=0), "multiple of 0"),
     ],
 )
-def test_rows_that_do_not_fit_the_prompts_are_an_error(wrong: DenoiserCall, message: str) -> None:
+def test_rows_that_do_not_fit_the_prompts_are_an_error(wrong: StepRows, message: str) -> None:
     with pytest.raises(ShapeError, match=message):
         RowCursor(wrong)
 

@@ -121,17 +121,17 @@ def _fail_at_third_call() -> None:
 
 
 def _break_our_hook(kind: type[Exception]) -> None:
-    capture = sys.modules["daam.tracing.capture"]
-    original, calls = capture.sum_over_heads, []
+    engine = sys.modules["daam.tracing.engine"]
+    original, calls = engine.sum_over_heads, []
 
     def broken(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 5:
-            capture.sum_over_heads = original
+            engine.sum_over_heads = original
             raise kind("bench: our hook fails")
         return original(*arguments)
 
-    capture.sum_over_heads = broken
+    engine.sum_over_heads = broken
 
 
 def on_denoiser(params: Any) -> None:

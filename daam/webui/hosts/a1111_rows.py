@@ -1,4 +1,4 @@
-"""Which prompt stands behind each row of a model call: the WebUI may spread one step over several calls.
+"""The order of AUTOMATIC1111's rows, which it may spread over several model calls.
 
 Over every way of batching (AND, cond and uncond apart, NGMS, padding) the calls of one denoiser step take the rows
 strictly in order: every part of every image, then one negative row for each image, twice for InstructPix2Pix.
@@ -7,27 +7,23 @@ strictly in order: every part of every image, then one negative row for each ima
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from daam.errors import ShapeError
-from daam.tracing.plan import ModelCall, Side
+from daam.tracing.plan import ModelCall
+from daam.webui.hosts.rows import Row
 
 
 @dataclass(frozen=True)
-class DenoiserCall:
-    """What the WebUI is about to ask of the model in one call of its denoiser.
+class StepRows:
+    """The rows of one denoiser call.
 
     Attributes:
-        owner: the processing object that samples.
-        step: number of the call, from 0; the WebUI chooses schedule entries by it.
         parts: number of AND parts of each image.
         positive_rows: rows of the positive prompts: every part of every image.
         rows: all rows, with those of the negative prompts (twice for InstructPix2Pix).
         height, width: of the latent.
     """
 
-    owner: Any
-    step: int
     parts: tuple[int, ...]
     positive_rows: int
     rows: int
@@ -35,19 +31,10 @@ class DenoiserCall:
     width: int
 
 
-@dataclass(frozen=True)
-class Row:
-    """What one row stands for."""
-
-    image: int
-    side: Side
-    part: int = 0
-
-
 class RowCursor:
     """Gives the rows of one denoiser call to the model calls that it makes."""
 
-    def __init__(self, call: DenoiserCall):
+    def __init__(self, call: StepRows):
         """
         Raises:
             ShapeError: the number of rows does not fit the prompts.

@@ -45,7 +45,12 @@ _DAMAGES = (
 
 @dataclass(frozen=True)
 class Record:
-    """Pictures, their traces in the same order, and whatever the writer noted: settings, versions, timings."""
+    """Pictures, their traces in the same order, and whatever the writer noted: settings, versions, timings.
+
+    >>> record = daam.Record([picture], [heat_maps.trace], {"seed": 3})
+    >>> record.notes["seed"], record.traces[0].picture_size
+    (3, (128, 128))
+    """
 
     pictures: Sequence[Image.Image]
     traces: Sequence[ImageTrace]
@@ -57,7 +62,10 @@ class Record:
 
 
 def save_record(path: Path, record: Record) -> None:
-    """Writes the file; the notes must fit JSON."""
+    """Writes the file; the notes must fit JSON.
+
+    >>> daam.save_record(Path("circle.safetensors"), daam.Record([picture], [heat_maps.trace], {"seed": 3}))
+    """
     tensors: dict[str, Tensor] = {}
     images = []
     for number, (picture, trace) in enumerate(zip(record.pictures, record.traces)):
@@ -69,6 +77,11 @@ def save_record(path: Path, record: Record) -> None:
 
 def load_record(path: Path) -> Record:
     """Reads what `save_record` wrote.
+
+    >>> daam.save_record(Path("circle.safetensors"), daam.Record([picture], [heat_maps.trace], {"seed": 3}))
+    >>> record = daam.load_record(Path("circle.safetensors"))
+    >>> list(daam.HeatMaps(record.traces[0])), dict(record.notes)
+    (['a', 'red', 'circle', 'and', 'blue', 'square'], {'seed': 3})
 
     Raises:
         RecordError: there is no such file, or it is damaged or no record.

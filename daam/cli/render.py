@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from daam.cli.options import Parser, add_drawing_options, drawing_settings
+from daam.cli.options import Parser, add_drawing_options, read_settings
 from daam.cli.output import new_folder, print_terms, write_animations, write_drawing, write_report
+from daam.results.drawing import DrawingSettings, draw
 
 
 def make_parser() -> Parser:
@@ -21,9 +22,8 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; raises DaamError for what the user can put right."""
     options = make_parser().parse_args(arguments)
-    settings = drawing_settings(options)
+    settings = DrawingSettings.of(read_settings(options))
 
-    from daam.results.drawing import draw
     from daam.results.record import load_record
     from daam.results.report import make_report
 

@@ -8,15 +8,13 @@ from typing import get_args
 
 from PIL import Image
 
-from daam.errors import SettingError
 from daam.maps.heat_maps import HeatMaps
-from daam.maps.scales import SCALES
 from daam.pictures.captions import STRIP_COLOUR, add_caption
-from daam.pictures.colormaps import lookup_table
-from daam.pictures.grid import LAYOUTS, make_grid
+from daam.pictures.grid import make_grid
 from daam.pictures.overlay import scale_picture
 from daam.pictures.tile import term_tile
 from daam.prompt.terms import parse_terms
+from daam.results.settings import SETTINGS, Settings, settings_of
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
@@ -26,7 +24,7 @@ LEGIBLE_WIDTH = 384
 
 @dataclass(frozen=True)
 class DrawingSettings:
-    """How heat maps look.
+    """How heat maps look, whoever asks. `Settings` is what users set; its table says what fits here too.
 
     Attributes:
         terms: comma-separated; empty means every word of the prompt.
@@ -60,16 +58,26 @@ class DrawingSettings:
     background: str | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.opacity <= 1:
-            raise SettingError(f"opacity: expected 0 to 1, got {self.opacity}")
-        if self.scale not in SCALES:
-            raise SettingError(f"scale: expected {', '.join(SCALES)}, got {self.scale!r}")
-        if self.layout not in LAYOUTS:
-            raise SettingError(f"layout: expected {', '.join(LAYOUTS)}, got {self.layout!r}")
-        if self.image_scale is not None and not 0.1 <= self.image_scale <= 16:
-            raise SettingError(f"image scale: expected 0.1 to 16, got {self.image_scale}")
-        lookup_table(self.colormap)
-        parse_terms(self.terms)
+        for setting in SETTINGS:
+            if setting.look is not None:
+                setting.read_look(getattr(self, setting.look))
+
+    @classmethod
+    def of(cls, settings: Settings, pictures: int = 1, background: str | None = None) -> DrawingSettings:
+        """How a generation is drawn.
+
+        Args:
+            pictures: how many there are; with several, the panel's layout "Auto" is a row for each.
+            background: of the grid, as above.
+        """
+        look = {
+            setting.look: setting.to_look(getattr(settings, setting.name))
+            for setting in settings_of(type(settings))
+            if setting.look is not None
+        }
+        if settings.layout == "Auto" and pictures > 1:
+            look["layout"] = "batch-rows"
+        return cls(background=background, **look)
 
 
 @dataclass(frozen=True)

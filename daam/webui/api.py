@@ -6,6 +6,7 @@ Whoever may not use the WebUI may not read them either: `--api-auth` and `--grad
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from fastapi import Depends, FastAPI, HTTPException, Request
@@ -13,11 +14,12 @@ from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
 from daam.prompt import prompt_to_data
+from daam.results.declaring import Setting
 from daam.results.report import make_report
+from daam.results.settings import SETTINGS
 from daam.results.viewer.data import viewer_data
 from daam.results.viewer.page import report_html
 from daam.tracing.plan import Side
-from daam.webui.controls import CONTROLS
 from daam.webui.hosts import host
 from daam.webui.result_store import Result, store
 
@@ -98,15 +100,19 @@ def result_to_data(result: Result) -> dict[str, Any]:
 
 def get_arguments() -> list[dict[str, Any]]:
     """The arguments of the script in their order, for `alwayson_scripts`."""
+    return arguments_of(SETTINGS)
+
+
+def arguments_of(settings: Sequence[Setting]) -> list[dict[str, Any]]:
     return [
         {
             "position": position,
-            "name": control.name,
-            "label": control.label,
-            "default": control.default,
-            "choices": list(control.choices) or None,
-            "range": [control.minimum, control.maximum] if control.kind == "slider" else None,
-            "help": control.tooltip,
+            "name": setting.name,
+            "label": setting.label,
+            "default": setting.default,
+            "choices": list(setting.choices) or None,
+            "range": [setting.minimum, setting.maximum] if setting.kind == "slider" else None,
+            "help": setting.help,
         }
-        for position, control in enumerate(CONTROLS)
+        for position, setting in enumerate(settings)
     ]

@@ -10,12 +10,12 @@ from typing import Any
 from PIL import Image
 
 from daam.errors import DaamError
-from daam.results.drawing import Drawing, draw
+from daam.results.drawing import Drawing, DrawingSettings, draw
 from daam.results.file_names import safe_file_names
 from daam.results.record import Record, save_record
 from daam.results.report import versions
+from daam.results.settings import TITLE
 from daam.tracing.image_trace import ImageTrace
-from daam.webui.controls import TITLE
 from daam.webui.earlier import SUFFIX
 from daam.webui.hosts import host
 from daam.webui.options import KEEP_RECORDS, RECORD_FOLDER
@@ -62,7 +62,7 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     infotexts = [processed.infotexts[places[number]] for number in numbers]
     region = host().pasted_region(p)
     traces = [_fitted(run.traces[number], picture, region) for number, picture in zip(numbers, pictures)]
-    settings = run.settings.drawing(len(pictures), host().grid_background())
+    settings = DrawingSettings.of(run.settings, len(pictures), host().grid_background())
     notes = {"prompt": p.all_prompts[0], "seed": p.all_seeds[0], "model": host().model_name(p), "settings": {}}
     result = Result(tuple(pictures), tuple(traces), settings, {**notes, "drawing": asdict(settings)})
     run.result = result

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from daam.errors import DaamError
-from daam.webui.controls import TITLE
+from daam.results.settings import TITLE
 from daam.webui.hosts import host
 from daam.webui.panel import make_panel
 from daam.webui.results import add_heat_maps

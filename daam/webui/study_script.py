@@ -9,10 +9,11 @@ import gradio as gr
 
 from daam.errors import TraceError
 from daam.prompt.terms import parse_terms
+from daam.results.drawing import DrawingSettings
+from daam.results.settings import TITLE, Settings
 from daam.studies.study import Variant, count_variants, parse_weights, plan_study
 from daam.studies.study_grid import StudyResult, draw_study
 from daam.webui import texts
-from daam.webui.controls import TITLE, PanelSettings
 from daam.webui.hosts import host
 from daam.webui.prompts import table_of
 from daam.webui.run import last_result, override
@@ -66,8 +67,8 @@ class StudyScript:
             results.append(result)
         if not results:
             return host().result_of_series(p, [], [])
-        panel = PanelSettings.read(host().values_of_script(p, TITLE), {"terms": ""})
-        grid = draw_study(results, panel.drawing(len(results), host().grid_background()))
+        panel = Settings.read(host().values_of_script(p, TITLE), {"terms": ""})
+        grid = draw_study(results, DrawingSettings.of(panel, len(results), host().grid_background()))
         host().label_image(grid, infotexts[0])
         p.all_prompts, p.all_seeds = [prompt], [p.seed]
         host().save_grid(p, grid, infotexts[0])

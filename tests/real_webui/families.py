@@ -1,4 +1,7 @@
-"""Configurations of tiny checkpoints, one entry for each family. Plain data, read here and in the WebUI's Python."""
+"""Configurations of tiny checkpoints, one entry for each family. Plain data, read here and in the WebUI's Python.
+
+Those of SDXL are for generative-models at the commit that the WebUI asks for, 45c443b.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,8 @@ OPEN_CLIP_CONFIG = {
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": OPEN_CLIP_WIDTH, "heads": 4, "layers": 3},
 }
 IDS_WIDTH = 16
+DROPPED_LATER = ("use_spatial_transformer", "legacy", "weighting_config")
+"""Parameters that 45c443b of generative-models must have and its later commits do not take."""
 Config = dict[str, Any]
 
 
@@ -34,8 +39,9 @@ def _unet(package: str, context: int, **changes: Any) -> Config:
         "attention_resolutions": [4, 2, 1], "channel_mult": [1, 2, 2, 2], "num_heads": 4, "transformer_depth": 1,
         "context_dim": context, "use_checkpoint": False,
     }  # fmt: skip
+    parameters |= {"use_spatial_transformer": True, "legacy": False}
     if package == "ldm":
-        parameters |= {"image_size": 32, "use_spatial_transformer": True, "legacy": False}
+        parameters["image_size"] = 32
     target = f"{package}.modules.diffusionmodules.openaimodel.UNetModel"
     return {"target": target, "params": {**parameters, **changes}}
 
@@ -79,6 +85,7 @@ def _sdxl(encoders: list[Config], ids: list[str], context: int) -> Config:
         "target": "sgm.modules.diffusionmodules.denoiser.DiscreteDenoiser",
         "params": {
             "num_idx": 1000,
+            "weighting_config": {"target": "sgm.modules.diffusionmodules.denoiser_weighting.EpsWeighting"},
             "scaling_config": {"target": "sgm.modules.diffusionmodules.denoiser_scaling.EpsScaling"},
             "discretization_config": discretization,
         },

@@ -6,6 +6,8 @@ Random weights with a fixed seed, in the layout of each family, so that a 512x51
 from __future__ import annotations
 
 import copy
+import importlib
+import inspect
 import json
 import shutil
 import sys
@@ -14,7 +16,7 @@ from typing import Any
 
 import embedded_checkpoint
 import torch
-from families import CLIP_WIDTH, FAMILIES, OPEN_CLIP, OPEN_CLIP_CONFIG, embedded_config
+from families import CLIP_WIDTH, DROPPED_LATER, FAMILIES, OPEN_CLIP, OPEN_CLIP_CONFIG, embedded_config
 
 HERE = Path(__file__).parent
 SCHEDULE = ("betas", "alphas", "sqrt", "log_", "posterior", "logvar")
@@ -35,9 +37,30 @@ def main(webui: Path, folder: Path) -> None:
     write_config(embedded_config(*embedded_checkpoint.configs()), checkpoints / "embedded.yaml", folder)
     for number, (name, config) in enumerate(FAMILIES.items()):
         torch.manual_seed(number)
-        written = write_config(config, checkpoints / f"{name}.yaml", folder)
+        written = write_config(fitted(config), checkpoints / f"{name}.yaml", folder)
         save(randomised(build(written["model"]).state_dict()), checkpoints / f"{name}.safetensors")
     make_extras(folder)
+
+
+def fitted(config: Any) -> Any:
+    """The configuration without the parameters that the generative-models at hand has dropped."""
+    if isinstance(config, list):
+        return [fitted(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    found = {name: fitted(part) for name, part in config.items()}
+    if "params" in found and found["target"].startswith("sgm."):
+        known = inspect.signature(_class(found["target"])).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+            found["params"] = {
+                name: part for name, part in found["params"].items() if name in known or name not in DROPPED_LATER
+            }
+    return found
+
+
+def _class(target: str) -> Any:
+    module, _, name = target.rpartition(".")
+    return getattr(importlib.import_module(module), name)
 
 
 def build(config: dict[str, Any]) -> torch.nn.Module:
@@ -45,7 +68,7 @@ def build(config: dict[str, Any]) -> torch.nn.Module:
     if module.startswith("modules."):  # importing the WebUI's own module would start half of it
         module, name = "ldm.models.diffusion.ddpm", "LatentDiffusion"
         config = {**config, "params": {**config["params"], "cond_stage_key": "txt"}}
-    return getattr(__import__(module, fromlist=[name]), name)(**_plain(config["params"]))
+    return _class(f"{module}.{name}")(**_plain(config["params"]))
 
 
 def _plain(value: Any) -> Any:

@@ -62,10 +62,13 @@ def environment() -> dict[str, str]:
 
 
 def make_checkpoints(webui: Path, folder: Path) -> None:
-    subprocess.run(
+    done = subprocess.run(
         [webui_python(webui), "-W", "ignore", str(HERE / "make_checkpoints.py"), str(webui), str(folder)],
-        check=True, env=environment(), cwd=folder, capture_output=True, timeout=600,
+        check=False, env=environment(), cwd=folder, capture_output=True, timeout=600,
     )  # fmt: skip
+    if done.returncode:
+        reason = done.stderr.decode("utf-8", "replace").strip()[-3000:]
+        raise RuntimeError(f"the checkpoints could not be made, exit code {done.returncode}:\n{reason}")
 
 
 class Server:

@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 import daam
-from daam.webui.controls import CONTROLS
+from daam.results.settings import SETTINGS
 from tests.real_webui.rows import HIRES, SMALL
 from tests.real_webui.server import ApiError, Server, pictures
 
@@ -27,7 +27,7 @@ PAYLOAD: dict[str, Any] = {"prompt": "a red circle and a blue square", **SMALL}
 
 def generate(server: Server, payload: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
     values = {"enabled": True, **settings}
-    arguments = [values.get(control.name, control.default) for control in CONTROLS]
+    arguments = [values.get(setting.name, setting.default) for setting in SETTINGS]
     scripts = {NAME: {"args": arguments}}
     answer: dict[str, Any] = server.post(
         "/sdapi/v1/txt2img", {**PAYLOAD, **(payload or {}), "alwayson_scripts": scripts}

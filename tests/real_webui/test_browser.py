@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from daam.webui.controls import CONTROLS
+from daam.results.settings import SETTINGS
 from tests.real_webui.server import Server
 
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
@@ -91,12 +91,12 @@ def test_open_the_panel_fill_it_and_generate(browser: Any, server: Server, theme
 def test_every_control_is_there_with_its_label_and_tooltip(browser: Any, server: Server) -> None:
     page = Page(browser, server)
     page.open_panel()
-    for control in CONTROLS[1:]:
-        found = page[f"#{{tab}}_attention_heatmap_{control.name}"]
-        assert found.count() == 1, control.name
-        assert control.label in found.inner_text()
+    for setting in SETTINGS[1:]:
+        found = page[f"#{{tab}}_attention_heatmap_{setting.name}"]
+        assert found.count() == 1, setting.name
+        assert setting.label in found.inner_text()
         titled = found.evaluate("e => (e.title || '') + [...e.querySelectorAll('[title]')].map(x => x.title).join(' ')")
-        assert control.tooltip.split(".")[0] in titled, control.name
+        assert setting.help.split(".")[0] in titled, setting.name
     page.page.close()
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from daam.webui.controls import CONTROLS
+from daam.results.settings import SETTINGS
 from tests.real_webui.rows import ROWS, SAMPLERS, SMALL, MatrixRow
 from tests.real_webui.server import ApiError, Server, pictures
 
@@ -49,7 +49,7 @@ def generate(server: Server, row: MatrixRow, *, heat_maps: bool) -> dict[str, An
     scripts: dict[str, Any] = {"Bench": {"args": [row.mode]}}
     if heat_maps:
         values = {"enabled": True, **row.settings}
-        scripts["Attention Heatmap"] = {"args": [values.get(control.name, control.default) for control in CONTROLS]}
+        scripts["Attention Heatmap"] = {"args": [values.get(setting.name, setting.default) for setting in SETTINGS]}
     payload["alwayson_scripts"] = scripts
     try:
         return server.post(f"/sdapi/v1/{row.path}", payload)  # type: ignore[no-any-return]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from modules import processing, scripts, shared
@@ -34,9 +34,17 @@ class A1111Page:
                 return tuple(p.script_args[script.args_from : script.args_to])
         return ()
 
-    def add_option(self, name: str, default: Any, label: str, section: tuple[str, str], **component: Any) -> None:
-        """Args: component: `component` and `component_args` of the WebUI's OptionInfo."""
-        shared.opts.add_option(name, shared.OptionInfo(default, label, section=section, **component))
+    def add_option(
+        self,
+        name: str,
+        default: Any,
+        label: str,
+        section: tuple[str, str],
+        component: Any = None,
+        limits: Mapping[str, Any] | None = None,
+    ) -> None:
+        info = shared.OptionInfo(default, label, component, dict(limits) if limits else None, section=section)
+        shared.opts.add_option(name, info)
 
     always_visible = scripts.AlwaysVisible
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -137,11 +137,21 @@ class Page(Protocol):
     def option(self, name: str, default: Any) -> Any:
         """One of our own settings of the host's settings page."""
 
-    def add_option(self, name: str, default: Any, label: str, section: tuple[str, str], **component: Any) -> None:
+    def add_option(
+        self,
+        name: str,
+        default: Any,
+        label: str,
+        section: tuple[str, str],
+        component: Any = None,
+        limits: Mapping[str, Any] | None = None,
+    ) -> None:
         """Registers one of our settings.
 
         Args:
-            component: `component` and `component_args` of the host's OptionInfo.
+            section: its id and its title.
+            component: gradio's class; None lets the host choose by the default.
+            limits: what the component is made with.
         """
 
     def panel(self, value: bool, label: str, elem_id: str) -> Any:

@@ -114,7 +114,7 @@ class Settings:
         "share: which part of a spot's attention goes to the word.",
         infotext="Heatmap scale",
         place=("colours", 2),
-        listed=tuple(SCALES),
+        listed=lambda: tuple(SCALES),
         look="scale",
         is_axis=True,
         has_start_value=True,

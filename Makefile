@@ -2,8 +2,9 @@
 PYTHON ?= python
 
 # Folders whose tests load no pipeline and start no browser: importing diffusers alone takes longer than they do.
-FAST = tests/test_import_rows.py tests/extension tests/maps/test_numbers.py tests/pictures tests/prompt/test_quirks.py \
-       tests/prompt/test_spans.py tests/results/test_file_names.py tests/rewriting tests/viewer/test_javascript.py
+FAST = tests/test_import_rows.py tests/test_contributing.py tests/extension tests/maps/test_numbers.py tests/pictures \
+       tests/prompt/test_quirks.py tests/prompt/test_spans.py tests/results/test_file_names.py tests/rewriting \
+       tests/viewer/test_javascript.py
 
 .PHONY: fast check format lint types javascript
 

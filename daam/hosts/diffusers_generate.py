@@ -23,6 +23,12 @@ from daam.results.result import Notes, Result
 class GenerationSettings:
     """What to generate. Sizes are in pixels; None takes the model's own.
 
+    >>> daam.GenerationSettings("a red circle", steps=8).sampler
+    'DPM++ 2M'
+    >>> daam.GenerationSettings("a red circle", height=100)
+    Traceback (most recent call last):
+    daam.errors.SettingError: height: expected a multiple of 8 from 64 up, got 100
+
     Raises:
         SettingError: a value does not fit; the text names it.
     """
@@ -64,6 +70,13 @@ def generate(
     on_step: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
+
+    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=2, batch_size=2)
+    >>> generation = daam.generate(pipe, settings)
+    >>> [picture.size for picture in generation.pictures]
+    [(128, 128), (128, 128)]
+    >>> list(generation.heat_maps(image=1))
+    ['a', 'red', 'circle', 'square']
 
     Args:
         pipeline: as for `daam.trace`, of the text-to-image kind.

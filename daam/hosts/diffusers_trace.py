@@ -40,8 +40,19 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
     """Watches a Stable Diffusion pipeline of diffusers (1.x, 2.x, XL; text to image, img2img, inpaint).
 
     >>> with daam.trace(pipe) as tracer:
-    ...     picture = pipe("a red circle").images[0]
-    >>> tracer.heat_maps()["circle"].overlay(picture)
+    ...     picture = pipe("a red circle", num_inference_steps=2).images[0]
+    >>> list(tracer.heat_maps())
+    ['a', 'red', 'circle']
+    >>> tracer.heat_maps()["circle"].overlay(picture, opacity=0.6).size
+    (128, 128)
+
+    Single steps are kept on request, for the terms that are named:
+
+    >>> with daam.trace(pipe, keep="steps", terms="circle") as tracer:
+    ...     picture = pipe("a red circle", num_inference_steps=3).images[0]
+    >>> early = tracer.heat_maps().select(steps=(0, 1))
+    >>> early["circle"].values.shape
+    (128, 128)
 
     Args:
         pipeline: has `unet`, `tokenizer` and `encode_prompt`. It may run several times inside; the last run counts.
@@ -65,6 +76,13 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
 
 class Tracer:
     """What `trace` gives: a context that watches, and afterwards the heat maps.
+
+    >>> with daam.trace(pipe, probe="grass") as tracer:
+    ...     pictures = pipe("a red circle", num_images_per_prompt=2, num_inference_steps=2).images
+    >>> tracer.images
+    2
+    >>> list(tracer.heat_maps(image=1)), list(tracer.heat_maps(image=1, side="probe"))
+    (['a', 'red', 'circle'], ['grass'])
 
     It may be entered again after it was left. Two tracers of one pipeline may be nested: each sees everything.
     """

@@ -45,7 +45,10 @@ _DAMAGES = (
 
 
 def save_record(path: Path, result: Result) -> None:
-    """Writes the file; the notes must fit JSON."""
+    """Writes the file; the notes must fit JSON.
+
+    >>> daam.save_record(Path("circle.safetensors"), daam.Result([picture], [heat_maps.trace]))
+    """
     tensors: dict[str, Tensor] = {}
     images = []
     for number, (picture, trace) in enumerate(result.pairs):
@@ -57,6 +60,12 @@ def save_record(path: Path, result: Result) -> None:
 
 def load_record(path: Path) -> Result:
     """Reads what `save_record` wrote.
+
+    >>> result = daam.Result([picture], [heat_maps.trace], notes=daam.Notes(seed=3))
+    >>> daam.save_record(Path("circle.safetensors"), result)
+    >>> loaded = daam.load_record(Path("circle.safetensors"))
+    >>> list(loaded.heat_maps()), loaded.notes.seed
+    (['a', 'red', 'circle', 'and', 'blue', 'square'], 3)
 
     Raises:
         RecordError: there is no such file, or it is damaged or no record.

@@ -19,6 +19,9 @@ from daam.tracing.plan import Side
 class Notes:
     """What is known of a generation besides its pictures and maps; a record and a report hold it as it is.
 
+    >>> daam.Notes("a circle", seed=3).seed
+    3
+
     Attributes:
         prompt: as typed.
         seed: of the first picture.
@@ -49,6 +52,10 @@ class Notes:
 @dataclass(frozen=True)
 class Result:
     """A generation with its heat maps.
+
+    >>> result = daam.Result([picture], [heat_maps.trace])
+    >>> result.heat_maps()["circle"].values.shape
+    (128, 128)
 
     Attributes:
         pictures, traces: one trace for each picture, in the same order.

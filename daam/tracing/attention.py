@@ -28,6 +28,11 @@ def split_heads(projected: Tensor, heads: int) -> Tensor:
 def cross_attention_probabilities(query: Tensor, key: Tensor, scale: float) -> Tensor:
     """How much each image position looks at each token.
 
+    >>> query, key = torch.ones(1, 2, 16, 8), torch.ones(1, 2, 4, 8)  # one picture, two heads, four tokens alike
+    >>> probabilities = cross_attention_probabilities(query, key, scale=8**-0.5)
+    >>> probabilities.shape, probabilities[0, 0, 0].tolist()
+    (torch.Size([1, 2, 16, 4]), [0.25, 0.25, 0.25, 0.25])
+
     Args:
         query: [batch, head, position, channel], any float type.
         key: [batch, head, token, channel], same device as `query`.

@@ -228,12 +228,12 @@ def _choose(key: Any, found: Mapping[str, str], names: Sequence[str], name: str,
     """The choice of that key, or an error that names the choices."""
     if key in found:
         return found[key]
-    message = f"{name}: expected one of {', '.join(names[:MOST_NAMED])}, got {value!r}"
-    if len(names) > MOST_NAMED:
-        close = get_close_matches(str(value).casefold(), {each.casefold(): each for each in names}, n=3)
-        likely = [each for each in names if each.casefold() in close]
-        message = message.replace(", got", ", …, got", 1) + (f"; try {', '.join(likely)}" if likely else "")
-    raise SettingError(message)
+    is_long = len(names) > MOST_NAMED
+    by_small_letters = {each.casefold(): each for each in names}
+    close = get_close_matches(str(value).casefold(), by_small_letters, n=3) if is_long else []
+    likely = ", ".join(by_small_letters[each] for each in close)
+    named = ", ".join([*names[:MOST_NAMED], "…"] if is_long else names)
+    raise SettingError(f"{name}: expected one of {named}, got {value!r}" + (f"; try {likely}" if likely else ""))
 
 
 def _read_number(value: Any, minimum: float, maximum: float, name: str) -> float:

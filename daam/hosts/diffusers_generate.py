@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -13,10 +13,12 @@ from torch import Tensor
 from daam.errors import PromptError, SettingError, TraceError
 from daam.hosts.diffusers_encode import Encoded, TextEncoding
 from daam.hosts.diffusers_models import set_sampler
-from daam.hosts.diffusers_trace import trace
+from daam.hosts.diffusers_trace import Tracer, trace
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.table import ScheduleEntry, active_entry
 from daam.results.result import Notes, Result
+from daam.tracing.conditioning import Conditioned
+from daam.tracing.plan import Side
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ def generate(
     seeds = [settings.seed + image for image in range(settings.batch_size)]
     with trace(pipeline, keep=keep, terms=terms, probe=probe) as tracer:
         tracer.expect([positive] * settings.batch_size, [negative] * settings.batch_size)
+        for image in range(settings.batch_size):
+            contexts.tell(tracer, image)
         started = time.perf_counter()
         pictures = pipeline(
             **contexts.arguments(),
@@ -153,6 +157,12 @@ class _Contexts:
     def is_switch(self, call: int) -> bool:
         """Whether another text becomes active at this model call."""
         return any(active_entry(part, call) != active_entry(part, call - 1) for part in self._parts)
+
+    def tell(self, tracer: Tracer, image: int) -> None:
+        """Says what every entry's text is encoded to, since the pipeline itself encodes none of them."""
+        for side, entries in zip(get_args(Side), self._encoded):
+            for number, encoded in enumerate(entries):
+                tracer.learn(Conditioned(image, side, number), encoded.context[0])
 
     def arguments(self) -> dict[str, Tensor]:
         """The pipeline's arguments for the texts that are active at the first model call."""

@@ -57,6 +57,7 @@ class Capture:
             raise TraceError(self._family.probe_refusal)
         self._engine = Engine(keep_details=keep_steps or keep_heads, keep_heads=keep_heads, probe=probe)
         self._keep_steps = keep_steps
+        self._is_watching = False
         self._rows: list[WantedRow] = []
         self._latent_size = (0, 0)
         self._pending: dict[str, list[Contribution]] = {}
@@ -72,7 +73,8 @@ class Capture:
 
     def install(self, stack: ExitStack) -> None:
         """Sets the hooks; the stack removes them."""
-        stack.callback(self._forget_call)
+        stack.callback(self._leave)
+        self._is_watching = True
         begin, end = self._guarded(self._begin_call), self._guarded(self._end_call)
         stack.callback(self._model.register_forward_pre_hook(begin, with_kwargs=True).remove)
         stack.callback(self._model.register_forward_hook(end).remove)
@@ -87,7 +89,7 @@ class Capture:
         """
 
         def run(*arguments: Any) -> None:
-            if self.fault is not None or (only_wanted and not self._rows):
+            if not self._is_watching or self.fault is not None or (only_wanted and not self._rows):
                 return
             try:
                 with torch.no_grad():
@@ -104,16 +106,24 @@ class Capture:
 
         return run
 
+    def _leave(self) -> None:
+        """What hooks are left, on copies of the model, do nothing from now on."""
+        self._is_watching = False
+        self._forget_call()
+
     def _forget_call(self) -> None:
         self._rows = []
         self._pending.clear()
 
-    def _begin_call(self, _model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    def _begin_call(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if model is not self._model:  # a copy that was made while we watched has our hooks
+            return
         self._forget_call()
         self._family.begin_call()
         sample = first_input(arguments, named)
         self._latent_size = (sample.shape[-2], sample.shape[-1])
-        texts = self._plan(ModelCall(sample.shape[0], *self._latent_size, arguments, named))
+        conditioning = self._family.conditioning(arguments, named)
+        texts = self._plan(ModelCall(sample.shape[0], *self._latent_size, conditioning, named))
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
         self._rows = [(row, text) for row, text in enumerate(texts) if text is not None]
@@ -121,7 +131,9 @@ class Capture:
     def _see(self, attended: Attended) -> None:
         self._pending[attended.layer] = self._engine.contributions(attended, self._rows)
 
-    def _end_call(self, *_: Any) -> None:
+    def _end_call(self, model: nn.Module, *_: Any) -> None:
+        if model is not self._model:
+            return
         for layer, contributions in self._pending.items():
             for contribution in contributions:
                 self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
+from torch import Tensor
+
 Side = Literal["positive", "negative", "probe"]
 """Which prompt: "probe" is of words that conditioned nothing, see `daam.tracing.probe`."""
 
@@ -47,13 +49,14 @@ class ModelCall:
     Attributes:
         rows: of the batch.
         height, width: of the latent.
-        arguments, named: what the model was called with, for who reads marks or the conditioning there.
+        conditioning: what conditions the rows, [row, column, channel]; None where the model was given none.
+        named: what the model was called with by name, for hosts that leave marks there.
     """
 
     rows: int
     height: int
     width: int
-    arguments: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    conditioning: Tensor | None = field(default=None, compare=False, repr=False)
     named: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 

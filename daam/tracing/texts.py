@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daam.prompt.table import PromptPart, ScheduleEntry, active_entry
+from daam.prompt.table import PromptPart, ScheduleEntry
 from daam.prompt.terms import Term, columns_of_terms, word_columns
 from daam.tracing.plan import Side, TextKey, TracedText
 
@@ -25,15 +25,15 @@ class TextBook:
         self._terms = tuple(terms)
         self._texts: dict[TextKey, TracedText | None] = {}
 
-    def text(self, image: int, side: Side, part: PromptPart, number: int, call: int) -> TracedText | None:
-        """The text that conditions a row in one model call; None where it has no word.
+    def text(self, image: int, side: Side, part: PromptPart, number: int, entry: int) -> TracedText | None:
+        """The text behind a row; None where it has no word.
 
         Args:
             part: the AND part behind the row.
             number: of the part, under which its maps are kept; different parts have different numbers.
-            call: number of the model call, from 0, by which the schedule's entry is chosen.
+            entry: number of the schedule entry.
         """
-        key = TextKey(image, side, number, active_entry(part, call))
+        key = TextKey(image, side, number, entry)
         if key not in self._texts:
             self._texts[key] = self._new_text(key, part.schedule[key.entry])
         return self._texts[key]

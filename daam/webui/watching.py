@@ -17,7 +17,7 @@ from typing import Any, Literal
 from torch import nn
 
 from daam.errors import TraceError
-from daam.prompt.table import PromptTable
+from daam.prompt.table import PromptTable, active_entry
 from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
 from daam.tracing.image_trace import ImageTrace
@@ -196,7 +196,7 @@ class Watch:
             return None
         part = self._table(self._is_hires, row).parts[row.part]
         earlier = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
-        return self._texts.text(row.image, row.side, part, earlier + row.part, self._step)
+        return self._texts.text(row.image, row.side, part, earlier + row.part, active_entry(part, self._step))
 
     def _is_first_pass(self) -> bool:
         return next(iter(self._passes)) == self._is_hires

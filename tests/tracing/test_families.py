@@ -54,6 +54,9 @@ class ImageFirstFamily:
             hook = sight.guard(functools.partial(self._see, sight, name))
             stack.callback(getattr(self._model, name).register_forward_hook(hook).remove)
 
+    def conditioning(self, arguments: Any, named: Any) -> Tensor | None:
+        return None
+
     def begin_call(self) -> None:
         self._query = None
 

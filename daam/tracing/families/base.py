@@ -5,7 +5,7 @@ Families only look and hand over; the arithmetic is the engine's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -72,12 +72,23 @@ class Family(Protocol):
     def install(self, stack: ExitStack, sight: Sight) -> None:
         """Sets the hooks; the stack removes them."""
 
+    def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
+        """What conditions the rows of a call of the model with these arguments; None where it was given none."""
+
     def begin_call(self) -> None:
         """Forgets what a call before left behind.
 
         Raises:
             TraceError: the model has changed so that the hooks no longer see what it does.
         """
+
+
+def argument(
+    arguments: tuple[Any, ...], named: Mapping[str, Any], position: int, names: Sequence[str]
+) -> Tensor | None:
+    """A tensor that a model was called with, by place or by one of its names; None where it was not."""
+    found = arguments[position] if len(arguments) > position else next((named[n] for n in names if n in named), None)
+    return found if isinstance(found, Tensor) else None
 
 
 def first_input(arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:

@@ -6,6 +6,7 @@ Layers are found by their structure; no class of any model is known.
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from daam.errors import ShapeError, TraceError
-from daam.tracing.families.base import Attended, Sight, first_input
+from daam.tracing.families.base import Attended, Sight, argument, first_input
 
 _PROJECTIONS = ("to_q", "to_k", "to_kv")
 
@@ -73,6 +74,9 @@ class CrossAttention:
                 if isinstance(projection, nn.Module):
                     see_key = sight.guard(functools.partial(self._see_key, sight, layer, name == "to_kv"))
                     stack.callback(projection.register_forward_hook(see_key).remove)
+
+    def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
+        return argument(arguments, named, 2, ("encoder_hidden_states", "context"))
 
     def begin_call(self) -> None:
         self._forget()

@@ -7,14 +7,15 @@ A block has `context_block.attn` and `x_block.attn`, each with `ln_q` and `ln_k`
 from __future__ import annotations
 
 import functools
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from daam.errors import ShapeError
-from daam.tracing.families.base import Attended, Sight
+from daam.tracing.families.base import Attended, Sight, argument
 
 _NORMS = ("ln_q", "ln_k")
 
@@ -55,6 +56,9 @@ class WebuiSd3:
             for part, module in parts.items():
                 see = sight.guard(functools.partial(self._see, sight, block.name, part))
                 stack.callback(module.register_forward_hook(see).remove)  # type: ignore[union-attr, operator]
+
+    def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
+        return argument(arguments, named, 3, ("context",))
 
     def begin_call(self) -> None:
         self._parts.clear()

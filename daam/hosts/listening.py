@@ -52,7 +52,10 @@ class _Wrapper:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         result = self.original(*arguments, **named)
-        given = self._signature.bind(*arguments, **named).arguments
+        given = dict(self._signature.bind(*arguments, **named).arguments)
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                given.update(given.pop(name, {}))
         for listener in self.listeners:
             listener(given, result)
         return result

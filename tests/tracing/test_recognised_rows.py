@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -207,6 +208,7 @@ def test_embeddings_of_something_else_are_named() -> None:
     class Stubborn(type(pipeline)):  # type: ignore[misc]
         """Conditions the model with a text that it never encoded in the open."""
 
+        @functools.wraps(diffusers.StableDiffusionPipeline.encode_prompt)
         def encode_prompt(self, *arguments: Any, **named: Any) -> Any:
             found = super().encode_prompt(*arguments, **named)
             self.unet.register_forward_pre_hook(

@@ -107,3 +107,44 @@ def assign(candidates: Sequence[Sequence[Conditioned]], images: int, entry: int)
 def _version(tensor: Tensor) -> int:
     """Tells whether a tensor was written to since; tensors of inference mode do not count."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+class RowWitness:
+    """Watches that rows are conditioned by the texts that a host says stand behind them; asked once at the end.
+
+    A row must be nearer to its own text than to any other of the step: extensions may change what they condition with,
+    but a row that is nearest to another's text was moved. Compared on the device, without waiting for the answer.
+    """
+
+    def __init__(self) -> None:
+        self._answers: list[Tensor] = []
+
+    def see(self, conditioning: Tensor, own: Sequence[Tensor | None], every: Sequence[Tensor]) -> None:
+        """Looks at the rows of one model call.
+
+        Args:
+            conditioning: [row, column, channel], as the model got it; padding may stand behind a text's columns.
+            own: what was encoded for each row, [column, channel]; None where nothing is known.
+            every: what was encoded for all rows of the step.
+        """
+        texts = list({id(text): text for text in every if text.shape[-1] == conditioning.shape[-1]}.values())
+        rows = [row for row, text in enumerate(own) if any(text is other for other in texts)]
+        if len(texts) < 2 or not rows:
+            return
+        columns = min(conditioning.shape[1], *(len(text) for text in texts))
+        given = conditioning[rows, :columns].float()
+        distances = torch.stack([(given - text[:columns].to(given)).abs().mean(dim=(1, 2)) for text in texts], dim=1)
+        places = [next(place for place, text in enumerate(texts) if text is own[row]) for row in rows]
+        own_distance = distances[range(len(rows)), places]
+        self._answers.append((own_distance <= distances.amin(dim=1)).all())
+
+    def check(self) -> None:
+        """
+        Raises:
+            TraceError: a row was conditioned by another row's text.
+        """
+        if self._answers and not bool(torch.stack(self._answers).all()):
+            raise TraceError(
+                "another extension moves what conditions the model's rows from one to another (Regional Prompter's "
+                "Latent mode does so), so that a map would show another text's attention"
+            )

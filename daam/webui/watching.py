@@ -14,12 +14,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.prompt.table import PromptTable, active_entry
 from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
+from daam.tracing.conditioning import RowWitness
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
 from daam.tracing.plan import ModelCall, TracedText
@@ -105,6 +106,8 @@ class Watch:
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
         self._order: RowOrder | None = None
+        self._contexts: tuple[Tensor, ...] = ()
+        self._witness = RowWitness()
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
@@ -143,7 +146,7 @@ class Watch:
             if self._is_hires not in self._passes:
                 self._passes[self._is_hires] = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
             self._hook(host().current_unet(), self._stack).step = self.calls
-            self._order = call.order
+            self._order, self._contexts = call.order, call.contexts
             self._step = call.step
             self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
@@ -164,6 +167,7 @@ class Watch:
         """
         if self.fault is not None:
             raise TraceError(f"the trace stopped with {type(self.fault).__name__}: {self.fault}") from self.fault
+        self._witness.check()
         if not self._passes:
             raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())
@@ -188,7 +192,10 @@ class Watch:
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
         if self._order is None:
             return [None] * call.rows
-        return [None if row is None else self._text(row) for row in self._order.take(call)]
+        rows = self._order.take(call)
+        if call.conditioning is not None and len(call.conditioning) == len(rows):
+            self._witness.see(call.conditioning, [None if row is None else row.context for row in rows], self._contexts)
+        return [None if row is None else self._text(row) for row in rows]
 
     def _text(self, row: Row) -> TracedText | None:
         """The text that conditions a row in this step; the parts of a later pass count on behind the earlier one's."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 import daam
 from daam.errors import SettingError, TraceError
-from daam.tracing.conditioning import Conditioned, ConditioningBook, assign
+from daam.tracing.conditioning import Conditioned, ConditioningBook, RowWitness, assign
 from tests.pipelines import run, sd1, sdxl
 
 PROMPT, NEGATIVE = "a red circle", "an ugly square"
@@ -242,3 +242,29 @@ def test_rows_of_one_text_go_to_the_pictures_in_their_order() -> None:
     entries = [Conditioned(0, "positive", 2), Conditioned(0, "positive", 0)]
     assert assign([entries], images=1, entry=2) == [Conditioned(0, "positive", 2)]
     assert assign([entries], images=1, entry=1) == [Conditioned(0, "positive", 0)]
+
+
+@pytest.mark.parametrize("change", ["none", "noise", "padding"])
+def test_a_row_that_is_nearest_to_its_own_text_is_where_it_was_put(change: str) -> None:
+    texts = [torch.randn(77, 8) for _ in range(3)]
+    given = torch.stack(texts)
+    if change == "noise":
+        given = given + 0.3 * torch.randn_like(given)
+    if change == "padding":
+        given = torch.cat([given, given], dim=1)
+    witness = RowWitness()
+    witness.see(given, texts, texts)
+    witness.see(given[1:], texts[1:], texts)
+    witness.check()
+
+
+def test_a_row_that_was_moved_is_named() -> None:
+    texts = [torch.randn(77, 8) for _ in range(3)]
+    witness = RowWitness()
+    witness.see(torch.stack(texts), texts, texts)
+    witness.see(torch.stack([texts[1], texts[0], texts[2]]), texts, texts)
+    with pytest.raises(TraceError, match="from one to another"):
+        witness.check()
+    witness = RowWitness()
+    witness.see(torch.stack([texts[1], texts[0]]), [texts[0], None], texts[:1])
+    witness.check()  # nothing to tell apart

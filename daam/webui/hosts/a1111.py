@@ -5,11 +5,11 @@ Facts about it were read in its version 1.10.1; "since 1.8" and the like say wha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modules import script_callbacks, sd_samplers, sd_unet, shared
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.webui.hosts.a1111_gallery import A1111Gallery
@@ -35,14 +35,16 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
         sampler = getattr(denoiser, "sampler", None) or p.sampler
         conditioning = sampler.sampler_extra_args["cond"]
         height, width = params.x.shape[-2:]
+        contexts = _contexts(sampler.sampler_extra_args, denoiser.step)
         rows = StepRows(
             parts=tuple(len(parts) for parts in conditioning.batch),
             positive_rows=params.text_cond.shape[0],
             rows=params.x.shape[0],
             height=height,
             width=width,
+            contexts=contexts,
         )
-        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows))
+        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), contexts)
 
     def current_unet(self) -> nn.Module:
         """The UNet that samples now; refiner and hires checkpoint change it.
@@ -84,6 +86,14 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
 
     def model_name(self, p: Any) -> str:
         return str(getattr(p, "sd_model_name", None) or shared.sd_model.sd_checkpoint_info.name_for_extra)
+
+
+def _contexts(arguments: Mapping[str, Any], step: int) -> tuple[Tensor, ...]:
+    """What was encoded for each row: every part of every image, then the negative prompt of each image."""
+    schedules = [part.schedules for parts in arguments["cond"].batch for part in parts]
+    schedules += list(arguments["uncond"])
+    active = [next((entry for entry in each if step <= entry.end_at_step), each[0]) for each in schedules]
+    return tuple(entry.cond["crossattn"] if isinstance(entry.cond, dict) else entry.cond for entry in active)
 
 
 def _total_steps(sampler: str, steps: int) -> int:

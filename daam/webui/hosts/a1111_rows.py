@@ -6,7 +6,9 @@ strictly in order: every part of every image, then one negative row for each ima
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from torch import Tensor
 
 from daam.errors import ShapeError
 from daam.tracing.plan import ModelCall
@@ -22,6 +24,7 @@ class StepRows:
         positive_rows: rows of the positive prompts: every part of every image.
         rows: all rows, with those of the negative prompts (twice for InstructPix2Pix).
         height, width: of the latent.
+        contexts: what was encoded for each row, [column, channel]; empty where that is not known.
     """
 
     parts: tuple[int, ...]
@@ -29,6 +32,7 @@ class StepRows:
     rows: int
     height: int
     width: int
+    contexts: tuple[Tensor, ...] = ()
 
 
 class RowCursor:
@@ -50,6 +54,8 @@ class RowCursor:
                 f"{call.positive_rows} and {negative}; another extension changes how the prompts are batched"
             )
         self._rows = positive + [Row(number % images, "negative") for number in range(negative)]
+        if len(call.contexts) == len(self._rows):
+            self._rows = [replace(row, context=context) for row, context in zip(self._rows, call.contexts)]
 
     def take(self, call: ModelCall) -> list[Row]:
         """The rows of the next model call.

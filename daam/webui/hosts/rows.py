@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from torch import Tensor
 
 from daam.tracing.plan import ModelCall, Side
 
 
 @dataclass(frozen=True)
 class Row:
-    """What one row stands for."""
+    """What one row stands for.
+
+    Attributes:
+        context: what the host encoded for it, [column, channel]; None where that is not known.
+    """
 
     image: int
     side: Side
     part: int = 0
+    context: Tensor | None = field(default=None, compare=False, repr=False)
 
 
 class RowOrder(Protocol):
@@ -38,6 +45,7 @@ class DenoiserCall:
         step: number of the call, from 0; the host chooses schedule entries by it.
         height, width: of the latent.
         order: of the rows in the model calls that follow.
+        contexts: what was encoded for all of them, each [column, channel].
     """
 
     owner: Any
@@ -45,3 +53,4 @@ class DenoiserCall:
     height: int
     width: int
     order: RowOrder
+    contexts: tuple[Tensor, ...] = ()

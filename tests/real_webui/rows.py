@@ -328,7 +328,15 @@ def _company() -> list[MatrixRow]:
             tells_result=False,
         ),
         MatrixRow(section, "nested generation (ADetailer)", mode="nested generation"),
-        MatrixRow(section, "attn2.forward replaced (Regional Prompter)", mode="instance forward"),
+        MatrixRow(section, "attn2.forward replaced", mode="instance forward"),
+        MatrixRow(
+            section,
+            "texts moved from row to row after our callback",
+            {"prompt": "a red circle AND a green tree"},
+            mode="moved rows",
+            note="from one to another",
+            has_maps=False,
+        ),
         MatrixRow(section, "p.sample wrapped (ControlNet)", mode="wrapped sample"),
     ]
 

@@ -24,7 +24,7 @@ del sys.path[:2]
 register_open_clip()
 MODES = (
     "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
-    "out of memory in our hook", "interrupt", "skip", "wildcards",
+    "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows",
 )  # fmt: skip
 
 
@@ -67,6 +67,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
             _break_our_hook(torch.OutOfMemoryError if "memory" in mode else RuntimeError)
         elif mode in ("interrupt", "skip"):
             Bench.stop = mode
+        Bench.moves = mode == "moved rows"
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
         Bench.seconds = time.perf_counter() - Bench.started
@@ -91,6 +92,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
         p.scripts.process(copied)
 
     stop: str = ""
+    moves: bool = False
     started: float = 0.0
     seconds: float = 0.0
 
@@ -135,6 +137,8 @@ def _break_our_hook(kind: type[Exception]) -> None:
 
 
 def on_denoiser(params: Any) -> None:
+    if Bench.moves:  # after our callback, as an extension that is loaded later does
+        params.text_cond = params.text_cond.flip(0)
     if Bench.stop and params.denoiser.step >= 3:
         stop, Bench.stop = Bench.stop, ""
         shared.state.interrupt() if stop == "interrupt" else shared.state.skip()

@@ -97,13 +97,27 @@ def _readings(
 ) -> Iterator[tuple[list[ReadWord], list[ReadWord]]]:
     """The words before and after, for readings in which every branch of every schedule is read once."""
     _check_frame(old, new, places)
-    for part, new_part in zip(old.parts, new.parts):
-        readings = _all_choices(part)
-        check_limit(len(readings) * len(part.text), MAX_SCHEDULE_WORK, "letters to compare over its schedules")
-        for choices in readings:
-            moved = {places[start]: branch for start, branch in choices.branches.items()}
-            kept = {start: branch for start, branch in moved.items() if start is not None}
-            yield _words(part, choices), _words(new_part, Choices(kept, choices.others))
+    for number, choices, before in readings_of(old):
+        moved = {places[start]: branch for start, branch in choices.branches.items()}
+        kept = {start: branch for start, branch in moved.items() if start is not None}
+        yield before, _words(new.parts[number], Choices(kept, choices.others))
+
+
+def readings_of(elements: Elements) -> list[tuple[int, Choices, list[ReadWord]]]:
+    """The number of a part, what is chosen in its schedules, and its words; kept, as edits are tried several ways."""
+    if elements.readings is None:
+        found = []
+        for number, part in enumerate(elements.parts):
+            readings = _all_choices(part)
+            check_limit(len(readings) * len(part.text), MAX_SCHEDULE_WORK, "letters to compare over its schedules")
+            found += [(number, choices, _words(part, choices)) for choices in readings]
+        elements.readings = found
+    return elements.readings
+
+
+def letters_to_read(elements: Elements) -> int:
+    """How many letters are read to check one edit."""
+    return len(elements.prompt) + sum(len(elements.parts[number].text) for number, *_ in readings_of(elements))
 
 
 def _check_frame(old: Elements, new: Elements, places: list[int | None]) -> None:
@@ -124,6 +138,8 @@ def _schedules(part: Part) -> list[tuple[int, str | None, int]]:
 
 def _all_choices(part: Part) -> list[Choices]:
     paths: list[Mapping[int, int]] = [{}, *_paths(part.root, {})]
+    if len(paths) == 1:  # no schedule, nothing to choose
+        return [Choices({}, 0)]
     return [Choices(path, others) for path in paths for others in (0, -1)]
 
 

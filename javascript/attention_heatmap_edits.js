@@ -2,7 +2,7 @@
 //
 // It cannot read a prompt. What a change needs is in the frames that daam/rewriting/frames.py made of it: where brackets
 // go, what is around them, how the text reads without a word. attentionHeatmap.render(base, frames, state) is a pure
-// function to {prompt, places}, where `state` is a Map from a word's number to {weight, isGone}; it throws a
+// function to the text, where `state` is a Map from a word's number to {weight, isGone}; it throws a
 // RewritingError, whose message is for people, where the frames do not allow a change. PromptEdits keeps the states.
 // Places and spans are [start, end) and count Unicode code points.
 
@@ -20,6 +20,9 @@
     const NUMBER_AT_END = /:\s*[-+.\deE]*\s*$/u;
 
     class RewritingError extends Error {}
+
+    const isSame = (one, other) => Math.abs(one - other) < SAME;
+    const isWord = (letter) => letter !== undefined && LETTER.test(letter);
 
     // ---- Numbers, as in daam/rewriting/numbers.py
 
@@ -54,7 +57,7 @@
         constructor(base, frames, state) {
             this.letters = Array.from(base);
             this.frames = frames;
-            this.state = this.withoutOverlaps(state);
+            this.state = state;
             this.all = [...frames.brackets, ...frames.words];
         }
 
@@ -62,8 +65,8 @@
             return this.letters.slice(start, end).join("");
         }
 
-        nameOf(frame) {
-            return `“${this.text(...frame.span)}”`;
+        nameOf(word) {
+            return `“${this.text(...this.frames.words[word].span)}”`;
         }
 
         isGone(word) {
@@ -71,6 +74,10 @@
         }
 
         run() {
+            if (this.frames.is_literal && this.state.size > 1) {
+                throw new RewritingError("A lone | in the prompt keeps its schedules from being read: only one word can be changed at a time.");
+            }
+            this.checkOverlaps();
             const cuts = this.cuts();
             const groups = this.groups(cuts);
             this.checkGlued(groups);
@@ -79,39 +86,27 @@
             return this.written(edits);
         }
 
-        /** A word that goes through a schedule shares letters with others: only the same can be done to them. */
-        withoutOverlaps(state) {
-            const words = [...state.keys()].map((word) => this.frames.words[word]);
-            words.sort((one, other) => one.span[0] - other.span[0] || other.span[1] - one.span[1]);
-            const kept = new Map();
-            let last = null;
-            for (const frame of words) {
-                const [change, before] = [state.get(frame.words[0]), last && state.get(last.words[0])];
-                if (!last || frame.span[0] >= last.span[1]) {
-                    kept.set(frame.words[0], change);
-                    last = frame;
-                } else if (frame.span[1] > last.span[1] || change.weight !== before.weight || change.isGone !== before.isGone) {
-                    throw new RewritingError(`${this.nameOf(frame)} shares letters with ${this.nameOf(last)}, which was changed.`);
-                }
+        /** A word that goes through a schedule shares letters with others. */
+        checkOverlaps() {
+            const spanOf = (word) => this.frames.words[word].span;
+            const words = [...this.state.keys()].sort((one, other) => spanOf(one)[0] - spanOf(other)[0]);
+            const at = words.findIndex((word, number) => number > 0 && spanOf(word)[0] < spanOf(words[number - 1])[1]);
+            if (at > 0) {
+                throw new RewritingError(`${this.nameOf(words[at])} shares letters with ${this.nameOf(words[at - 1])}, which was changed.`);
             }
-            return kept;
         }
 
         /** The frames that do for the words of which `fits` holds: those of whole brackets, and of single words. */
         choose(fits, whyNot) {
             const done = new Set();
             return this.all.filter((frame) => {
-                if (frame.words.some((word) => done.has(word)) || !fits(frame.words)) {
-                    return false;
-                }
-                if (frame[whyNot] && frame.words.length > 1) {
-                    return false;
-                }
-                if (frame[whyNot]) {
+                const isMeant = !frame.words.some((word) => done.has(word)) && fits(frame.words);
+                if (isMeant && frame[whyNot] && frame.words.length === 1) {
                     throw new RewritingError(frame[whyNot]);
                 }
-                frame.words.forEach((word) => done.add(word));
-                return true;
+                const isChosen = isMeant && !frame[whyNot];
+                frame.words.forEach((word) => isChosen && done.add(word));
+                return isChosen;
             });
         }
 
@@ -124,7 +119,7 @@
             const runs = [];
             for (const frame of frames) {
                 const last = runs.at(-1)?.at(-1);
-                if (last && last.container === frame.container && /^[\s,]*$/u.test(this.text(last.core[1], frame.core[0]))) {
+                if (last && last.container === frame.container && this.isNothing(last.core[1], frame.core[0])) {
                     runs.at(-1).push(frame);
                 } else {
                     runs.push([frame]);
@@ -135,48 +130,42 @@
 
         cutOf(run) {
             const [{remove, room}] = run;
-            const common = {room, source: run.length > 1 ? null : run[0], isCut: true};
             if (run.length === 1 && remove) {
-                return {start: remove[0], end: remove[1], text: remove[2], ...common};
+                return {start: remove[0], end: remove[1], text: remove[2], room, source: run[0], isCut: true};
             }
             const [first, last] = [run[0].core[0], run.at(-1).core[1]];
             const {start, end} = this.tidy(first, last, room);
             const isInside = room[0] < start && end < room[1] && ![this.letters[start - 1], this.letters[end]].some((each) => BLANK.test(each));
-            return {start, end, text: isInside ? " " : "", ...common};
+            return {start, end, text: isInside ? " " : "", room, source: null, isCut: true};
+        }
+
+        /** A comma that is a word of its own, and not part of signs such as "),". */
+        isComma(place) {
+            const isLonger = ({span: [start, end]}) => start <= place && place < end && end - start > 1;
+            return this.letters[place] === "," && !this.frames.words.some(isLonger);
+        }
+
+        isNothing(start, end) {
+            return this.letters.slice(start, end).every((letter, at) => BLANK.test(letter) || this.isComma(start + at));
         }
 
         /** [first, end) with a comma and blanks beside it, so that one of each is left between the neighbours. */
         tidy(first, last, [start, end]) {
-            const before = (place) => {
-                while (place > start && BLANK.test(this.letters[place - 1])) {
-                    place--;
-                }
-                return place;
-            };
-            const after = (place) => {
-                while (place < end && BLANK.test(this.letters[place])) {
-                    place++;
-                }
-                return place;
-            };
+            const before = (place) => place - /\s*$/u.exec(this.text(start, place))[0].length;
+            const after = (place) => place + /^\s*/u.exec(this.text(place, end))[0].length;
             const [left, right] = [before(first), after(last)];
-            const isAfterComma = left > start && this.letters[left - 1] === ",";
-            const isBeforeComma = right < end && this.letters[right] === ",";
-            const keepsLine = (from, to) => left < first && this.letters.slice(from, to).includes("\n");
+            const isAfterComma = left > start && this.isComma(left - 1);
+            const isBeforeComma = right < end && this.isComma(right);
             if (isBeforeComma && (isAfterComma || left === start)) {
-                const behind = after(right + 1);
-                return keepsLine(right, behind) ? {start: left, end: right + 1} : {start: first, end: behind};
+                return {start: first, end: after(right + 1)};
             }
-            if (isBeforeComma) {
-                return {start: left, end: last};
-            }
-            if (right === end) {
+            if (isBeforeComma || right === end) {
                 return {start: isAfterComma ? before(left - 1) : left, end: last};
             }
-            if (left === start || (left < first && right > last)) {
-                return keepsLine(last, right) && left !== start ? {start: left, end: last} : {start: first, end: right};
+            if (left < first && right > last && left !== start) {
+                return this.text(last, right).includes("\n") ? {start: left, end: last} : {start: first, end: right};
             }
-            return {start: first, end: last};
+            return {start: first, end: left === start ? right : last};
         }
 
         // -- What gets another weight
@@ -193,14 +182,8 @@
             })));
             const groups = [];
             for (const place of places.filter((each) => !isIn(each)).sort((one, other) => one.start - other.start)) {
-                const last = groups.at(-1);
-                if (last && this.canShare(last, place)) {
-                    const strip = [...last.strip, ...place.strip];
-                    const keepsOnes = last.keepsOnes || place.keepsOnes;
-                    groups[groups.length - 1] = {...last, end: place.end, strip, keepsOnes, last: place.last, words: [...last.words, ...place.words]};
-                } else {
-                    groups.push(place);
-                }
+                const shared = groups.length > 0 && this.canShare(groups.at(-1), place) ? groups.pop() : null;
+                groups.push(shared ? this.joined(shared, place) : place);
             }
             return groups.map((group) => this.withNumber(group));
         }
@@ -208,6 +191,11 @@
         canShare(one, other) {
             const isAlike = one.container === other.container && one.outer === other.outer && one.target === other.target;
             return isAlike && one.isPlain && other.isPlain && BLANK.test(this.text(one.end, other.start));
+        }
+
+        joined(one, other) {
+            const [strip, words] = [[...one.strip, ...other.strip], [...one.words, ...other.words]];
+            return {...one, end: other.end, last: other.last, strip, words, keepsOnes: one.keepsOnes || other.keepsOnes};
         }
 
         textWithout({start, end, strip}) {
@@ -226,65 +214,72 @@
             return isNeeded ? [open, ...stripped, close] : stripped;
         }
 
-        /** Words without a blank between them become one as soon as they weigh the same. */
+        /** Words without a blank between them may become one as soon as they weigh the same. */
         checkGlued(groups) {
-            const weights = new Map(groups.flatMap((group) => group.words.map((word) => [word, group.weight])));
-            const weightOf = (word) => weights.get(word) ?? this.frames.words[word].weight;
-            for (const [one, other] of this.frames.glued) {
-                const isNew = weights.has(one) || weights.has(other);
-                if (isNew && !this.isGone(one) && !this.isGone(other) && Math.abs(weightOf(one) - weightOf(other)) < SAME) {
-                    const [first, second] = [one, other].map((word) => this.nameOf(this.frames.words[word]));
-                    throw new RewritingError(`${first} and ${second} would become one word. Put a blank between them`);
+            this.changed = new Map(groups.flatMap((group) => group.words.map((word) => [word, group.weight])));
+            for (const [one, other, joins] of this.frames.glued) {
+                const isNew = !isSame(this.frames.words[one].weight, this.frames.words[other].weight);
+                if (joins && isNew && !this.isGone(one) && !this.isGone(other)) {
+                    this.checkUnlike(one, other);
                 }
+            }
+        }
+
+        checkUnlike(one, other) {
+            const [first, second] = [one, other].map((word) => this.changed.get(word) ?? this.frames.words[word].weight);
+            if (isSame(first, second) && (this.changed.has(one) || this.changed.has(other))) {
+                throw new RewritingError(`${this.nameOf(one)} and ${this.nameOf(other)} would become one word. Put a blank between them`);
             }
         }
 
         // -- The text
 
         written(edits) {
-            const pieces = [];
-            const places = [];
+            const [put, kept] = [Array(this.letters.length + 1).fill(""), [...this.letters, ""]];
             const seams = [];
-            let seam = null;
-            let [length, done] = [0, 0];
-            for (const edit of [...edits, {start: this.letters.length, end: this.letters.length, text: "", isEnd: true}]) {
-                if (edit.start > done) {
-                    seam = null;
-                }
-                for (; done < edit.start; done++) {
-                    pieces.push(this.letters[done]);
-                    places.push(length++);
-                }
-                if (!edit.isEnd) {
-                    if (!seam) {
-                        seam = {from: length, edits: []};
-                        seams.push(seam);
-                    }
-                    seam.edits.push(edit);
-                    pieces.push(...Array.from(edit.text));
-                    length += Array.from(edit.text).length;
-                    seam.to = length;
-                    for (; done < edit.end; done++) {
-                        places.push(null);
-                    }
+            for (const edit of edits) {
+                put[edit.start] += edit.text;
+                kept.fill("", edit.start, edit.end);
+                if (seams.length > 0 && edit.start <= seams.at(-1).end) {
+                    seams.at(-1).edits.push(edit);
+                    seams.at(-1).end = Math.max(seams.at(-1).end, edit.end);
+                } else {
+                    seams.push({start: edit.start, end: edit.end, edits: [edit]});
                 }
             }
-            seams.forEach((each) => this.checkSeam(pieces, each));
-            return {prompt: pieces.join(""), places};
+            const text = (start, end) => kept.slice(start, end).map((letter, at) => put[start + at] + letter).join("");
+            const prompt = text(0, kept.length);
+            for (const {start, end, edits: meeting} of seams) {
+                const [before, within] = [text(0, start), text(start, end) + put[end]];
+                this.checkSeam(meeting, before, within, prompt.slice(before.length + within.length));
+            }
+            edits.filter((edit) => edit.isCut).forEach((cut) => this.checkNeighbours(cut, text));
+            return prompt;
+        }
+
+        /** The words on both sides of one that went may stand side by side now. */
+        checkNeighbours({start, end}, text) {
+            const present = [...this.frames.words.keys()].filter((word) => !this.isGone(word));
+            const spanOf = (word) => this.frames.words[word].span;
+            const left = present.filter((word) => spanOf(word)[1] <= start).at(-1);
+            const right = present.find((word) => spanOf(word)[0] >= end);
+            if (left !== undefined && right !== undefined && !/[\s,]/u.test(text(spanOf(left)[1], spanOf(right)[0]))) {
+                this.checkUnlike(left, right);
+            }
         }
 
         /** Where words go beside others that change, what meets was not read together when the frames were made. */
-        checkSeam(pieces, {from, to, edits}) {
+        checkSeam(edits, before, within, after) {
             const [first, last] = [edits[0], edits.at(-1)];
-            const isOfOneWord = first.source && edits.every((edit) => edit.source === first.source);
-            if (isOfOneWord || !edits.some((edit) => edit.isCut)) {
+            if ((first.source && edits.every((edit) => edit.source === first.source)) || !edits.some((edit) => edit.isCut)) {
                 return;
             }
-            const [before, within, after] = [pieces.slice(0, from), pieces.slice(from, to), pieces.slice(to)].map((each) => each.join(""));
-            const isStart = edits.some(({room}) => room && room[0] <= first.start && BLANK.test(this.text(room[0], first.start)));
-            const isEnd = edits.some(({room}) => room && last.end <= room[1] && BLANK.test(this.text(last.end, room[1])));
-            const isSafe = (isStart || !/[:<|\\]\s*$/u.test(before)) && (isEnd || !/^\s*[:>|]/u.test(after)) && (isStart || !NUMBER_AT_END.test(before));
-            const isParted = isStart || isEnd || /[\s,]$/u.test(before + within) || /^[\s,]/u.test(within + after);
+            const isStart = first.isCut && BLANK.test(this.text(first.room[0], first.start));
+            const isEnd = last.isCut && BLANK.test(this.text(last.end, last.room[1]));
+            const isSafe = (isStart || !(/[:<|\\]\s*$/u.test(before) || NUMBER_AT_END.test(before))) && (isEnd || !/^\s*[:>|]/u.test(after));
+            const isParted =
+                /[\s,]$|^$/u.test(before) || /^[\s,]|[\s,]$/u.test(within) || /^[\s,]|^$/u.test(after) ||
+                (isStart && !isWord(before.at(-1))) || (isEnd && !isWord(after[0]));
             if (!isSafe || !isParted) {
                 throw new RewritingError("These changes touch each other, and cannot be written together. Edit the prompt by hand");
             }
@@ -294,6 +289,8 @@
     const render = (base, frames, state) => new Rendering(base, frames, state).run();
 
     // ---- Frames of a text that the user typed, where nobody is at hand who can read it
+
+    const UNREADABLE = {words: [], brackets: [], glued: [], is_literal: false};
 
     /** Of words in a text without any syntax: each weighs 1, and all stand side by side. Null where there is syntax. */
     function plainFrames(text, spans) {
@@ -305,7 +302,7 @@
             words: [number], span: [start, end], weight: 1, is_named: true, why_not: null, why_stays: null, keeps_ones: false,
             places: [{start, end, outer: 1, strip: [], container: 0}], remove: null, core: [start, end], room, container: 0,
         }));
-        return {words, brackets: [], glued: []};
+        return {words, brackets: [], glued: [], is_literal: false};
     }
 
     // ---- The states of a prompt
@@ -318,18 +315,20 @@
         }
 
         /** Goes on from a text that the user typed; changes so far are part of it and cannot be undone any more. */
-        retype(prompt, frames = null) {
-            this.base = prompt;
-            this.frames = frames || (prompt === this.original.prompt ? this.original.frames : null);
-            this.states = [new Map()];
-            this.prompt = prompt;
+        retype(prompt) {
+            if (this.frames) {
+                this.known = {base: this.base, frames: this.frames, states: this.states};
+            }
+            const frames = prompt === this.original.prompt ? this.original.frames : null; // until takeFrames
+            const isBack = this.known && render(this.known.base, this.known.frames, this.known.states.at(-1)) === prompt;
+            Object.assign(this, isBack ? this.known : {base: prompt, frames, states: [new Map()]}, {prompt});
         }
 
-        /** Without anybody to read what was typed: its words can be changed if there is nothing in it but words. */
-        makeDo() {
+        /** How the words of what was typed can be edited; null where nobody can say, which leaves words without syntax. */
+        takeFrames(frames) {
             const spans = this.original.frames.words.map((frame) => frame.span).filter((span) => /^\p{L}+$/u.test(this.typed(span)));
-            const found = spans.map((span) => this.spanInBase(span)).filter((span) => span !== null);
-            this.frames = this.frames || plainFrames(this.base, found);
+            const places = spans.map((span) => this.spanInBase(span)).filter((span) => span !== null);
+            this.frames = frames || plainFrames(this.base, places) || UNREADABLE;
         }
 
         get state() {
@@ -342,7 +341,7 @@
 
         undo() {
             this.states.pop();
-            this.prompt = render(this.base, this.frames, this.state).prompt;
+            this.prompt = render(this.base, this.frames, this.state);
         }
 
         /** Makes the weight of neighbouring words so much larger or smaller, but not below 0. */
@@ -384,14 +383,9 @@
 
         /** A comma between words of different weights keeps its own. */
         withoutLoneSigns(words) {
-            const runs = [];
-            for (const word of words) {
-                if (runs.length > 0 && this.weightOfWord(runs.at(-1)[0]) === this.weightOfWord(word)) {
-                    runs.at(-1).push(word);
-                } else {
-                    runs.push([word]);
-                }
-            }
+            const isNew = (word, at) => at === 0 || this.weightOfWord(words[at - 1]) !== this.weightOfWord(word);
+            const starts = words.map((_, at) => at).filter((at) => isNew(words[at], at));
+            const runs = starts.map((start, number) => words.slice(start, starts[number + 1]));
             const named = runs.filter((run) => run.some((word) => this.frames.words[word].is_named));
             return (named.length > 0 ? named : runs).flat();
         }
@@ -404,13 +398,12 @@
                 if (next.weight !== undefined && Math.abs(next.weight - this.frames.words[word].weight) < SAME) {
                     delete next.weight;
                 }
-                if (next.weight === undefined && !next.isGone) {
-                    state.delete(word);
-                } else {
+                state.delete(word);
+                if (next.weight !== undefined || next.isGone) {
                     state.set(word, next);
                 }
             }
-            this.prompt = render(this.base, this.frames, state).prompt;
+            this.prompt = render(this.base, this.frames, state);
             this.states.push(state);
         }
 
@@ -429,7 +422,7 @@
 
         find(span) {
             const isThere = this.spanInBase(span) !== null;
-            if (isThere && !this.frames) {
+            if (isThere && (!this.frames || this.frames === UNREADABLE)) {
                 throw new RewritingError("What was typed cannot be read here. Put the picture's prompt back to change its words.");
             }
             const word = this.numberOf(span);
@@ -470,8 +463,7 @@
     /** Where a text stands as whole words, in code points. */
     function placesOf(prompt, typed) {
         const [letters, wanted] = [Array.from(prompt), Array.from(typed)];
-        const isLetter = (letter) => letter !== undefined && LETTER.test(letter);
-        const goesOn = (one, other) => isLetter(one) && isLetter(other);
+        const goesOn = (one, other) => isWord(one) && isWord(other);
         return letters.map((_, at) => at).filter((at) => {
             const end = at + wanted.length;
             const isThere = wanted.every((letter, number) => letters[at + number] === letter);

@@ -3,6 +3,7 @@
     "use strict";
 
     const ROUTE = "attention-heatmap/v1/results";
+    const FRAMES = "attention-heatmap/v1/frames";
     const KEY = "Attention Heatmap result";
     const INPAINT_UPLOAD = 4; // its number among the tabs of img2img
     const shown = {}; // by tab: the generation that is shown under the gallery
@@ -112,8 +113,29 @@
         link.click();
     }
 
+    /** The words of a typed prompt: how they can be edited, and the terms for them. */
+    async function readPrompt(prompt) {
+        const body = JSON.stringify({prompt});
+        const answer = await fetch(FRAMES, {method: "POST", headers: {"Content-Type": "application/json"}, body});
+        if (!answer.ok) {
+            throw new Error(`the prompt was not read: ${answer.status}`);
+        }
+        return answer.json();
+    }
+
+    /** Viewers read the prompt when the user leaves its box, so that their buttons need not wait. */
+    function watchPrompt(tab) {
+        const box = find(`#${tab}_prompt textarea`);
+        if (!box.dataset.attentionHeatmap) {
+            box.dataset.attentionHeatmap = "watched";
+            box.addEventListener("change", () => [shown[tab]?.viewer, earlier[tab]].forEach((viewer) => viewer?.readPage()));
+        }
+    }
+
     function callbacks(tab, id, picture) {
+        watchPrompt(tab);
         return {
+            freshFrames: async (prompt) => (await readPrompt(prompt)).frames,
             readPrompt: () => find(`#${tab}_prompt textarea`).value,
             onPromptChange: (prompt) => write(`#${tab}_prompt textarea`, prompt),
             onUseTerms: (terms) => write(`#${tab}_attention_heatmap_terms textarea, #${tab}_attention_heatmap_terms input`, terms),
@@ -145,6 +167,7 @@
     }
 
     globalThis.attentionHeatmapShowEarlier = showEarlier;
+    globalThis.attentionHeatmapReadPrompt = readPrompt;
     if (typeof onAfterUiUpdate === "function") {
         onAfterUiUpdate(update);
     }

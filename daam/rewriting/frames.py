@@ -91,12 +91,14 @@ class EditFrames:
     Attributes:
         words: one for each span, in their order.
         brackets: for the words of a pair of brackets, or of a schedule, that has nothing else in it; larger ones first.
-        glued: pairs of words without a blank between them, which would be read as one word if they weighed the same.
+        glued: pairs of words without a blank between them, and whether they would become one word at one weight.
+        is_literal: a stray "|" keeps all schedules from being read, which two changes together could end.
     """
 
     words: tuple[EditFrame, ...]
     brackets: tuple[EditFrame, ...] = ()
-    glued: tuple[tuple[int, int], ...] = ()
+    glued: tuple[tuple[int, int, bool], ...] = ()
+    is_literal: bool = False
 
     def to_data(self) -> dict[str, Any]:
         """JSON for the viewer."""
@@ -157,7 +159,9 @@ class _Framing:
         for number, word in enumerate(self.words):
             for letter in word.letters:
                 self.owners.setdefault(letter, []).append(number)
-        self.glued = self._glued()
+        self.glued = sorted(self._glued())
+        spans = [(one, other, self.prompt[self.words[one].span[1] : self.words[other].span[0]]) for one, other, _ in self.glued]
+        self.far = {word for *pair, between in spans if set(between) & set("[|]") for word in pair}
         self.brackets = self._bracket_drafts()
 
     def frames(self) -> EditFrames:
@@ -169,8 +173,9 @@ class _Framing:
         self._check_removals([draft for draft in drafts if draft.why_stays is None])
         kept = [draft for draft in self.brackets if draft.why_not is None or draft.why_stays is None]
         kept.sort(key=lambda draft: (-len(draft.words), draft.span))
-        glued = tuple(sorted({(min(pair), max(pair)) for pair in self.glued}))
-        return EditFrames(tuple(map(self._frame, self.words)), tuple(map(self._frame, kept)), glued)
+        is_literal = any(part.tree is None for part in self.elements.parts)
+        frames = tuple(map(self._frame, self.words)), tuple(map(self._frame, kept))
+        return EditFrames(*frames, tuple(sorted(self.glued)), is_literal)
 
     # ---- Drafts
 
@@ -215,28 +220,24 @@ class _Framing:
         else:
             draft.why_stays = self._cannot_go(draft, "it stands in several brackets")
 
-    def _glued(self) -> set[tuple[int, int]]:
-        """Pairs of words that stand side by side in a reading, and would be one word if they weighed the same."""
+    def _glued(self) -> set[tuple[int, int, bool]]:
+        """Words that stand side by side in a reading without a blank, and whether they would join at one weight."""
         pairs = set()
         for _, _, words in readings_of(self.elements):
             for word, other in zip(words, words[1:]):
-                if word.weight == other.weight or None in (word.weight, other.weight):
-                    continue
                 between = self.prompt[word.letters[-1] + 1 : other.letters[0]]
-                text = word.text + other.text
-                if any(map(str.isspace, between)) or [match.group() for match in _WORD.finditer(text)] == [
-                    word.text, other.text,
-                ]:  # fmt: skip
+                if any(map(str.isspace, between)) and not set(between) & set("[|]"):
                     continue
-                owners = [set(self.owners.get(each, ())) for each in (word.letters[-1], other.letters[0])]
-                pairs |= {(one, two) for one in owners[0] for two in owners[1] if one != two}
+                apart = [match.group() for match in _WORD.finditer(word.text + other.text)] == [word.text, other.text]
+                owners = [self.owners.get(each, ()) for each in (word.letters[-1], other.letters[0])]
+                pairs |= {(one, two, not apart) for one in owners[0] for two in owners[1] if one != two}
         return pairs
 
     # ---- Checks
 
     def _check_weights(self, drafts: list[_Draft]) -> None:
         neighbours: dict[int, set[float]] = {}
-        for one, other in self.glued:
+        for one, other in ((one, other) for one, other, joins in self.glued if joins):
             neighbours.setdefault(one, set()).update(self.weights[letter] for letter in self.words[other].letters)
             neighbours.setdefault(other, set()).update(self.weights[letter] for letter in self.words[one].letters)
         near = {id(each): set().union(*(neighbours.get(word, set()) for word in each.words)) for each in drafts}
@@ -302,8 +303,9 @@ class _Framing:
     def _try(
         self, drafts: Sequence[_Draft], write: Callable[[Sequence[_Draft]], None], fail: Callable[[_Draft, str], None]
     ) -> None:
-        """Writes drafts that stand apart all at once; where that goes wrong, halves of them, down to single ones."""
-        waiting = _apart(drafts)
+        """Writes plain words that stand apart all at once, down to halves and single ones where that goes wrong."""
+        waiting = [[draft] for draft in drafts if not self._is_plain(draft)]
+        waiting += _apart([draft for draft in drafts if self._is_plain(draft)])
         while waiting:
             batch = waiting.pop()
             try:
@@ -314,6 +316,12 @@ class _Framing:
                         fail(draft, str(error))
                 else:
                     waiting += [batch[: len(batch) // 2], batch[len(batch) // 2 :]]
+
+    def _is_plain(self, draft: _Draft) -> bool:
+        """Letters and commas mean the same whatever is done elsewhere; signs, digits and branches may not."""
+        found = (self.index.leaves[letter] for letter in draft.letters)
+        is_text = all((leaf.text.isalpha() or leaf.text == ",") and leaf.end - leaf.start == 1 for leaf in found)
+        return is_text and not self.far.intersection(draft.words)
 
     def _refuse_weight(self, draft: _Draft, reason: str) -> None:
         words = self.prompt[draft.letters[0] : draft.letters[-1] + 1]

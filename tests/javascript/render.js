@@ -1,4 +1,4 @@
-// Renders cases {base, frames, state} from standard input, one JSON answer each: {prompt, places} or {error}.
+// Renders cases {base, frames, state} from standard input, one JSON answer each: {prompt} or {error}.
 "use strict";
 
 const { readFileSync } = require("node:fs");
@@ -6,7 +6,7 @@ const { render, RewritingError } = require("../../javascript/attention_heatmap_e
 
 function answer({ base, frames, state }) {
     try {
-        return render(base, frames, new Map(state));
+        return { prompt: render(base, frames, new Map(state)) };
     } catch (error) {
         if (error instanceof RewritingError) {
             return { error: error.message };

@@ -98,10 +98,6 @@ def test_what_the_browser_writes_for_one_word_is_what_python_writes() -> None:
             assert found["error"]
             continue
         assert found["prompt"] == wanted.get("prompt"), (vector, found)
-        if vector["operation"] != "remove":
-            letters = range(*vector["span"])
-            kept = [place for at in letters if (place := found["places"][at]) is not None]
-            assert wanted["span"][0] >= min(kept) and wanted["span"][1] <= max(kept) + 1
         tally[vector["operation"], "the same"] += 1
     agreed = {name: sum(tally[name, kind] for kind in ("the same", "refused by both")) for name in ("set", "change")}
     assert sum(agreed.values()) >= 280, (tally, "of 291 edits of a weight")

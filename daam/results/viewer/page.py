@@ -18,7 +18,6 @@ from daam.tracing.image_trace import ImageTrace
 SCRIPTS = (
     "attention_heatmap_maps.js",
     "attention_heatmap_word_maps.js",
-    "attention_heatmap_emphasis.js",
     "attention_heatmap_edits.js",
     "attention_heatmap_viewer.js",
 )

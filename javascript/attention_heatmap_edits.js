@@ -30,19 +30,17 @@
 
     /** What to write into a bracket that stands in others, so that all together give the weight. */
     function numberFor(weight, outer) {
-        if (Math.abs(outer) * LARGEST_NUMBER < Math.abs(weight) || outer === 0) {
-            if (weight === 0) {
-                return "1";
-            }
-            throw new RewritingError(`the brackets around this word have weight ${outer}; change them first`);
-        }
-        for (const decimals of [2, 3, 4, 5, 6]) {
+        const isWithin = Math.abs(weight) <= LARGEST_WEIGHT && outer !== 0 && Math.abs(outer) * LARGEST_NUMBER >= Math.abs(weight);
+        for (const decimals of isWithin ? [2, 3, 4, 5, 6] : []) {
             const units = Math.floor((weight / outer) * 10 ** decimals + 0.5);
             if (Math.abs((units / 10 ** decimals) * outer - weight) < 0.0045) {
                 return writtenNumber(units, decimals);
             }
         }
-        throw new RewritingError(`the brackets around this word have weight ${outer}; no number of 6 decimals fits`);
+        if (weight === 0) {
+            return "1";
+        }
+        throw new RewritingError(`the brackets around this word have weight ${outer}, so none of its own can make it ${weight}; change them first`);
     }
 
     function writtenNumber(units, decimals) {
@@ -116,14 +114,11 @@
             const isComma = (word) => this.text(...this.frames.words[word].span) === ",";
             const fits = (words) => words.every((word) => this.isGone(word) || (words.length > 1 && isComma(word))) && words.some((word) => this.isGone(word));
             const frames = this.choose(fits, "why_stays").sort((one, other) => one.core[0] - other.core[0]);
+            const isNothing = (start, end) => this.letters.slice(start, end).every((letter, at) => BLANK.test(letter) || this.isComma(start + at));
+            const follows = (frame, last) => last && last.container === frame.container && isNothing(last.core[1], frame.core[0]);
             const runs = [];
             for (const frame of frames) {
-                const last = runs.at(-1)?.at(-1);
-                if (last && last.container === frame.container && this.isNothing(last.core[1], frame.core[0])) {
-                    runs.at(-1).push(frame);
-                } else {
-                    runs.push([frame]);
-                }
+                runs.push([...(follows(frame, runs.at(-1)?.at(-1)) ? runs.pop() : []), frame]);
             }
             return runs.map((run) => this.cutOf(run));
         }
@@ -143,10 +138,6 @@
         isComma(place) {
             const isLonger = ({span: [start, end]}) => start <= place && place < end && end - start > 1;
             return this.letters[place] === "," && !this.frames.words.some(isLonger);
-        }
-
-        isNothing(start, end) {
-            return this.letters.slice(start, end).every((letter, at) => BLANK.test(letter) || this.isComma(start + at));
         }
 
         /** [first, end) with a comma and blanks beside it, so that one of each is left between the neighbours. */
@@ -185,7 +176,11 @@
                 const shared = groups.length > 0 && this.canShare(groups.at(-1), place) ? groups.pop() : null;
                 groups.push(shared ? this.joined(shared, place) : place);
             }
-            return groups.map((group) => this.withNumber(group));
+            return groups.map((group) => {
+                const number = numberFor(group.target, group.outer);
+                const isNeeded = number !== "1" || (group.keepsOnes && group.strip.length > 0);
+                return {...group, number, isNeeded, weight: Number(number) * group.outer};
+            });
         }
 
         canShare(one, other) {
@@ -201,11 +196,6 @@
         textWithout({start, end, strip}) {
             const isStripped = (place) => strip.some(([from, to]) => from <= place && place < to);
             return this.letters.slice(start, end).filter((_, at) => !isStripped(start + at)).join("");
-        }
-
-        withNumber(group) {
-            const number = numberFor(group.target, group.outer);
-            return {...group, number, weight: Number(number) * group.outer, isNeeded: number !== "1" || (group.keepsOnes && group.strip.length > 0)};
         }
 
         editsOf({start, end, strip, number, isNeeded, source, last}) {
@@ -240,21 +230,23 @@
             for (const edit of edits) {
                 put[edit.start] += edit.text;
                 kept.fill("", edit.start, edit.end);
-                if (seams.length > 0 && edit.start <= seams.at(-1).end) {
-                    seams.at(-1).edits.push(edit);
-                    seams.at(-1).end = Math.max(seams.at(-1).end, edit.end);
-                } else {
-                    seams.push({start: edit.start, end: edit.end, edits: [edit]});
-                }
+                const {start, end, meeting} = edit.start <= this.pastTags(seams.at(-1)?.end) ? seams.pop() : {...edit, meeting: []};
+                seams.push({start, end: Math.max(end, edit.end), meeting: [...meeting, edit]});
             }
             const text = (start, end) => kept.slice(start, end).map((letter, at) => put[start + at] + letter).join("");
             const prompt = text(0, kept.length);
-            for (const {start, end, edits: meeting} of seams) {
+            for (const {start, end, meeting} of seams) {
                 const [before, within] = [text(0, start), text(start, end) + put[end]];
                 this.checkSeam(meeting, before, within, prompt.slice(before.length + within.length));
             }
             edits.filter((edit) => edit.isCut).forEach((cut) => this.checkNeighbours(cut, text));
             return prompt;
+        }
+
+        /** A place, or the end of the tags that begin there: what is read has none of them. */
+        pastTags(place) {
+            const tag = this.frames.tags.find(([start]) => start === place);
+            return tag ? this.pastTags(tag[1]) : place;
         }
 
         /** The words on both sides of one that went may stand side by side now. */
@@ -263,7 +255,7 @@
             const spanOf = (word) => this.frames.words[word].span;
             const left = present.filter((word) => spanOf(word)[1] <= start).at(-1);
             const right = present.find((word) => spanOf(word)[0] >= end);
-            if (left !== undefined && right !== undefined && !/[\s,]/u.test(text(spanOf(left)[1], spanOf(right)[0]))) {
+            if (left !== undefined && right !== undefined && !/[\s,]/u.test(text(spanOf(left)[1], spanOf(right)[0]).replace(/<[^>]*>/gu, ""))) {
                 this.checkUnlike(left, right);
             }
         }
@@ -290,7 +282,7 @@
 
     // ---- Frames of a text that the user typed, where nobody is at hand who can read it
 
-    const UNREADABLE = {words: [], brackets: [], glued: [], is_literal: false};
+    const UNREADABLE = {words: [], brackets: [], glued: [], tags: [], is_literal: false};
 
     /** Of words in a text without any syntax: each weighs 1, and all stand side by side. Null where there is syntax. */
     function plainFrames(text, spans) {
@@ -302,7 +294,7 @@
             words: [number], span: [start, end], weight: 1, is_named: true, why_not: null, why_stays: null, keeps_ones: false,
             places: [{start, end, outer: 1, strip: [], container: 0}], remove: null, core: [start, end], room, container: 0,
         }));
-        return {words, brackets: [], glued: [], is_literal: false};
+        return {...UNREADABLE, words};
     }
 
     // ---- The states of a prompt
@@ -351,7 +343,7 @@
             if (weight + by < -1e-9) {
                 throw new RewritingError(`“${this.typed(phrase(spans))}” has weight ${weight} already.`);
             }
-            this.add(words.map((word) => [word, {weight: checked(rounded(this.weightOfWord(word) + by))}]));
+            this.add(words.map((word) => [word, {weight: rounded(this.weightOfWord(word) + by)}]));
         }
 
         remove(spans) {
@@ -368,9 +360,10 @@
             return word !== null && Boolean(this.state.get(word)?.isGone);
         }
 
+        /** Null where the word is not, or cannot be read. */
         weightOf(span) {
-            const [word] = this.present([span]);
-            return this.weightOfWord(word);
+            const word = this.numberOf(span);
+            return word === null ? null : this.weightOfWord(word);
         }
 
         weightOfWord(word) {
@@ -452,13 +445,6 @@
     }
 
     const phrase = (spans) => [spans[0][0], spans.at(-1)[1]];
-
-    function checked(weight) {
-        if (Math.abs(weight) > LARGEST_WEIGHT) {
-            throw new RewritingError(`weight: expected a number from -${LARGEST_WEIGHT} to ${LARGEST_WEIGHT}, got ${weight}`);
-        }
-        return weight;
-    }
 
     /** Where a text stands as whole words, in code points. */
     function placesOf(prompt, typed) {

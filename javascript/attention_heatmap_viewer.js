@@ -35,6 +35,12 @@
         return element;
     }
 
+    function save(url, name) {
+        const link = document.createElement("a");
+        Object.assign(link, {href: url, download: name});
+        link.click();
+    }
+
     function table(base64) {
         return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     }
@@ -42,7 +48,7 @@
     const colourOfPin = (number) => PIN_COLOURS[number % PIN_COLOURS.length];
     const rgbOfPin = (number) => [1, 3, 5].map((at) => parseInt(colourOfPin(number).slice(at, at + 2), 16));
     const textOf = (group) => group.map((chip) => chip.text).join(" ");
-    const weightText = (weight) => (weight === 1 ? "" : `×${Number(weight.toFixed(3))}`);
+    const weightText = (weight) => (weight === 1 || weight === null ? "" : `×${Number(weight.toFixed(3))}`);
 
     /** Spans of the words of each run of neighbours: one run for a phrase, more for a term that stands at several places. */
     function phrasesOf(group) {
@@ -69,7 +75,7 @@
             this.region = {left, top, width, height};
             this.colormaps = Object.fromEntries(Object.entries(data.colormaps).map(([name, text]) => [name, table(text)]));
             const prompt = data.prompts.find((each) => each.side === "positive");
-            this.edits = new SHARED.PromptEdits(prompt ? prompt.prompt : "", prompt ? prompt.frames : {words: [], brackets: [], glued: []});
+            this.edits = new SHARED.PromptEdits(prompt ? prompt.prompt : "", prompt ? prompt.frames : {words: [], brackets: [], glued: [], tags: []});
             this.last = Promise.resolve(); // the last change of the prompt, which the next one waits for
             this.chips = data.prompts.flatMap((each) => each.chips.map((chip) => ({...chip, side: each.side, each})));
             this.chips.forEach((chip, number) => (chip.number = number));
@@ -301,7 +307,7 @@
                 ...this.editButtons,
                 act("Copy prompt", "copy the prompt", () => this.copy(this.edits.prompt)),
                 act("Use these terms", "fill the panel with the pinned words", () => this.useTerms()),
-                act("Save as mask", "the pinned words' region above the outline's threshold, as PNG", () => this.useMask(this.saveMask)),
+                act("Save as mask", "the pinned words' region above the outline's threshold, as PNG", () => this.useMask((url) => save(url, "mask.png"))),
                 act("Unpin all", "let go of the pinned words", () => this.unpin())
             );
             if (this.callbacks.onSendMask) {
@@ -570,21 +576,10 @@
                 if (chip.side === "positive" && chip.kind === "word") {
                     const isRemoved = this.edits.isRemoved(chip.span);
                     element.classList.toggle("attention-heatmap-chip-removed", isRemoved);
-                    element.querySelector(".attention-heatmap-chip-weight").textContent = isRemoved ? "removed" : this.weightNow(chip);
+                    element.querySelector(".attention-heatmap-chip-weight").textContent = isRemoved ? "removed" : weightText(this.edits.weightOf(chip.span));
                 }
             });
             this.nameRemoveButton();
-        }
-
-        weightNow(chip) {
-            try {
-                return weightText(this.edits.weightOf(chip.span));
-            } catch (error) {
-                if (error instanceof SHARED.RewritingError) {
-                    return ""; // the user took it out, or it is written so that only the whole can be read
-                }
-                throw error;
-            }
         }
 
         nameRemoveButton() {
@@ -689,13 +684,6 @@
             use(this.maskUrl());
         }
 
-        saveMask(url) {
-            const link = document.createElement("a");
-            link.href = url;
-            link.download = "mask.png";
-            link.click();
-        }
-
         say(text) {
             this.message.textContent = text;
         }
@@ -710,5 +698,5 @@
         }
     }
 
-    SHARED.viewer = {mount: (element, data, callbacks) => new Viewer(element, data, callbacks)};
+    SHARED.viewer = {save, mount: (element, data, callbacks) => new Viewer(element, data, callbacks)};
 })();

@@ -137,10 +137,14 @@ def _schedules(part: Part) -> list[tuple[int, str | None, int]]:
 
 
 def _all_choices(part: Part) -> list[Choices]:
-    paths: list[Mapping[int, int]] = [{}, *_paths(part.root, {})]
-    if len(paths) == 1:  # no schedule, nothing to choose
-        return [Choices({}, 0)]
-    return [Choices(path, others) for path in paths for others in (0, -1)]
+    """Each choice once; those that come to the same are one."""
+    sizes = {start: branches for start, _, branches in _schedules(part)}
+    found: dict[tuple[int, ...], Choices] = {}
+    for path in [{}, *_paths(part.root, {})]:
+        for others in (0, -1):
+            chosen = tuple(path.get(start, others % branches) for start, branches in sizes.items())
+            found.setdefault(chosen, Choices(path, others))
+    return list(found.values())
 
 
 def _paths(option: Option, path: Mapping[int, int]) -> Iterator[dict[int, int]]:

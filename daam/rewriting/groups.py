@@ -34,9 +34,7 @@ class Group:
         return self.elements[-1].end
 
 
-def letters_in(
-    elements: Elements, spans: Sequence[Span], known: Mapping[int, Leaf] | None = None
-) -> dict[int, Leaf]:
+def letters_in(elements: Elements, spans: Sequence[Span], known: Mapping[int, Leaf] | None = None) -> dict[int, Leaf]:
     """The letters typed within any of the spans, by their place; blanks and BREAK are none.
 
     Args:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from daam.rewriting.elements import Barrier, Elements, Node, Option, leaves, nodes
+from daam.rewriting.elements import Barrier, Elements, Node, Option, leaves
 from daam.rewriting.groups import Group, Grouping
 from daam.rewriting.scanning import Leaf
 
@@ -72,10 +72,6 @@ class ElementIndex:
     def letters_of(self, node: Node) -> tuple[int, ...]:
         """The places of its letters, BREAK and signs included, blanks not."""
         return self._letters[id(node)]
-
-    @staticmethod
-    def nodes_of(element: Leaf | Node) -> Iterator[Node]:
-        return nodes(element)
 
     @staticmethod
     def letters_within(group: Group | None) -> set[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 import subprocess
 import time
@@ -18,9 +19,10 @@ from hypothesis import strategies as st
 from daam.errors import PromptError
 from daam.prompt import PromptTable, TokenColumn
 from daam.prompt.terms import entry_words
-from daam.rewriting.frames import TOO_LONG, edit_frames
+from daam.rewriting import edit_frames, remove, set_weight
+from daam.rewriting.frame_checks import TOO_LONG
 from daam.rewriting.numbers import rounded
-from tests.test_rewriting import HOSTILE, PROMPTS, STEPS, VECTORS, table
+from tests.test_rewriting import HOSTILE, PROMPTS, STEPS, VECTORS, span_of, table
 
 NODE = shutil.which("node")
 RENDER = Path(__file__).parents[1] / "javascript" / "render.js"
@@ -55,6 +57,72 @@ def framed(prompt: str, *first: Span, negative: bool = False) -> tuple[list[Span
     return spans, edit_frames(prompt, spans, negative=negative).to_data()
 
 
+# ---- Frames
+
+
+def test_a_frame_says_where_the_own_bracket_is_what_is_around_it_and_how_it_reads_without_the_word() -> None:
+    prompt = "(a ((red)) cat:1.2), b"
+    spans = words_of(table(prompt))
+    found = edit_frames(prompt, spans)
+    frames = dict(zip((prompt[slice(*span)] for span in spans), found.words))
+    (place,) = frames["red"].places
+    assert (place.start, place.end) == (3, 10) and place.outer == 1.2
+    assert place.strip == ((3, 4), (4, 5), (8, 9), (9, 10))
+    assert frames["red"].weight == pytest.approx(1.2 * 1.1 * 1.1)
+    assert frames["red"].remove == (3, 11, "") and frames["red"].room == (1, 14)
+    assert not frames["cat"].places[0].strip and frames["cat"].places[0].container == place.container
+    assert frames["b"].places[0].container != place.container
+    (bracket,) = found.brackets
+    assert [prompt[slice(*spans[word])] for word in bracket.words] == ["a", "red", "cat"]
+    assert bracket.remove == (0, 21, "")
+    assert json.loads(json.dumps(found.to_data()))["words"][1]["span"] == list(frames["red"].span)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "text", "weight"),
+    [("carpet", "car", 1.37), ("(a b:0)", "a", 1.37), ("<lora:cat:1> cat", "cat:", 1.37), ("a BREAK b", "BREAK", 1.37),
+     ("(a:..)", "a", 1.37), ("[cat|dog]s", "dog]s", 1.37)],
+)  # fmt: skip
+def test_a_refused_weight_has_the_sentence_of_set_weight(prompt: str, text: str, weight: float) -> None:
+    span = span_of(prompt, text)
+    with pytest.raises(PromptError) as refused:
+        set_weight(prompt, span, weight)
+    (frame,) = edit_frames(prompt, [span]).words
+    assert frame.why_not is not None and not frame.places
+    numbers = re.compile(r"-?\d[\d.]*$|-?\d[\d.]*(?=;)")
+    assert numbers.sub("#", frame.why_not) == numbers.sub("#", str(refused.value))
+
+
+def test_a_refused_removal_has_the_sentence_of_remove() -> None:
+    with pytest.raises(PromptError) as refused:
+        remove("a:1.2 cat", (6, 9))
+    assert edit_frames("a:1.2 cat", [(6, 9)]).words[0].why_stays == str(refused.value)
+    assert edit_frames("a:1.2 cat", [(6, 9)], negative=True).words[0].why_stays is None
+
+
+def test_75_words_with_brackets_are_framed_in_well_under_a_second() -> None:
+    words = [f"{letter}{other}" for letter in "abcdefghijklm" for other in "nopqrs"][:75]
+    prompt = ", ".join(f"({word}:1.2)" if number % 3 == 0 else f"(big {word}:0.9)" for number, word in enumerate(words))
+    spans = words_of(table(prompt))
+    started = time.process_time()
+    frames = edit_frames(prompt, spans)
+    assert time.process_time() - started < 2.0  # 0.5 s on two shared cores
+    assert all(frame.why_not is None and frame.why_stays is None for frame in (*frames.words, *frames.brackets))
+
+
+@pytest.mark.parametrize("prompt", [*HOSTILE, "x-y " * 500, "(:" * 300], ids=lambda prompt: prompt[:6])
+def test_a_hostile_prompt_is_framed_or_refused_within_seconds(prompt: str) -> None:
+    spans = [(match.start(), match.end()) for match in re.finditer(r"\w+|[^\w\s]", prompt)][:3000]
+    started = time.process_time()
+    frames = edit_frames(prompt, spans)
+    assert time.process_time() - started < 20
+    assert len(frames.words) == len(spans)
+    reasons = [frame.why_not for frame in frames.words if frame.why_not is not None]
+    assert all(reasons) and (
+        len(prompt) < 3000 or any(TOO_LONG in reason for reason in reasons) or len(set(reasons)) == 1
+    )
+
+
 # ---- One word, as Python changes it
 
 
@@ -70,8 +138,7 @@ def state_of(vector: dict[str, Any], frame: dict[str, Any]) -> State | None:
     """None where the vector's words have several weights, or the weight is none: no state of one word says so."""
     if vector["operation"] == "change" and frame["weight"] is None and frame["why_not"] is None:
         return None
-    change = {"weight": 0.7} if frame["why_not"] else change_of(vector, frame)
-    change = {"isGone": True} if vector["operation"] == "remove" else change
+    change = change_of(vector, {**frame, "weight": frame["weight"] or 1.0})
     if abs(change.get("weight", 0)) > 1000:
         return None
     is_as_it_is = frame["weight"] is not None and abs(change.get("weight", math.inf) - frame["weight"]) < 1e-6
@@ -114,8 +181,8 @@ CHANGES = st.one_of(
 )
 TIDY = st.lists(
     st.sampled_from(
-        ["a", "cat", "red", "(red cat:1.3)", "((sun))", "[dog]", "(a, big:1.3)", r"\(x\)", "猫", "[a|b]", "[cat:dog:0.5]",
-         "<lora:x:1>", "BREAK", "it's", "(a (big red:1.2) cat:0.8)"]
+        ["a", "cat", "red", "(red cat:1.3)", "((sun))", "[dog]", "(a, big:1.3)", r"\(x\)", "猫", "[a|b]",
+         "[cat:dog:0.5]", "<lora:x:1>", "BREAK", "it's", "(a (big red:1.2) cat:0.8)"]
     ), min_size=1, max_size=7,
 ).flatmap(lambda pieces: st.sampled_from([", ", " "]).map(lambda sign: sign.join(pieces)))  # fmt: skip
 
@@ -184,7 +251,9 @@ def columns_at(part: Any, step: int) -> list[TokenColumn]:
 @needs_node
 @settings(max_examples=12, deadline=None)
 @given(st.lists(cases(), min_size=30, max_size=40))
-def test_whatever_is_written_reads_as_it_was_asked(drawn: list[tuple[str, dict[str, Any], State, list[Span]] | None]) -> None:
+def test_whatever_is_written_reads_as_it_was_asked(
+    drawn: list[tuple[str, dict[str, Any], State, list[Span]] | None],
+) -> None:
     kept = [case for case in drawn if case is not None]
     for (prompt, _, state, spans), found in zip(kept, render([case[:3] for case in kept]), strict=True):
         if "error" not in found:

@@ -28,7 +28,7 @@ from daam.pictures.colormaps import lookup_table
 from daam.prompt.table import PromptTable, ScheduleEntry, Span
 from daam.prompt.terms import Term, Word, entry_words, find_term, parse_terms
 from daam.results.drawing import DrawingSettings
-from daam.rewriting.frames import EditFrames, edit_frames
+from daam.rewriting import EditFrames, edit_frames
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
@@ -128,9 +128,7 @@ def prompt_frames(table: PromptTable, *, negative: bool = False) -> EditFrames:
 
 def word_spans(table: PromptTable) -> tuple[Span, ...]:
     """Where the words of a prompt were typed, each once."""
-    return tuple(
-        sorted({word.span for part in table.parts for entry in part.schedule for word in entry_words(entry)})
-    )
+    return tuple(sorted({word.span for part in table.parts for entry in part.schedule for word in entry_words(entry)}))
 
 
 @lru_cache(maxsize=16)

@@ -306,9 +306,9 @@
             this.retype(prompt);
         }
 
-        /** Goes on from a text that the user typed; changes so far are part of it and cannot be undone any more. */
+        /** Goes on from a text that the user typed; what was changed before is undone only if that text comes back. */
         retype(prompt) {
-            if (this.frames) {
+            if (this.states?.length > 1) {
                 this.known = {base: this.base, frames: this.frames, states: this.states};
             }
             const frames = prompt === this.original.prompt ? this.original.frames : null; // until takeFrames

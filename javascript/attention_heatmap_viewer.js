@@ -549,9 +549,9 @@
             await this.readTyped();
         }
 
-        /** Asks how the words of what was typed can be edited; the buttons wait. Without an answer, some may still be. */
+        /** Asks how the words of what was typed can be edited; a button pressed meanwhile acts as soon as that is known. */
         readTyped() {
-            const setBusy = (isBusy) => this.editButtons.forEach((each) => (each.disabled = isBusy));
+            const setBusy = (isBusy) => this.editButtons.forEach((each) => each.setAttribute("aria-disabled", isBusy));
             const read = async () => {
                 while (!this.edits.frames) {
                     setBusy(true);

@@ -15,7 +15,7 @@ from daam.rewriting.removal import _ways, cannot_go
 from daam.rewriting.rewritten import apply_edits
 from daam.rewriting.weights import _edits, cannot_change
 
-MAX_READ = 300_000
+MAX_READ = 500_000
 """Letters that are read again for one prompt, before the rest of its words is refused."""
 TOO_LONG = "the prompt is too long for its words to be edited one by one"
 STEP = 0.1

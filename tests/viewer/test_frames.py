@@ -110,17 +110,23 @@ def test_75_words_with_brackets_are_framed_in_well_under_a_second() -> None:
     assert all(frame.why_not is None and frame.why_stays is None for frame in (*frames.words, *frames.brackets))
 
 
-@pytest.mark.parametrize("prompt", [*HOSTILE, "x-y " * 500, "(:" * 300], ids=lambda prompt: prompt[:6])
+@pytest.mark.parametrize("prompt", [*HOSTILE, "x-y " * 500, "(:" * 200], ids=lambda prompt: prompt[:6])
 def test_a_hostile_prompt_is_framed_or_refused_within_seconds(prompt: str) -> None:
     spans = [(match.start(), match.end()) for match in re.finditer(r"\w+|[^\w\s]", prompt)][:3000]
     started = time.process_time()
     frames = edit_frames(prompt, spans)
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 15
     assert len(frames.words) == len(spans)
-    reasons = [frame.why_not for frame in frames.words if frame.why_not is not None]
-    assert all(reasons) and (
-        len(prompt) < 3000 or any(TOO_LONG in reason for reason in reasons) or len(set(reasons)) == 1
-    )
+
+
+def test_what_would_take_too_long_to_check_is_refused_after_the_first_words() -> None:
+    prompt = "a [cat|dog] in [red:blue:0.5], " * 12
+    started = time.process_time()
+    frames = edit_frames(prompt, words_of(table(prompt))).words
+    assert time.process_time() - started < 5
+    reasons = [frame.why_stays for frame in frames]
+    assert reasons[0] is None and reasons[-2] is not None and TOO_LONG in reasons[-2]
+    assert all(frame.why_not is None for frame in frames)
 
 
 # ---- One word, as Python changes it
@@ -172,6 +178,44 @@ def test_what_the_browser_writes_for_one_word_is_what_python_writes() -> None:
     assert tally["set", "refused"] == 0, tally
 
 
+# ---- Several words
+
+TOGETHER = [
+    ("a, cat, b", {",#2": 1.3, "cat": None}, "a, b"),
+    ("(red cat:1.2), b", {"red": 1.3, "cat": None}, "(red:1.3), b"),
+    ("a, cat, dog", {"cat": None, "dog": None}, "a"),
+    ("cat, dog, b", {"cat": None, "dog": None}, "b"),
+    ("a big red cat", {"big": 1.2, "red": 1.2, "cat": 0.8}, "a (big red:1.2) (cat:0.8)"),
+    ("(cat:1.2)(dog)", {"cat": 1, "dog": 1.4}, "cat(dog:1.4)"),
+    ("a:1.2 big cat", {"big": None, "cat": None}, None),
+    ("<lora big cat:1> a", {"big": None, "cat": None}, None),
+    ("(a: 1.3 big cat) b", {"big": None, "cat": None}, None),
+    ("x (sun)<lora:x:1>,!AND b", {"sun": 1, ",!": None}, None),
+    ("(red:1.1)(cat:1.2)", {"red": 1.2}, None),
+    ("(red:1.1)(cat:1.2)", {"red": 1.3, "cat": 1.3}, None),
+    ("(red:1.1)(a:1.3)(cat:1.2)", {"red": 1.2, "a": None}, None),
+    ("(cat:1.3)[(sun:1.4)s|b]", {"cat": 0, "s": 0, "sun": None}, None),
+]
+
+
+@needs_node
+@pytest.mark.parametrize(("prompt", "changes", "expected"), TOGETHER)
+def test_changes_of_several_words_make_one_text_or_none(
+    prompt: str, changes: dict[str, float | None], expected: str | None
+) -> None:
+    spans = words_of(table(prompt))
+    texts = [prompt[slice(*span)] for span in spans]
+    state: State = {}
+    for name, weight in changes.items():
+        text, _, number = name.partition("#")
+        found = [at for at, each in enumerate(texts) if each == text]
+        state[found[int(number or 1) - 1]] = {"isGone": True} if weight is None else {"weight": weight}
+    (answer,) = render([(prompt, edit_frames(prompt, spans).to_data(), state)])
+    assert answer.get("prompt") == expected, answer
+    if expected is not None:
+        check(prompt, state, spans, expected)
+
+
 # ---- Any state
 
 
@@ -197,7 +241,10 @@ def cases(draw: st.DrawFn) -> tuple[str, dict[str, Any], State, list[Span]] | No
     if not spans:
         return None
     frames = edit_frames(prompt, spans).to_data()
-    chosen = draw(st.lists(st.integers(0, len(spans) - 1), min_size=1, max_size=6, unique=True))
+    first = draw(st.integers(0, len(spans) - 1))
+    neighbours = list(range(first, min(first + draw(st.integers(1, 6)), len(spans))))
+    anywhere = st.lists(st.integers(0, len(spans) - 1), min_size=1, max_size=6, unique=True)
+    chosen = draw(st.one_of(st.just(neighbours), anywhere))
     change = draw(CHANGES)
     state = {word: change if draw(st.booleans()) else draw(CHANGES) for word in chosen}
     for word, each in list(state.items()):

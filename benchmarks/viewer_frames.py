@@ -24,7 +24,7 @@ from benchmarks.machine import machine
 from daam.hosts.diffusers_models import EMBEDDED, load_pipeline
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.prompt.terms import word_columns
-from daam.results.drawing import DrawingSettings
+from daam.results.result import Result
 from daam.results.viewer.page import report_html
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
@@ -98,7 +98,7 @@ def main() -> None:
     picture, trace = many_words(options.size)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder) / "report.html"
-        file.write_text(report_html([picture], [trace], DrawingSettings()), "utf-8")
+        file.write_text(report_html(Result([picture], [trace])), "utf-8")
         chromium = shutil.which("chromium") or shutil.which("chromium-browser")
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 2400})

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import machine
-from tests.webui.server import Server, make_checkpoints
+from tests.real_webui.server import Server, make_checkpoints
 
 PROMPT = "a cute red cat with sunglasses on a white beach, blue sky, detailed, soft light, a boat in the distance"
 TERMS = "cat, sunglasses, beach, sky, boat"

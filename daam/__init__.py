@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from daam.maps.heat_maps import HeatMap, HeatMaps
     from daam.maps.statistics import rank_words, term_statistics
     from daam.prompt import parse_prompt
-    from daam.results.record import Record, load_record, save_record
+    from daam.results.record import load_record, save_record
+    from daam.results.result import Notes, Result
 
 _HOMES = {
     "GenerationSettings": "daam.hosts.diffusers_generate",
     "HeatMap": "daam.maps.heat_maps",
     "HeatMaps": "daam.maps.heat_maps",
-    "Record": "daam.results.record",
+    "Notes": "daam.results.result",
+    "Result": "daam.results.result",
     "Tracer": "daam.hosts.diffusers_trace",
     "generate": "daam.hosts.diffusers_generate",
     "load_pipeline": "daam.hosts.diffusers_models",
@@ -38,7 +40,8 @@ __all__ = [
     "GenerationSettings",
     "HeatMap",
     "HeatMaps",
-    "Record",
+    "Notes",
+    "Result",
     "Tracer",
     "__version__",
     "generate",

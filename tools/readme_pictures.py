@@ -1,6 +1,6 @@
 """Makes the README's pictures of the WebUI, in a real one: `WEBUI_DIR=… python -m tools.readme_pictures docs`.
 
-Needs Debian's chromium and playwright, as the tests in tests/webui do.
+Needs Debian's chromium and playwright, as the tests in tests/real_webui do.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-from tests.webui.rows import SMALL
-from tests.webui.server import Server, make_checkpoints, pictures
-from tests.webui.test_browser import Page
+from tests.real_webui.rows import SMALL
+from tests.real_webui.server import Server, make_checkpoints, pictures
+from tests.real_webui.test_browser import Page
 
 PROMPT = "a red circle and a blue square on a white background"
 QUALITY = 88

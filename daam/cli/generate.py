@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from daam.cli.options import Parser, add_drawing_options, drawing_settings
+from daam.cli.options import Parser, add_drawing_options, add_tracing_options, read_settings
 from daam.cli.output import (
     REPORT_PAGE,
     new_folder,
@@ -19,6 +19,11 @@ from daam.cli.output import (
     write_pictures,
     write_report,
 )
+from daam.errors import TraceError
+from daam.results.declaring import Setting
+from daam.results.drawing import draw
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.settings import SETTINGS
 
 EXAMPLE = """\
 Generates a picture and shows which part of it each word of the prompt looked at.
@@ -29,7 +34,7 @@ Generates a picture and shows which part of it each word of the prompt looked at
 """
 
 
-def make_parser() -> Parser:
+def make_parser(settings: Sequence[Setting] = SETTINGS) -> Parser:
     parser = Parser("daam", description=EXAMPLE)
     parser.add_argument("prompt", help="in the WebUI's syntax: (word:1.3), [a:b:0.5], [a|b], BREAK")
     group = parser.add_argument_group("generation")
@@ -45,8 +50,8 @@ def make_parser() -> Parser:
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
     group.add_argument("--dtype", help="float32, float16 or bfloat16")
     group.add_argument("--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
-    group.add_argument("--probe", default="", metavar="LIST", help="words beside the prompt: where they would look")
-    add_drawing_options(parser)
+    add_tracing_options(group, settings)
+    add_drawing_options(parser, settings)
     return parser
 
 
@@ -66,7 +71,8 @@ def quiet_libraries() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; raises DaamError for what the user can put right."""
     options = make_parser().parse_args(arguments)
-    drawing_options = drawing_settings(options)
+    wanted = read_settings(options)
+    drawing_options = DrawingSettings.of(wanted)
 
     quiet_libraries()
     from daam.hosts.diffusers_generate import GenerationSettings, generate
@@ -96,35 +102,28 @@ def run(arguments: Sequence[str]) -> int:
             bar.total = total
             bar.update(done - bar.n)
 
-        generation = generate(pipeline, settings, keep=keep, terms=options.terms, probe=options.probe, on_step=on_step)
+        result = generate(pipeline, settings, keep=keep, terms=wanted.terms, probe=wanted.probe, on_step=on_step)
 
-    from daam.results.drawing import draw
-    from daam.results.record import Record, save_record
+    from daam.results.record import save_record
     from daam.results.report import make_report, versions
     from daam.results.viewer.page import report_html
 
     folder = new_folder(options.out, settings.seed)
-    taken = write_pictures(folder, generation.pictures)
-    notes = {
-        "prompt": settings.prompt,
-        "seed": settings.seed,
-        "model": options.model,
-        "settings": asdict(settings),
-        "drawing": asdict(drawing_options),
-        "seconds": {"loading": loaded - started, "sampling": generation.seconds},
-    }
-    traces = [generation.tracer.image_trace(image) for image in range(len(generation.pictures))]
-    record = Record(generation.pictures, traces, {**notes, "versions": versions()})
-    save_record(folder / "record.safetensors", record)
+    taken = write_pictures(folder, result.pictures)
+    if result.fault is not None:
+        raise TraceError(f"{result.fault}; the pictures are in {folder}")
+    seconds = {"loading": loaded - started, **result.notes.seconds}
+    notes = replace(result.notes, model=options.model, seconds=seconds, versions=versions())
+    result = replace(result, drawing=drawing_options, notes=notes)
+    save_record(folder / "record.safetensors", result)
     drawing_started = time.perf_counter()
-    drawing = draw(generation.pictures, traces, drawing_options)
-    write_drawing(folder, drawing, taken)
+    write_drawing(folder, draw(result), taken)
     if options.animate:
-        write_animations(folder, options.animate, generation.pictures, traces, drawing_options)
-    notes["seconds"]["drawing"] = time.perf_counter() - drawing_started
-    report = make_report(traces, drawing_options, notes)
+        write_animations(folder, options.animate, result)
+    seconds["drawing"] = time.perf_counter() - drawing_started
+    report = make_report(result)
     write_report(folder, report)
-    (folder / REPORT_PAGE).write_text(report_html(generation.pictures, traces, drawing_options), "utf-8")
+    (folder / REPORT_PAGE).write_text(report_html(result), "utf-8")
     print_terms(report)
     print(f"\n{folder}")
     return 0

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from typing import NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
-from daam.results.drawing import DrawingSettings
+from daam.results.declaring import Setting
+from daam.results.settings import SETTINGS, Settings, settings_of
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,34 +27,35 @@ class Parser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def add_drawing_options(parser: argparse.ArgumentParser) -> None:
-    """How the heat maps look; the defaults are those of `DrawingSettings`."""
-    default = DrawingSettings()
+def add_drawing_options(parser: argparse.ArgumentParser, settings: Sequence[Setting] = SETTINGS) -> None:
+    """How the heat maps look: the settings that need no model."""
     group = parser.add_argument_group("look")
-    group.add_argument("--terms", default=default.terms, metavar="LIST", help='"cat, red hat"; default: every word')
-    group.add_argument("--negative-maps", action="store_true", help="the negative prompt's words too")
-    group.add_argument("--opacity", type=float, default=default.opacity, metavar="0..1", help="1 shows the map alone")
-    group.add_argument("--colormap", default=default.colormap, metavar="NAME", help="any of matplotlib (turbo)")
-    group.add_argument("--scale", default=default.scale, metavar="NAME", help="shared, each or share")
-    group.add_argument("--layout", default=default.layout, metavar="NAME", help="no-gaps, auto or batch-rows")
-    group.add_argument("--image-scale", type=float, metavar="F", help="size of the tiles; small ones are enlarged")
-    group.add_argument("--no-caption", action="store_true", help="tiles without their words")
-    group.add_argument("--per-layer", action="store_true", help="a row of tiles for each layer")
-    group.add_argument("--layers", default=default.layers, metavar="LIST", help='such as "up_blocks.*"')
+    _add(group, [setting for setting in settings if setting.look is not None])
     group.add_argument("--animate", choices=["gif", "webp"], help="one animation over the steps for each term")
 
 
-def drawing_settings(options: argparse.Namespace) -> DrawingSettings:
-    """The settings that the options give, checked."""
-    return DrawingSettings(
-        terms=options.terms,
-        opacity=options.opacity,
-        colormap=options.colormap,
-        scale=options.scale,
-        layout=options.layout,
-        show_captions=not options.no_caption,
-        image_scale=options.image_scale,
-        per_layer=options.per_layer,
-        with_negative=options.negative_maps,
-        layers=options.layers,
-    )
+def add_tracing_options(group: Any, settings: Sequence[Setting] = SETTINGS) -> None:
+    """The settings that matter while a picture is generated."""
+    _add(group, [setting for setting in settings if setting.look is None])
+
+
+def _add(group: Any, settings: Sequence[Setting]) -> None:
+    for setting in settings:
+        option = setting.option
+        if option is None:
+            continue
+        if setting.kind == "checkbox":
+            how: dict[str, Any] = {"action": "store_const", "const": not setting.default}
+        else:
+            how = {"type": float if setting.kind == "slider" else str, "metavar": option.metavar}
+        group.add_argument(option.flag, dest=setting.name, help=option.help, **how)
+
+
+def read_settings(options: argparse.Namespace, table: type[Settings] = Settings) -> Settings:
+    """The settings that the options give, checked; those that a command has no option for are the defaults.
+
+    Raises:
+        SettingError, TermError: a value does not fit.
+    """
+    chosen = [setting for setting in settings_of(table) if setting.option is not None]
+    return table(**{setting.name: setting.read_option(getattr(options, setting.name, None)) for setting in chosen})

@@ -13,10 +13,10 @@ from PIL import Image
 from daam.errors import SettingError
 from daam.maps.heat_maps import HeatMaps
 from daam.pictures.animation import save_animation
-from daam.results.drawing import Drawing, DrawingSettings, chosen_terms, enlarge
+from daam.results.drawing import Drawing, chosen_terms, enlarge
 from daam.results.file_names import safe_file_names
+from daam.results.result import Result
 from daam.results.step_animation import step_frames
-from daam.tracing.image_trace import ImageTrace
 
 REPORT_PAGE = "report.html"
 RESERVED = ("picture.png", "grid.png", "record.safetensors", "report.json", REPORT_PAGE)
@@ -63,13 +63,12 @@ def write_drawing(folder: Path, drawing: Drawing, taken: Sequence[str]) -> list[
     return names
 
 
-def write_animations(
-    folder: Path, suffix: str, pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings: DrawingSettings
-) -> None:
+def write_animations(folder: Path, suffix: str, result: Result) -> None:
     """One animation over the steps for each term of the positive prompt that has a map."""
-    several = len(pictures) > 1
+    settings = result.drawing
+    several = len(result.pictures) > 1
     jobs = []
-    for number, (picture, trace) in enumerate(zip(pictures, traces)):
+    for number, (picture, trace) in enumerate(result.pairs):
         maps = HeatMaps(trace)
         jobs += [(number, picture, maps, term) for term in chosen_terms(maps, settings) if term in maps]
     labels = [f"{number + 1}-{term}" if several else term for number, _, _, term in jobs]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
-from daam.cli.options import Parser, add_drawing_options, drawing_settings
+from daam.cli.options import Parser, add_drawing_options, read_settings
 from daam.cli.output import new_folder, print_terms, write_animations, write_drawing, write_report
+from daam.results.drawing import draw
+from daam.results.drawing_settings import DrawingSettings
 
 
 def make_parser() -> Parser:
@@ -21,20 +23,18 @@ def make_parser() -> Parser:
 def run(arguments: Sequence[str]) -> int:
     """Runs the command; raises DaamError for what the user can put right."""
     options = make_parser().parse_args(arguments)
-    settings = drawing_settings(options)
+    settings = DrawingSettings.of(read_settings(options))
 
-    from daam.results.drawing import draw
     from daam.results.record import load_record
     from daam.results.report import make_report
 
     path = options.record / "record.safetensors" if options.record.is_dir() else options.record
-    record = load_record(path)
-    drawing = draw(record.pictures, record.traces, settings)
-    folder = new_folder(options.out or path.parent / "renders", int(record.notes.get("seed", 0)))
-    write_drawing(folder, drawing, [])
+    result = replace(load_record(path), drawing=settings)
+    folder = new_folder(options.out or path.parent / "renders", result.notes.seed)
+    write_drawing(folder, draw(result), [])
     if options.animate:
-        write_animations(folder, options.animate, record.pictures, record.traces, settings)
-    report = make_report(record.traces, settings, {**record.notes, "drawing": asdict(settings)})
+        write_animations(folder, options.animate, result)
+    report = make_report(result)
     write_report(folder, report)
     print_terms(report)
     print(f"\n{folder}")

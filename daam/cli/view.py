@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from daam.cli.options import Parser
 from daam.cli.output import REPORT_PAGE
 from daam.errors import RecordError
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.record import load_record
 from daam.results.viewer.page import report_html
 
@@ -25,9 +26,9 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; raises DaamError for what the user can put right."""
     options = make_parser().parse_args(arguments)
     file = find_record(options.result)
-    record = load_record(file)
+    result = replace(load_record(file), drawing=DrawingSettings())
     page = file.parent / (REPORT_PAGE if file.name == "record.safetensors" else f"{file.stem}.html")
-    page.write_text(report_html(record.pictures, record.traces, DrawingSettings()), "utf-8")
+    page.write_text(report_html(result), "utf-8")
     print(page)
     if not options.no_browser:
         webbrowser.open(page.resolve().as_uri())

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, get_args
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from daam.errors import PromptError, SettingError
+from daam.errors import PromptError, SettingError, TraceError
 from daam.hosts.diffusers_encode import Encoded, TextEncoding
 from daam.hosts.diffusers_models import set_sampler
 from daam.hosts.diffusers_trace import Tracer, trace
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.table import ScheduleEntry, active_entry
+from daam.results.result import Notes, Result
+from daam.tracing.conditioning import Conditioned
+from daam.tracing.plan import Side
 
 
 @dataclass(frozen=True)
 class GenerationSettings:
     """What to generate. Sizes are in pixels; None takes the model's own.
+
+    >>> daam.GenerationSettings("a red circle", steps=8).sampler
+    'DPM++ 2M'
+    >>> daam.GenerationSettings("a red circle", height=100)
+    Traceback (most recent call last):
+    daam.errors.SettingError: height: expected a multiple of 8 from 64 up, got 100
 
     Raises:
         SettingError: a value does not fit; the text names it.
@@ -54,16 +62,6 @@ class GenerationSettings:
             raise SettingError(f"guidance scale: expected 0 to 100, got {self.guidance_scale}")
 
 
-@dataclass(frozen=True)
-class Generation:
-    """Pictures with their tracer and the seconds that the sampling took."""
-
-    settings: GenerationSettings
-    pictures: list[Image.Image]
-    tracer: Tracer
-    seconds: float
-
-
 def generate(
     pipeline: Any,
     settings: GenerationSettings,
@@ -72,8 +70,15 @@ def generate(
     terms: str = "",
     probe: str = "",
     on_step: Callable[[int, int], None] | None = None,
-) -> Generation:
+) -> Result:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
+
+    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=2, batch_size=2)
+    >>> generation = daam.generate(pipe, settings)
+    >>> [picture.size for picture in generation.pictures]
+    [(128, 128), (128, 128)]
+    >>> list(generation.heat_maps(image=1))
+    ['a', 'red', 'circle', 'square']
 
     Args:
         pipeline: as for `daam.trace`, of the text-to-image kind.
@@ -81,6 +86,7 @@ def generate(
         on_step: called after each step with the steps that are done and the steps in all.
 
     Raises:
+        TraceError: the pipeline is none that can be traced; a fault on the way is the result's `fault`.
         PromptError: the prompt cannot be read, or it joins parts with AND, which only the WebUI samples.
     """
     sampler = set_sampler(pipeline, settings.sampler)
@@ -99,6 +105,8 @@ def generate(
     seeds = [settings.seed + image for image in range(settings.batch_size)]
     with trace(pipeline, keep=keep, terms=terms, probe=probe) as tracer:
         tracer.expect([positive] * settings.batch_size, [negative] * settings.batch_size)
+        for image in range(settings.batch_size):
+            contexts.tell(tracer, image)
         started = time.perf_counter()
         pictures = pipeline(
             **contexts.arguments(),
@@ -112,7 +120,12 @@ def generate(
             callback_on_step_end_tensor_inputs=contexts.tensor_names,
         ).images
         seconds = time.perf_counter() - started
-    return Generation(settings, list(pictures), tracer, seconds)
+    notes = Notes(settings.prompt, settings.seed, settings=asdict(settings), seconds={"sampling": seconds})
+    try:
+        traces = [tracer.image_trace(image) for image in range(len(pictures))]
+    except TraceError as error:  # the pictures are there all the same
+        return Result(list(pictures), [], notes=notes, fault=str(error))
+    return Result(list(pictures), traces, notes=notes)
 
 
 class _Contexts:
@@ -144,6 +157,12 @@ class _Contexts:
     def is_switch(self, call: int) -> bool:
         """Whether another text becomes active at this model call."""
         return any(active_entry(part, call) != active_entry(part, call - 1) for part in self._parts)
+
+    def tell(self, tracer: Tracer, image: int) -> None:
+        """Says what every entry's text is encoded to, since the pipeline itself encodes none of them."""
+        for side, entries in zip(get_args(Side), self._encoded):
+            for number, encoded in enumerate(entries):
+                tracer.learn(Conditioned(image, side, number), encoded.context[0])
 
     def arguments(self) -> dict[str, Tensor]:
         """The pipeline's arguments for the texts that are active at the first model call."""

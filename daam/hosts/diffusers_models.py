@@ -47,6 +47,10 @@ SAMPLERS = {
 def load_pipeline(model: str = EMBEDDED, *, device: str | None = None, dtype: str | None = None) -> DiffusionPipeline:
     """A Stable Diffusion pipeline, ready to run.
 
+    >>> embedded = daam.load_pipeline(device="cpu")
+    >>> embedded("a red circle", num_inference_steps=1).images[0].size
+    (128, 128)
+
     Args:
         model: "embedded", a diffusers folder, a single-file checkpoint, or a hub id.
         device: "cpu", "cuda", …; None takes CUDA where there is one.

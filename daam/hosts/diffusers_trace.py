@@ -9,19 +9,21 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import SettingError, ShapeError, TraceError
 from daam.hosts.diffusers_probe import probe_of
-from daam.hosts.diffusers_prompts import listen_to_prompts
 from daam.hosts.diffusers_tokens import plain_table
+from daam.hosts.listening import listen
 from daam.maps.heat_maps import HeatMaps
-from daam.prompt.table import PromptTable, ScheduleEntry, active_entry
-from daam.prompt.terms import columns_of_terms, parse_terms, word_columns
+from daam.prompt.table import PromptTable, active_entry
+from daam.prompt.terms import every_word, parse_terms
 from daam.tracing.capture import Capture
-from daam.tracing.image_trace import ImageTrace
-from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
+from daam.tracing.conditioning import Conditioned, ConditioningBook, assign
+from daam.tracing.image_trace import ImageTrace, Region
+from daam.tracing.plan import ModelCall, Side, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.texts import TextBook
 
 logger = logging.getLogger(__name__)
 KEEP = ("steps", "heads")
@@ -34,13 +36,27 @@ class TracedPrompts:
     positive: tuple[PromptTable, ...]
     negative: tuple[PromptTable | None, ...]
 
+    def of(self, side: Side) -> tuple[PromptTable | None, ...]:
+        return self.positive if side == "positive" else self.negative
+
 
 def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", probe: str = "") -> Tracer:
     """Watches a Stable Diffusion pipeline of diffusers (1.x, 2.x, XL; text to image, img2img, inpaint).
 
     >>> with daam.trace(pipe) as tracer:
-    ...     picture = pipe("a red circle").images[0]
-    >>> tracer.heat_maps()["circle"].overlay(picture)
+    ...     picture = pipe("a red circle", num_inference_steps=2).images[0]
+    >>> list(tracer.heat_maps())
+    ['a', 'red', 'circle']
+    >>> tracer.heat_maps()["circle"].overlay(picture, opacity=0.6).size
+    (128, 128)
+
+    Single steps are kept on request, for the terms that are named:
+
+    >>> with daam.trace(pipe, keep="steps", terms="circle") as tracer:
+    ...     picture = pipe("a red circle", num_inference_steps=3).images[0]
+    >>> early = tracer.heat_maps().select(steps=(0, 1))
+    >>> early["circle"].values.shape
+    (128, 128)
 
     Args:
         pipeline: has `unet`, `tokenizer` and `encode_prompt`. It may run several times inside; the last run counts.
@@ -65,6 +81,13 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
 class Tracer:
     """What `trace` gives: a context that watches, and afterwards the heat maps.
 
+    >>> with daam.trace(pipe, probe="grass") as tracer:
+    ...     pictures = pipe("a red circle", num_images_per_prompt=2, num_inference_steps=2).images
+    >>> tracer.images
+    2
+    >>> list(tracer.heat_maps(image=1)), list(tracer.heat_maps(image=1, side="probe"))
+    (['a', 'red', 'circle'], ['grass'])
+
     It may be entered again after it was left. Two tracers of one pipeline may be nested: each sees everything.
     """
 
@@ -80,10 +103,15 @@ class Tracer:
         self._probe_terms = parse_terms(probe)
         self._probe: Probe | None = None
         self._prompts: TracedPrompts | None = None
-        self._texts: dict[TextKey, TracedText | None] = {}
+        self._texts = self._new_texts()
         self._is_expected = False
         self._fault: Exception | None = None
         self._size = (0, 0)
+        self._latents: tuple[int, int] | None = None
+        self._crop: tuple[tuple[int, int], Region] | None = None
+        self._known = ConditioningBook()
+        self._strange = 0
+        self._second_prompt: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
 
@@ -94,7 +122,12 @@ class Tracer:
         self._capture = self._new_capture()
         self._begin(None)
         with ExitStack() as stack:
-            stack.callback(listen_to_prompts(self._pipeline, self._see_prompts))
+            stack.callback(listen(self._pipeline, "encode_prompt", self._see_prompts))
+            if callable(getattr(self._pipeline, "prepare_latents", None)):
+                stack.callback(listen(self._pipeline, "prepare_latents", self._see_latents))
+            masks = getattr(self._pipeline, "mask_processor", None)
+            if callable(getattr(masks, "get_crop_region", None)):
+                stack.callback(listen(masks, "get_crop_region", self._see_crop))
             self._capture.install(stack)
             self._stack = stack.pop_all()
         return self
@@ -127,69 +160,167 @@ class Tracer:
         fault = self._fault or self._capture.fault
         if fault is not None:
             raise TraceError(f"the trace stopped with {type(fault).__name__}: {fault}") from fault
-        if self._prompts is None or self._capture.calls == 0:
+        if self._capture.calls == 0:
+            raise TraceError("nothing was traced: run the pipeline inside `with daam.trace(pipe) as tracer:`")
+        if self._prompts is None:
             raise TraceError(
-                "nothing was traced: run the pipeline inside `with daam.trace(pipe) as tracer:`, with a prompt "
-                "(for `prompt_embeds`, call `tracer.expect(tables)` first)"
+                "nothing was traced: the pipeline was given embeddings that were not made from a prompt here; say what "
+                "they were made from with `tracer.expect([text])` before it runs"
             )
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
         if self._capture.calls_with_text and not self._capture.accumulator.texts:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
+        self._known.check()
         texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
+        if self._strange and not any(key.side == "positive" for key in texts) and every_word(positive):
+            raise TraceError(
+                f"nothing was traced of picture {image}: its prompt, as the pipeline encoded it, conditioned no row of "
+                f"the model's calls, and {self._strange} rows were conditioned by something else; say what embeddings "
+                "were made from with `tracer.expect([text])` before the pipeline runs"
+            )
         probe = self._probe.table if self._probe is not None else None
-        return ImageTrace(self._size, positive, negative, texts, self._capture.calls, self._keep, probe=probe)
+        size, region = self._crop or (self._size, None)
+        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe)
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know of the last generation's maps, in sentences; none where they are all that they seem."""
+        found = []
+        if self._strange:
+            found.append(
+                f"{self._strange} rows of {self._capture.calls} model calls were conditioned by something else than "
+                "the prompts, as the pipeline encoded them; they are not counted"
+            )
+        if self._second_prompt is not None:
+            found.append(
+                f"a second prompt was used, {self._second_prompt!r}: each column holds a token of both, and the maps "
+                "name the first prompt's words only"
+            )
+        return found
 
     @property
     def images(self) -> int:
         """Number of pictures in the last generation."""
         return 0 if self._prompts is None else len(self._prompts.positive)
 
-    def expect(self, positive: Sequence[PromptTable], negative: Sequence[PromptTable | None] | None = None) -> None:
-        """Says what the next generation's embeddings were made from, one table for each picture.
+    def expect(
+        self, positive: Sequence[PromptTable | str], negative: Sequence[PromptTable | str | None] | None = None
+    ) -> None:
+        """Says what the next generation's embeddings were made from, one text or table for each picture.
 
-        For callers that pass `prompt_embeds`; prompts that are passed as text are seen without it.
+        For callers that pass `prompt_embeds`, made by compel and its kin, say; prompts that are passed as text are seen
+        without it.
+
+        >>> embeddings, _ = pipe.encode_prompt("a red circle", "cpu", 1, False)
+        >>> with daam.trace(pipe) as tracer:
+        ...     tracer.expect(["a red circle"])
+        ...     picture = pipe(prompt_embeds=embeddings, guidance_scale=1.0, num_inference_steps=2).images[0]
+        >>> list(tracer.heat_maps())
+        ['a', 'red', 'circle']
+
+        Args:
+            positive, negative: plain text, as the pipeline's own tokenizer cuts it, or a token table.
 
         Raises:
-            SettingError: there are not as many negative tables as positive ones.
+            SettingError: there are not as many negative texts as positive ones, or they are neither text nor table.
+            PromptError: a text and its tokens cannot be brought together.
         """
         negative = negative or [None] * len(positive)
-        if len(negative) != len(positive):
-            raise SettingError(f"expected {len(positive)} negative tables, one for each picture, got {len(negative)}")
-        self._begin(TracedPrompts(tuple(positive), tuple(negative)))
+        if isinstance(positive, str) or len(negative) != len(positive):
+            raise SettingError(
+                f"expected a list with a text for each picture, and as many negative ones, got {len(positive)} and "
+                f"{len(negative)}"
+            )
+        tables = [self._expected_table(text) for text in positive]
+        negative_tables = [None if text is None else self._expected_table(text) for text in negative]
+        self._begin(TracedPrompts(tuple(tables), tuple(negative_tables)))
         self._is_expected = True
+
+    def learn(self, text: Conditioned, context: Tensor) -> None:
+        """Says what a text is encoded to, for callers that hand the pipeline other embeddings on the way.
+
+        Args:
+            context: [column, channel].
+        """
+        self._known.learn(text, context)
+
+    def _expected_table(self, text: PromptTable | str) -> PromptTable:
+        if isinstance(text, PromptTable):
+            return text
+        if not isinstance(text, str):
+            raise SettingError(f"expected a text or a token table, got {type(text).__name__}")
+        return self._table(text)
 
     def _begin(self, prompts: TracedPrompts | None, fault: Exception | None = None) -> None:
         """Forgets the last generation and begins one of these prompts."""
         self._capture.restart()
         self._prompts, self._fault, self._is_expected = prompts, fault, False
-        self._texts.clear()
+        self._known, self._strange = ConditioningBook(), 0
+        self._latents = self._crop = self._second_prompt = None
+        self._texts = self._new_texts()
+
+    def _new_texts(self) -> TextBook:
+        return TextBook(keep_details=bool(self._keep), terms=self._terms)
 
     def _new_capture(self) -> Capture:
         steps, heads = "steps" in self._keep, "heads" in self._keep
         return Capture(self._pipeline.unet, self._rows, keep_steps=steps, keep_heads=heads, probe=self._probe)
 
-    def _see_prompts(self, arguments: dict[str, Any]) -> None:
+    def _see_prompts(self, arguments: dict[str, Any], encoded: Any) -> None:
+        try:
+            self._read_prompts(arguments)
+            self._learn_encoded(encoded)
+        except Exception as error:  # whatever it is, the picture goes on
+            self._begin(None, error)
+            logger.warning("the prompts cannot be traced, the picture is not affected: %s", error)
+
+    def _read_prompts(self, arguments: dict[str, Any]) -> None:
         if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:
             if self._is_expected:
                 self._is_expected = False
             else:
                 self._begin(None)
             return
-        try:
-            per_prompt = arguments.get("num_images_per_prompt", 1)
-            prompts = _as_list(arguments["prompt"])
-            negatives = _as_list(arguments.get("negative_prompt") or "")
-            if len(negatives) == 1:
-                negatives *= len(prompts)
-            tables = {prompt: self._table(prompt) for prompt in {*prompts, *negatives}}
-            positive = [tables[prompt] for prompt in prompts for _ in range(per_prompt)]
-            negative = [tables[prompt] for prompt in negatives for _ in range(per_prompt)]
-            self._begin(TracedPrompts(tuple(positive), tuple(negative)))
-        except Exception as error:  # whatever it is, the picture goes on
-            self._begin(None, error)
-            logger.warning("the prompts cannot be traced, the picture is not affected: %s", error)
+        per_prompt = arguments.get("num_images_per_prompt", 1)
+        prompts = _as_list(arguments["prompt"])
+        negatives = _as_list(arguments.get("negative_prompt") or "")
+        if len(negatives) == 1:
+            negatives *= len(prompts)
+        tables = {prompt: self._table(prompt) for prompt in {*prompts, *negatives}}
+        positive = [tables[prompt] for prompt in prompts for _ in range(per_prompt)]
+        negative = [tables[prompt] for prompt in negatives for _ in range(per_prompt)]
+        self._begin(TracedPrompts(tuple(positive), tuple(negative)))
+        second = arguments.get("prompt_2")
+        if second is not None and _as_list(second) != prompts:
+            self._second_prompt = ", ".join(_as_list(second))
+
+    def _learn_encoded(self, encoded: Any) -> None:
+        """What `encode_prompt` gave: the positive contexts [picture, column, channel] first, then the negative ones."""
+        if self._prompts is None:
+            return
+        sides: tuple[Side, ...] = ("positive", "negative")
+        for side, contexts in zip(sides, encoded):
+            if contexts is None:
+                continue
+            if len(contexts) != self.images:
+                raise ShapeError(f"expected the pipeline to encode {self.images} {side} prompts, got {len(contexts)}")
+            for image, context in enumerate(contexts):
+                table = self._prompts.of(side)[image]
+                if table is not None:
+                    self._known.learn(Conditioned(image, side, active_entry(table.parts[0], 0)), context)
+
+    def _see_latents(self, _arguments: dict[str, Any], latents: Any) -> None:
+        tensor = latents[0] if isinstance(latents, tuple) else latents
+        if isinstance(tensor, Tensor) and tensor.dim() == 4:
+            self._latents = (tensor.shape[-2], tensor.shape[-1])
+
+    def _see_crop(self, arguments: dict[str, Any], crop: Any) -> None:
+        """Inpainting with `padding_mask_crop`: the maps lie where the crop is pasted into the picture."""
+        width, height = arguments["mask_image"].size
+        left, top, right, bottom = (int(edge) for edge in crop)
+        self._crop = ((height, width), (left, top, right - left, bottom - top))
 
     def _table(self, prompt: str) -> PromptTable:
         """SDXL's refiner has only the second tokenizer; elsewhere both give the same positions."""
@@ -202,33 +333,22 @@ class Tracer:
             return [None] * call.rows
         factor = self._pipeline.vae_scale_factor
         self._size = (call.height * factor, call.width * factor)
-        images = len(self._prompts.positive)
-        sides: dict[int, list[Side]] = {images: ["positive"], 2 * images: ["negative", "positive"]}
-        if call.rows not in sides:
+        if self._latents not in (None, (call.height, call.width)):
             raise ShapeError(
-                f"expected {images} rows, or {2 * images} with guidance, for {images} pictures; got {call.rows}: "
-                "this pipeline batches its guidance in a way that is not known here"
+                f"expected the model to work on the whole latent of {self._latents}, got {(call.height, call.width)}: "
+                "this pipeline works in windows, whose maps cannot be put together"
             )
-        return [self._text(image, side) for side in sides[call.rows] for image in range(images)]
+        if call.conditioning is None or len(call.conditioning) != call.rows:
+            raise ShapeError(f"expected a text for each of {call.rows} rows, got none that can be told apart")
+        candidates = self._known.candidates(call.conditioning)
+        found = assign(candidates, self.images, self._capture.calls)
+        self._strange += sum(not texts for texts in candidates)
+        return [None if text is None else self._text(text) for text in found]
 
-    def _text(self, image: int, side: Side) -> TracedText | None:
+    def _text(self, text: Conditioned) -> TracedText | None:
         assert self._prompts is not None
-        table = (self._prompts.positive if side == "positive" else self._prompts.negative)[image]
-        if table is None:
-            return None
-        part = table.parts[0]
-        key = TextKey(image, side, 0, active_entry(part, self._capture.calls))
-        if key not in self._texts:
-            self._texts[key] = self._new_text(key, part.schedule[key.entry])
-        return self._texts[key]
-
-    def _new_text(self, key: TextKey, entry: ScheduleEntry) -> TracedText | None:
-        """Made once for a generation: finding the words of an entry takes longer than a hook should."""
-        columns = word_columns(entry)
-        if not columns:
-            return None
-        detail = columns_of_terms(self._terms, entry) if self._keep and self._terms else columns
-        return TracedText(key, columns, detail if self._keep else ())
+        table = self._prompts.of(text.side)[text.image]
+        return None if table is None else self._texts.text(text.image, text.side, table.parts[0], 0, text.entry)
 
 
 def _as_list(prompt: str | Sequence[str]) -> list[str]:

@@ -29,6 +29,12 @@ from daam.tracing.plan import Side
 class HeatMap:
     """One term's heat map.
 
+    >>> circle = heat_maps["circle"]
+    >>> circle.values.shape, circle.values.dtype
+    ((128, 128), dtype('float32'))
+    >>> [circle.places[0].span, heat_maps.table.prompt[slice(*circle.places[0].span)]]
+    [(6, 12), 'circle']
+
     Attributes:
         term: what it shows, as given.
         values: [height, width] float32 of the picture's size, not negative: Tang et al. (ACL 2023), D_k: attention
@@ -48,7 +54,14 @@ class HeatMap:
         return copy
 
     def mask(self, threshold: float = 0.4) -> NDArray[np.bool_]:
-        """[height, width]: where the map reaches `threshold` (0..1) times its maximum, as in the paper."""
+        """[height, width]: where the map reaches `threshold` (0..1) times its maximum, as in the paper.
+
+        >>> mask = heat_maps["circle"].mask(threshold=0.4)
+        >>> mask.shape, mask.dtype
+        ((128, 128), dtype('bool'))
+        >>> bool((mask == (heat_maps["circle"].values >= 0.4 * heat_maps["circle"].values.max())).all())
+        True
+        """
         if not 0 <= threshold <= 1:
             raise SettingError(f"threshold: expected 0..1, got {threshold}")
         highest = self.values.max()
@@ -57,14 +70,23 @@ class HeatMap:
         return np.asarray(self.values >= threshold * highest)
 
     def scaled(self, scale: str = "shared") -> NDArray[np.float32]:
-        """[height, width] in 0..1 by a scale of `daam.maps.scales`; "shared" compares with every word of the prompt."""
+        """[height, width] in 0..1 by a scale of `daam.maps.scales`; "shared" compares with every word of the prompt.
+
+        >>> circle = heat_maps["circle"].scaled("each")
+        >>> float(circle.min()), float(circle.max())
+        (0.0, 1.0)
+        """
         scaled: NDArray[np.float32] = self._siblings.scaled([self.term], scale, compared_with=list(self._siblings))[0]
         return scaled
 
     def overlay(
         self, picture: Picture, *, opacity: float = 0.5, colormap: str = "turbo", scale: str = "shared"
     ) -> Image.Image:
-        """The map in colours over the picture; opacity 1 shows the map alone."""
+        """The map in colours over the picture; opacity 1 shows the map alone.
+
+        >>> heat_maps["blue square"].overlay(picture, opacity=0.6, colormap="viridis").size
+        (128, 128)
+        """
         return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap)
 
 
@@ -72,6 +94,17 @@ class HeatMaps(Mapping[str, HeatMap]):
     """The heat maps of one picture: `heat_maps["cute cat"]`. Iterates over the words of the prompt.
 
     Any term of the prompt may be asked for; `select` narrows what the maps are made from.
+
+    >>> list(heat_maps)
+    ['a', 'red', 'circle', 'and', 'blue', 'square']
+    >>> heat_maps["blue square"].values.shape
+    (128, 128)
+    >>> "unicorn" in heat_maps
+    False
+    >>> heat_maps.explain("unicorn")
+    "'unicorn' is not in the prompt; it has: a, red, circle, and, blue, square"
+    >>> sorted(set(heat_maps.select(layers="up_blocks.2.*").layers.values()))
+    [(16, 16)]
     """
 
     def __init__(self, trace: ImageTrace, *, side: Side = "positive", selection: Selection | None = None):
@@ -156,6 +189,10 @@ class HeatMaps(Mapping[str, HeatMap]):
         self, terms: Sequence[str], scale: str = "shared", *, compared_with: Sequence[str] = ()
     ) -> NDArray[np.float32]:
         """Maps of several terms brought to 0..1, [term, height, width].
+
+        >>> shares = heat_maps.scaled(list(heat_maps), "share")
+        >>> shares.shape, bool(np.allclose(shares.sum(axis=0), 1, atol=1e-3))
+        ((6, 128, 128), True)
 
         Args:
             scale: a name of `daam.maps.scales.SCALES`.

@@ -41,6 +41,14 @@ SCALES: dict[str, Callable[[Maps, Maps], Maps]] = {"shared": shared, "each": eac
 def apply_scale(name: str, maps: Maps, all_words: Maps) -> Maps:
     """The maps by the scale of that name.
 
+    >>> maps = np.array([[[0, 4]], [[0, 1]]], np.float32)  # two maps of one row and two columns
+    >>> apply_scale("shared", maps, maps.sum(axis=0)).tolist()
+    [[[0.0, 1.0]], [[0.0, 0.25]]]
+    >>> apply_scale("each", maps, maps.sum(axis=0)).tolist()
+    [[[0.0, 1.0]], [[0.0, 1.0]]]
+    >>> apply_scale("share", maps, maps.sum(axis=0)).sum(axis=0).tolist()
+    [[0.0, 1.0]]
+
     Raises:
         SettingError: there is no such scale.
     """

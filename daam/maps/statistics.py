@@ -89,7 +89,14 @@ STATISTICS: dict[str, Callable[[TermContext], Any]] = {
 
 
 def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Every statistic of every term that has a map, by term and name."""
+    """Every statistic of every term that has a map, by term and name.
+
+    >>> found = daam.term_statistics(heat_maps, ["circle", "square", "unicorn"])
+    >>> list(found), list(found["circle"])
+    (['circle', 'square'], ['strength', 'coverage', 'peak', 'center_of_mass', 'spread', 'overlap'])
+    >>> 0 < found["circle"]["strength"] < 1
+    True
+    """
     maps = {term: heat_maps[term] for term in terms if term in heat_maps}
     found = {}
     for term, heat_map in maps.items():
@@ -100,6 +107,12 @@ def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict
 
 def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str, float]:
     """Which words caused a region: each word's share (0..1) of what all words get in it, strongest first.
+
+    >>> shares = daam.rank_words(heat_maps, (0, 0, 64, 64))
+    >>> sorted(shares) == sorted(heat_maps), round(sum(shares.values()), 6)
+    (True, 1.0)
+    >>> list(shares.values()) == sorted(shares.values(), reverse=True)
+    True
 
     Args:
         box: (left, top, right, bottom) in pixels of the picture, right and bottom exclusive.

@@ -21,6 +21,11 @@ LONGEST_SIDE = 16_000
 def overlay(picture: Picture, heat_map: NDArray[Any], *, opacity: float = 0.5, colormap: str = "turbo") -> Image.Image:
     """The picture with the coloured heat map blended over it.
 
+    >>> black, heat_map = np.zeros((2, 2, 3), np.uint8), np.array([[0.0, 1.0]])
+    >>> drawn = overlay(black, heat_map, opacity=1, colormap="gray")
+    >>> drawn.size, drawn.getpixel((0, 0)), drawn.getpixel((1, 0))
+    ((2, 2), (0, 0, 0), (255, 255, 255))
+
     Args:
         picture: image of any mode, or uint8 [height, width, 3].
         heat_map: [map height, map width], 0..1 (clipped, NaN counts as 0); stretched to the picture's size.

@@ -32,6 +32,13 @@ def parse_prompt(
 ) -> PromptTable:
     """Everything the WebUI makes of a prompt, and where each piece of it was typed.
 
+    >>> table = daam.parse_prompt("a (red:1.2) [circle:square:0.5]", tokenizer, steps=10)
+    >>> [(entry.first_step, entry.end_at_step, entry.text) for entry in table.parts[0].schedule]
+    [(1, 5, 'a (red:1.2) circle'), (6, 10, 'a (red:1.2) square')]
+    >>> columns = table.parts[0].schedule[0].columns
+    >>> [(column.column, column.piece, column.weight, column.span) for column in columns[1:4]]
+    [(1, 'a', 1.0, (0, 1)), (2, 'red', 1.2, (3, 6)), (3, 'circle', 1.0, (13, 19))]
+
     Args:
         prompt: as typed; every span counts in it.
         steps: steps of the first pass, as the sampler counts them.

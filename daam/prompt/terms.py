@@ -100,6 +100,11 @@ def _parser() -> Lark:
 def parse_terms(text: str) -> list[Term]:
     """Reads `cute cat, (dog:1.2), "red, green", cat#2`. An empty list stands for every word.
 
+    >>> [term.text for term in parse_terms('cute cat, (dog:1.2), "red, green", cat#2')]
+    ['cute cat', 'dog', 'red, green', 'cat#2']
+    >>> parse_terms("Cat#2")
+    [Term(text='Cat#2', words=('cat',), occurrence=2)]
+
     Raises:
         TermError: the list is too long, or an occurrence is 0 or huge.
     """
@@ -154,6 +159,11 @@ def find_term(term: Term, table: PromptTable) -> list[Place]:
     """Every place of the term in the prompt, over all AND parts and schedule entries.
 
     With `occurrence`, only the places whose typed text is the n-th in the order of the prompt.
+
+    >>> table = daam.parse_prompt("a (red:1.2) circle", tokenizer)
+    >>> (term,) = parse_terms("red circle")
+    >>> find_term(term, table)
+    [Place(part=0, entry=0, columns=(2, 3), span=(3, 18))]
     """
     places = [
         Place(part_number, entry_number, columns, span)

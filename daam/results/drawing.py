@@ -2,74 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 from PIL import Image
 
-from daam.errors import SettingError
 from daam.maps.heat_maps import HeatMaps
-from daam.maps.scales import SCALES
 from daam.pictures.captions import STRIP_COLOUR, add_caption
-from daam.pictures.colormaps import lookup_table
-from daam.pictures.grid import LAYOUTS, make_grid
+from daam.pictures.grid import make_grid
 from daam.pictures.overlay import scale_picture
 from daam.pictures.tile import term_tile
 from daam.prompt.terms import parse_terms
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
 LEGIBLE_WIDTH = 384
 """Smaller pictures are enlarged by a whole factor up to this width, unless a scale is given."""
-
-
-@dataclass(frozen=True)
-class DrawingSettings:
-    """How heat maps look.
-
-    Attributes:
-        terms: comma-separated; empty means every word of the prompt.
-        opacity: 0..1; 1 shows the map alone.
-        colormap: any name that matplotlib knows.
-        scale: a name of `daam.maps.scales.SCALES`.
-        layout: a name of `daam.pictures.grid.LAYOUTS`.
-        show_captions: whether tiles have captions.
-        image_scale: factor on the drawn pictures; None makes small ones legible.
-        per_layer: a tile for each layer and term instead of one tile for each term.
-        layers_as_rows: with `per_layer`, whether the layers are the rows and the terms the columns.
-        with_negative: the words of the negative prompt too.
-        layers: comma-separated patterns of layer names with * and ?, such as "up_blocks.*"; empty means all.
-        background: colour of the grid's gaps and empty spots; None is that of the captions.
-
-    Raises:
-        SettingError, TermError: a value does not fit; the text names it.
-    """
-
-    terms: str = ""
-    opacity: float = 0.5
-    colormap: str = "turbo"
-    scale: str = "shared"
-    layout: str = "no-gaps"
-    show_captions: bool = True
-    image_scale: float | None = None
-    per_layer: bool = False
-    layers_as_rows: bool = True
-    with_negative: bool = False
-    layers: str = ""
-    background: str | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.opacity <= 1:
-            raise SettingError(f"opacity: expected 0 to 1, got {self.opacity}")
-        if self.scale not in SCALES:
-            raise SettingError(f"scale: expected {', '.join(SCALES)}, got {self.scale!r}")
-        if self.layout not in LAYOUTS:
-            raise SettingError(f"layout: expected {', '.join(LAYOUTS)}, got {self.layout!r}")
-        if self.image_scale is not None and not 0.1 <= self.image_scale <= 16:
-            raise SettingError(f"image scale: expected 0.1 to 16, got {self.image_scale}")
-        lookup_table(self.colormap)
-        parse_terms(self.terms)
 
 
 @dataclass(frozen=True)
@@ -97,23 +47,20 @@ class Drawing:
     grid: Image.Image
 
 
-def draw(pictures: Sequence[Image.Image], traces: Sequence[ImageTrace], settings: DrawingSettings) -> Drawing:
+def draw(result: Result) -> Drawing:
     """Draws the heat maps of all pictures of a generation."""
-    enlarged = [enlarge(picture, settings) for picture in pictures]
-    terms = [
-        drawn
-        for image, (picture, trace) in enumerate(zip(enlarged, traces))
-        for maps in _sides(trace, settings)
-        for drawn in draw_terms(picture, maps, settings, image)
-    ]
-    if settings.per_layer:
-        rows = [row for picture, trace in zip(enlarged, traces) for row in _layer_tiles(picture, trace, settings)]
-    else:
-        rows = [
-            [_captioned(picture, _picture_label(image, len(enlarged)), settings)]
-            + [drawn.tile for drawn in terms if drawn.image == image]
-            for image, picture in enumerate(enlarged)
-        ]
+    settings = result.drawing
+    terms: list[DrawnTerm] = []
+    rows: list[list[Image.Image]] = []
+    for image, (picture, trace) in enumerate(result.pairs):
+        picture = enlarge(picture, settings)
+        drawn = [each for maps in _sides(trace, settings) for each in draw_terms(picture, maps, settings, image)]
+        terms += drawn
+        if settings.per_layer:
+            rows += _layer_tiles(picture, trace, settings)
+        else:
+            label = _picture_label(image, len(result.pictures))
+            rows.append([_captioned(picture, label, settings), *(each.tile for each in drawn)])
     tiles = [tile for row in rows for tile in row]
     layout = "batch-rows" if settings.per_layer else settings.layout
     background = settings.background or STRIP_COLOUR

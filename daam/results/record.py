@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from daam.errors import RecordError
+from daam.errors import DaamError, RecordError
 from daam.prompt.table import (
     Chunk,
     EmbeddingFix,
@@ -30,6 +29,8 @@ from daam.prompt.table import (
     TokenColumn,
 )
 from daam.prompt.terms import every_word, word_columns
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Notes, Result
 from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import Side, TextKey, TracedText
@@ -43,32 +44,28 @@ _DAMAGES = (
 """What a file that is no record, or a damaged one, makes the readers raise."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """Pictures, their traces in the same order, and whatever the writer noted: settings, versions, timings."""
+def save_record(path: Path, result: Result) -> None:
+    """Writes the file; the notes must fit JSON.
 
-    pictures: Sequence[Image.Image]
-    traces: Sequence[ImageTrace]
-    notes: Mapping[str, Any]
-
-    def __post_init__(self) -> None:
-        if len(self.pictures) != len(self.traces):
-            raise RecordError(f"expected a trace for each of {len(self.pictures)} pictures, got {len(self.traces)}")
-
-
-def save_record(path: Path, record: Record) -> None:
-    """Writes the file; the notes must fit JSON."""
+    >>> daam.save_record(Path("circle.safetensors"), daam.Result([picture], [heat_maps.trace]))
+    """
     tensors: dict[str, Tensor] = {}
     images = []
-    for number, (picture, trace) in enumerate(zip(record.pictures, record.traces)):
+    for number, (picture, trace) in enumerate(result.pairs):
         tensors[f"{number}.picture"] = _picture_to_tensor(picture)
         images.append(_trace_to_data(trace, f"{number}", tensors))
-    data = {"format": FORMAT, "version": VERSION, "notes": dict(record.notes), "images": images}
+    data = {"format": FORMAT, "version": VERSION, "notes": result.noted(), "images": images}
     save_file(tensors, path, metadata={"daam": json.dumps(data)})
 
 
-def load_record(path: Path) -> Record:
+def load_record(path: Path) -> Result:
     """Reads what `save_record` wrote.
+
+    >>> result = daam.Result([picture], [heat_maps.trace], notes=daam.Notes(seed=3))
+    >>> daam.save_record(Path("circle.safetensors"), result)
+    >>> loaded = daam.load_record(Path("circle.safetensors"))
+    >>> list(loaded.heat_maps()), loaded.notes.seed
+    (['a', 'red', 'circle', 'and', 'blue', 'square'], 3)
 
     Raises:
         RecordError: there is no such file, or it is damaged or no record.
@@ -82,14 +79,22 @@ def load_record(path: Path) -> Record:
         images = data["images"]
         pictures = [_tensor_to_picture(tensors[f"{number}.picture"]) for number in range(len(images))]
         traces = [_data_to_trace(image, f"{number}", tensors) for number, image in enumerate(images)]
-        record = Record(pictures, traces, dict(data["notes"]))
+        result = Result(pictures, traces, _drawing(data["notes"]), Notes.read(data["notes"]))
     except FileNotFoundError as error:
         raise RecordError(f"there is no record file {path}") from error
     except _DAMAGES as error:
         if isinstance(error, RecordError):
             raise
         raise RecordError(f"{path} is no record of heat maps, or it is damaged: {error}") from error
-    return record
+    return result
+
+
+def _drawing(notes: Any) -> DrawingSettings:
+    """As it was drawn then, as far as the notes say how."""
+    try:
+        return DrawingSettings(**notes.get("drawing", {}))
+    except (TypeError, DaamError):  # of another version
+        return DrawingSettings()
 
 
 def _picture_to_tensor(picture: Image.Image) -> Tensor:

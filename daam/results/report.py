@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.statistics import term_statistics, where
 from daam.prompt.terms import parse_terms
-from daam.results.drawing import DrawingSettings, chosen_terms, shown_sides
+from daam.results.drawing import chosen_terms, shown_sides
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.tracing.image_trace import ImageTrace
 from daam.version import __version__
 
 PACKAGES = ("torch", "diffusers", "transformers", "numpy", "opencv-python-headless", "matplotlib", "pillow", "lark")
 
 
-def make_report(traces: Sequence[ImageTrace], drawing: DrawingSettings, notes: Mapping[str, Any]) -> dict[str, Any]:
+def make_report(result: Result) -> dict[str, Any]:
     """Notes (prompt, seed, model, settings, timings), versions, and the terms of every picture.
 
     Each term has its `columns` (part, schedule entry, columns of the context), `spans` in the typed prompt,
     `statistics`, or a `reason` why it has no map.
     """
-    return {**notes, "versions": versions(), "images": [_image(n, trace, drawing) for n, trace in enumerate(traces)]}
+    images = [_image(number, trace, result.drawing) for number, trace in enumerate(result.traces)]
+    return {**result.noted(), "versions": versions(), "images": images}
 
 
 def versions() -> dict[str, str]:

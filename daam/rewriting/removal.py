@@ -19,7 +19,10 @@ from daam.rewriting.scanning import Leaf
 def remove(prompt: str, span: Span, *, negative: bool = False) -> Rewritten:
     """The prompt without the word or phrase at `span`, and the empty span where it stood.
 
-    "a, cat, b" becomes "a, b"; brackets and schedules with nothing left in them go too.
+    Brackets and schedules with nothing left in them go too.
+
+    >>> remove("a cat, (a red circle:1.2), grass", (8, 20))
+    Rewritten(prompt='a cat, grass', span=(7, 7))
 
     Args:
         span: [start, end) of whole words, as the token table has it.

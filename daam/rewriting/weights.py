@@ -26,6 +26,11 @@ def set_weight(prompt: str, span: Span, weight: float, *, negative: bool = False
     Brackets that hold nothing else are rewritten, or go where they are no longer needed; within other brackets the
     words get brackets of their own, whose number makes up for those around them.
 
+    >>> set_weight("a red circle", (2, 5), 1.2)
+    Rewritten(prompt='a (red:1.2) circle', span=(3, 6))
+    >>> set_weight("a (red:1.2) circle", (3, 6), 1)
+    Rewritten(prompt='a red circle', span=(2, 5))
+
     Args:
         prompt: as typed, in the WebUI's syntax.
         span: [start, end) of whole words, as the token table has it.
@@ -54,6 +59,11 @@ def change_weight(prompt: str, span: Span, by: float = 0.1, *, negative: bool = 
 
     Weights land on hundredths, so a step back gives the prompt from before where it had no weight of its own.
     A comma between words of different weights keeps its own.
+
+    >>> change_weight("a red circle", (2, 5))
+    Rewritten(prompt='a (red:1.1) circle', span=(3, 6))
+    >>> change_weight("a (red:1.1) circle", (3, 6), -0.1)
+    Rewritten(prompt='a red circle', span=(2, 5))
     """
     step = checked_weight(by, "step")
     elements = read_elements(prompt, negative=negative)

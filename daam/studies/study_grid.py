@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,22 +16,14 @@ from daam.pictures.convert import to_rgb_array
 from daam.pictures.labelled_grid import LabelledRow, labelled_grid
 from daam.pictures.overlay import overlay
 from daam.prompt.terms import parse_terms
-from daam.results.drawing import DrawingSettings, enlarge
+from daam.results.drawing import enlarge
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.studies.study import Variant
-from daam.tracing.image_trace import ImageTrace
 
 DIFFERENCE_COLORMAP = "inferno"
 DIFFERENCE_OPACITY = 0.85
 LEGIBLE_WIDTH = 256
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """A variant that was generated."""
-
-    variant: Variant
-    picture: Image.Image
-    trace: ImageTrace
 
 
 @dataclass(frozen=True)
@@ -63,13 +55,17 @@ class Change:
         return f"{self.inside:.1%} within the term's map, {self.outside:.1%} outside"
 
 
-def measure_change(base: StudyResult, result: StudyResult) -> Change:
-    """Compares a variant with the unmodified result; pictures of other sizes are compared at the latter's."""
-    before = to_rgb_array(base.picture).astype(np.float32)
-    picture = result.picture if result.picture.size == base.picture.size else result.picture.resize(base.picture.size)
+def measure_change(base: Result, varied: Result, term: str | None) -> Change:
+    """Compares the picture of a variant with the unmodified one; one of another size at the latter's.
+
+    Args:
+        term: the one that was changed; None where none was.
+    """
+    unmodified, picture = base.pictures[0], varied.pictures[0]
+    before = to_rgb_array(unmodified).astype(np.float32)
+    picture = picture if picture.size == unmodified.size else picture.resize(unmodified.size)
     values = np.abs(to_rgb_array(picture).astype(np.float32) - before).mean(axis=2) / 255
-    maps = HeatMaps(base.trace)
-    term = result.variant.term
+    maps = base.heat_maps()
     if term is None or term not in maps:
         return Change(values, None, None)
     mask = maps[term].mask()
@@ -78,20 +74,25 @@ def measure_change(base: StudyResult, result: StudyResult) -> Change:
     return Change(values, float(values[mask].mean()), float(values[~mask].mean()))
 
 
-def draw_study(results: Sequence[StudyResult], settings: DrawingSettings) -> Image.Image:
-    """One grid with a labelled row for each variant; the first result is the unmodified one.
+def draw_study(results: Mapping[Variant, Result], settings: DrawingSettings) -> Image.Image:
+    """One grid with a labelled row for each variant; the first is the unmodified one.
 
     Variants that were not generated are left out. The scale "shared" is one for all rows, so that they can be compared.
     """
-    changed = [result.variant.term for result in results if result.variant.term is not None]
+    base = next(iter(results.values()))
+    changed = [variant.term for variant in results if variant.term is not None]
     terms = [term.quoted for term in parse_terms(settings.terms)] or list(dict.fromkeys(changed))
-    changes = [None, *(measure_change(results[0], result) for result in results[1:])]
-    highest = max((float(change.values.max()) for change in changes if change is not None), default=0.0) or 1.0
-    maps = [HeatMaps(result.trace) for result in results]
+    changes = {
+        variant: None if result is base else measure_change(base, result, variant.term)
+        for variant, result in results.items()
+    }
+    highest = max((float(change.values.max()) for change in changes.values() if change is not None), default=0.0) or 1.0
+    maps = [result.heat_maps() for result in results.values()]
     scaled = _scaled(maps, terms, settings.scale)
     rows = []
-    for number, (result, change) in enumerate(zip(results, changes)):
-        picture = enlarge(result.picture, replace(settings, image_scale=settings.image_scale or _scale(result.picture)))
+    for number, (variant, result) in enumerate(results.items()):
+        picture, change = result.pictures[0], changes[variant]
+        picture = enlarge(picture, replace(settings, image_scale=settings.image_scale or _scale(picture)))
         cells: list[Image.Image | str] = [picture]
         for term in terms:
             found = scaled.get((number, term))
@@ -101,8 +102,8 @@ def draw_study(results: Sequence[StudyResult], settings: DrawingSettings) -> Ima
                 else overlay(picture, found, opacity=settings.opacity, colormap=settings.colormap)
             )
         cells.append("" if change is None else _drawn_change(picture, change, highest))
-        note = result.variant.prompt if change is None else "\n".join(filter(None, [change.text, change.note]))
-        rows.append(LabelledRow(result.variant.label, cells, note))
+        note = variant.prompt if change is None else "\n".join(filter(None, [change.text, change.note]))
+        rows.append(LabelledRow(variant.label, cells, note))
     heads = ["picture", *(parse_terms(term)[0].text for term in terms), "change"]
     return labelled_grid(heads, rows, background=settings.background or STRIP_COLOUR)
 

@@ -12,7 +12,13 @@ CHUNK_ELEMENTS = 8 * 1024 * 1024
 
 
 def split_heads(projected: Tensor, heads: int) -> Tensor:
-    """[batch, position, head * channel], as a projection gives it, to [batch, head, position, channel]."""
+    """To [batch, head, position, channel], as a view.
+
+    Args:
+        projected: [batch, position, head * channel], as a projection gives it, or [batch, position, head, channel].
+    """
+    if projected.dim() == 4:
+        return projected.transpose(1, 2)
     batch, length, channels = projected.shape
     if channels % heads:
         raise ShapeError(f"expected channels divisible by {heads} heads, got a tensor of {channels} channels")
@@ -21,6 +27,11 @@ def split_heads(projected: Tensor, heads: int) -> Tensor:
 
 def cross_attention_probabilities(query: Tensor, key: Tensor, scale: float) -> Tensor:
     """How much each image position looks at each token.
+
+    >>> query, key = torch.ones(1, 2, 16, 8), torch.ones(1, 2, 4, 8)  # one picture, two heads, four tokens alike
+    >>> probabilities = cross_attention_probabilities(query, key, scale=8**-0.5)
+    >>> probabilities.shape, probabilities[0, 0, 0].tolist()
+    (torch.Size([1, 2, 16, 4]), [0.25, 0.25, 0.25, 0.25])
 
     Args:
         query: [batch, head, position, channel], any float type.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple, Protocol
+
+from torch import Tensor
 
 Side = Literal["positive", "negative", "probe"]
 """Which prompt: "probe" is of words that conditioned nothing, see `daam.tracing.probe`."""
@@ -40,12 +42,22 @@ class TracedText:
     detail_columns: tuple[int, ...] = ()
 
 
-class ModelCall(NamedTuple):
-    """What is known when the model is called: rows of the batch and the size of the latent."""
+@dataclass(frozen=True)
+class ModelCall:
+    """What is known when the model is called.
+
+    Attributes:
+        rows: of the batch.
+        height, width: of the latent.
+        conditioning: what conditions the rows, [row, column, channel]; None where the model was given none.
+        named: what the model was called with by name, for hosts that leave marks there.
+    """
 
     rows: int
     height: int
     width: int
+    conditioning: Tensor | None = field(default=None, compare=False, repr=False)
+    named: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 class RowPlan(Protocol):

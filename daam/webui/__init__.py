@@ -1,5 +1,6 @@
-"""The extension for AUTOMATIC1111's WebUI. The only package that imports the WebUI's `modules`.
+"""The extension for WebUIs: AUTOMATIC1111's and what follows its ways.
 
-host.py hides the WebUI's versions; controls.py says what the panel has; prompts.py and rows.py say what stands behind
-each row of a model call; watching.py traces one `p.sample`; results.py draws, saves and keeps what came out.
+hosts/ says what a WebUI is asked for, and hides each WebUI's ways; registration.py hooks us into its life; panel.py,
+options.py and axes.py make its page from the table of settings; prompts.py reads what was encoded; watching.py traces
+one `p.sample`; results.py draws, saves and keeps what came out.
 """

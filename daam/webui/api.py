@@ -7,23 +7,26 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Sequence
 from typing import Any, get_args
 
 from fastapi import Body, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
-from modules import shared
 
 from daam.errors import PromptError
 from daam.prompt import PromptTable, parse_prompt, prompt_to_data
 from daam.prompt.terms import every_word
+from daam.results.declaring import Setting
 from daam.results.report import make_report
+from daam.results.result import Result
+from daam.results.settings import SETTINGS
 from daam.results.viewer.data import prompt_frames, viewer_data, word_spans
 from daam.results.viewer.page import report_html
 from daam.tracing.plan import Side
-from daam.webui.controls import CONTROLS
+from daam.webui.hosts import host
 from daam.webui.prompts import clip_tokenizer, table_of
-from daam.webui.result_store import Result, store
+from daam.webui.result_store import store
 
 ROOT = "/attention-heatmap/v1"
 _BASIC = Depends(HTTPBasic(auto_error=False))
@@ -46,7 +49,7 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
 
 def may_read(app: Any, request: Request, credentials: HTTPBasicCredentials | None) -> bool:
     """Whether a request has what the WebUI asks of its own: the API's user, or a page that logged in."""
-    api_users = str(getattr(shared.cmd_opts, "api_auth", None) or "")
+    api_users = host().api_users()
     page_needs_login = getattr(app, "auth", None) is not None
     if not api_users and not page_needs_login:
         return True
@@ -78,7 +81,7 @@ def get_viewer(name: str, image: int) -> dict[str, Any]:
 def get_report(name: str) -> HTMLResponse:
     """The viewers of a generation's pictures as one file that needs nothing else, while it is kept."""
     result = _found(name)
-    page = report_html(result.pictures, result.traces, result.drawing)
+    page = report_html(result)
     return HTMLResponse(page, headers={"Content-Disposition": 'attachment; filename="report.html"'})
 
 
@@ -93,7 +96,7 @@ def _found(name: str) -> Result:
 
 def result_to_data(result: Result) -> dict[str, Any]:
     """As report.json of the command line, with the token table of each prompt."""
-    data = make_report(result.traces, result.drawing, result.notes)
+    data = make_report(result)
     for image, trace in zip(data["images"], result.traces):
         image["tokens"] = {
             side: None if (table := trace.table(side)) is None else prompt_to_data(table) for side in get_args(Side)
@@ -131,15 +134,19 @@ def _typed_table(prompt: str, negative: bool) -> PromptTable:
 
 def get_arguments() -> list[dict[str, Any]]:
     """The arguments of the script in their order, for `alwayson_scripts`."""
+    return arguments_of(SETTINGS)
+
+
+def arguments_of(settings: Sequence[Setting]) -> list[dict[str, Any]]:
     return [
         {
             "position": position,
-            "name": control.name,
-            "label": control.label,
-            "default": control.default,
-            "choices": list(control.choices) or None,
-            "range": [control.minimum, control.maximum] if control.kind == "slider" else None,
-            "help": control.tooltip,
+            "name": setting.name,
+            "label": setting.label,
+            "default": setting.default,
+            "choices": list(setting.choices) or None,
+            "range": [setting.minimum, setting.maximum] if setting.kind == "slider" else None,
+            "help": setting.help,
         }
-        for position, control in enumerate(CONTROLS)
+        for position, setting in enumerate(settings)
     ]

@@ -9,10 +9,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from daam.errors import RecordError
-from daam.results.drawing import DrawingSettings
-from daam.results.record import Record, load_record
+from daam.results.record import load_record
+from daam.results.result import Result
 from daam.webui import texts
-from daam.webui.result_store import Result
 
 SUFFIX = ".heatmaps.safetensors"
 """Of record files, behind the name of the picture without its own."""
@@ -39,7 +38,7 @@ def result_of_saved(file: Path, folders: Iterable[Path]) -> Result:
     for candidate in _records_named(file.name, searched):
         record = load_record(candidate)
         if any(_is_same(picture, kept) for kept in record.pictures):
-            return _result(record)
+            return record
     raise RecordError(
         f"no record was kept of {file.name}: expected {Path(file.name).stem}{SUFFIX} in "
         f"{', '.join(map(str, searched)) or 'an output folder'}. Records are kept while the setting "
@@ -65,12 +64,3 @@ def _is_same(first: Image.Image, second: Image.Image) -> bool:
         return False
     difference = np.asarray(first, np.float32) - np.asarray(second.convert("RGB"), np.float32)
     return bool(np.abs(difference).mean() <= LARGEST_DIFFERENCE)
-
-
-def _result(record: Record) -> Result:
-    """Drawn as it was then, as far as the record's notes say how."""
-    try:
-        drawing = DrawingSettings(**record.notes.get("drawing", {}))
-    except (TypeError, ValueError):  # of another version
-        drawing = DrawingSettings()
-    return Result(tuple(record.pictures), tuple(record.traces), drawing, record.notes)

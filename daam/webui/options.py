@@ -2,56 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
-from modules import shared
 
+from daam.results.declaring import Setting
+from daam.results.settings import SETTINGS, TITLE
 from daam.webui import texts
-from daam.webui.controls import CONTROLS, TITLE, Control
+from daam.webui.hosts import host
 
 SECTION = ("attention_heatmap", TITLE)
 KEEP_RECORDS = "attention_heatmap_keep_records"
 RECORD_FOLDER = "attention_heatmap_record_folder"
-DEFAULTS = ("alpha", "colormap", "scale", "image_scale", "use_grid", "layout")
-"""Controls whose value at start is a setting."""
 
 
-def option_name(control: Control) -> str:
-    return f"attention_heatmap_default_{control.name}"
+def option_name(setting: Setting) -> str:
+    return f"attention_heatmap_default_{setting.name}"
 
 
-def default_of(control: Control) -> Any:
+def default_of(setting: Setting) -> Any:
     """What a control shows at start."""
-    if control.name not in DEFAULTS:
-        return control.default
-    value = getattr(shared.opts, option_name(control), None)
-    return control.default if value is None else value
+    if not setting.has_start_value:
+        return setting.default
+    return host().option(option_name(setting), setting.default)
 
 
-def add_options() -> None:
+def add_options(settings: Sequence[Setting] = SETTINGS) -> None:
     """Registers the page; the WebUI calls it before it makes its settings."""
-    for control in CONTROLS:
-        if control.name not in DEFAULTS:
-            continue
-        component: Any = None
-        arguments: dict[str, Any] | None = None
-        if control.kind == "choice":
-            component, arguments = gr.Dropdown, {"choices": list(control.choices)}
-        elif control.kind == "slider":
-            component = gr.Slider
-            arguments = {"minimum": control.minimum, "maximum": control.maximum, "step": control.step}
-        label = texts.AT_START.format(control.label)
-        _add(option_name(control), shared.OptionInfo(control.default, label, component, arguments, section=SECTION))
-    _add(
-        KEEP_RECORDS,
-        shared.OptionInfo(False, texts.KEEP_RECORDS, section=SECTION),
-    )
-    _add(
-        RECORD_FOLDER,
-        shared.OptionInfo("", texts.RECORD_FOLDER, section=SECTION),
-    )
-
-
-def _add(name: str, info: Any) -> None:
-    shared.opts.add_option(name, info)
+    for setting in settings:
+        if setting.has_start_value:
+            limits = setting.limits()
+            component = getattr(gr, setting.component) if limits else None
+            label = texts.AT_START.format(setting.label)
+            host().add_option(option_name(setting), setting.default, label, SECTION, component, limits)
+    host().add_option(KEEP_RECORDS, False, texts.KEEP_RECORDS, SECTION)
+    host().add_option(RECORD_FOLDER, "", texts.RECORD_FOLDER, SECTION)

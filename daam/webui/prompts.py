@@ -12,7 +12,7 @@ from daam.prompt import ClipTokenizer, PromptTable, ScheduleEntry, parse_prompt
 from daam.prompt.t5 import with_t5_columns
 from daam.prompt.terms import parse_terms
 from daam.tracing.probe import Probe, make_probe
-from daam.webui import host
+from daam.webui.hosts import EncodedPrompts, host
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class PassTables:
         )
 
 
-def pass_tables(prompts: host.EncodedPrompts) -> PassTables:
+def pass_tables(prompts: EncodedPrompts) -> PassTables:
     """The tables of one pass.
 
     Raises:
@@ -47,11 +47,11 @@ def pass_tables(prompts: host.EncodedPrompts) -> PassTables:
 class _PromptReader:
     """Reads the prompts of one pass with the WebUI's settings of now; reads equal prompts once."""
 
-    def __init__(self, prompts: host.EncodedPrompts) -> None:
+    def __init__(self, prompts: EncodedPrompts) -> None:
         self._prompts = prompts
-        self._emphasis = host.emphasis_mode()
-        self._embeddings = host.embedding_vectors()
-        self._t5 = host.t5()
+        self._emphasis = host().emphasis_mode()
+        self._embeddings = host().embedding_vectors()
+        self._t5 = host().t5()
         self._tables: dict[tuple[str, str, bool], PromptTable] = {}
 
     def read(self, encoded: str, typed: str, *, negative: bool) -> PromptTable:
@@ -74,10 +74,10 @@ class _PromptReader:
             steps=self._prompts.steps,
             hires_steps=self._prompts.hires_steps,
             embeddings=self._embeddings,
-            comma_padding=host.comma_padding(),
+            comma_padding=host().comma_padding(),
             emphasis=self._emphasis,
             negative=negative,
-            use_old_scheduling=host.uses_old_scheduling(),
+            use_old_scheduling=host().uses_old_scheduling(),
             extra_networks=tags,
         )
 
@@ -92,19 +92,19 @@ def make_probe_of(terms: str) -> Probe | None:
     texts = []
     for term in parse_terms(terms):
         table = parse_prompt(
-            term.text, clip_tokenizer(), emphasis=host.emphasis_mode(), embeddings=host.embedding_vectors(),
-            comma_padding=host.comma_padding(), negative=True, extra_networks=False,
+            term.text, clip_tokenizer(), emphasis=host().emphasis_mode(), embeddings=host().embedding_vectors(),
+            comma_padding=host().comma_padding(), negative=True, extra_networks=False,
         )  # fmt: skip
         check_tokens(table)
-        texts.append((table, host.encode_context(term.text)))
+        texts.append((table, host().encode_context(term.text)))
     return make_probe(texts) if texts else None
 
 
 def table_of(prompt: str) -> PromptTable:
     """The table of a typed prompt by the WebUI's settings of now. Raises as `pass_tables`."""
     return parse_prompt(
-        prompt, clip_tokenizer(), emphasis=host.emphasis_mode(), embeddings=host.embedding_vectors(),
-        comma_padding=host.comma_padding(), use_old_scheduling=host.uses_old_scheduling(),
+        prompt, clip_tokenizer(), emphasis=host().emphasis_mode(), embeddings=host().embedding_vectors(),
+        comma_padding=host().comma_padding(), use_old_scheduling=host().uses_old_scheduling(),
     )  # fmt: skip
 
 
@@ -114,13 +114,13 @@ def check_tokens(table: PromptTable) -> None:
     Raises:
         TraceError: they differ, so that a column would be taken for another word.
     """
-    encoders = host.text_encoders()
+    encoders = host().text_encoders()
     if not encoders:
         raise TraceError("the checkpoint's text encoder does not cut prompts into chunks of CLIP tokens")
     for entry in {entry.text: entry for part in table.parts for entry in part.schedule}.values():
         ours = [list(chunk.tokens) for chunk in entry.chunks]
         for encoder in encoders:
-            theirs = host.chunk_tokens(encoder, entry.text)
+            theirs = host().chunk_tokens(encoder, entry.text)
             if _without_padding(theirs) != _without_padding(ours):
                 who = "more than one encoder disagrees" if len(encoders) > 1 else "the checkpoint's encoder disagrees"
                 raise TraceError(

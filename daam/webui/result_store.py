@@ -4,37 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass
 from threading import Lock
-from typing import Any
 
-from PIL import Image
-
-from daam.results.drawing import DrawingSettings
-from daam.tracing.image_trace import ImageTrace
+from daam.results.result import Result
 
 MOST_BYTES = 256 * 1024 * 1024
 """Of the maps and pictures of all results together; the newest stays however large it is."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """A finished generation: its pictures and traces in the same order, and what was asked for."""
-
-    pictures: tuple[Image.Image, ...]
-    traces: tuple[ImageTrace, ...]
-    drawing: DrawingSettings
-    notes: Mapping[str, Any]
-
-    @property
-    def size(self) -> int:
-        """Bytes of maps and pictures."""
-        texts = [text for trace in self.traces for text in trace.texts.values()]
-        sums = [tensor for text in texts for tensor in text.sums.values()]
-        details = [tensor for text in texts for kept in text.details.values() for tensor in kept.values()]
-        maps = sum(tensor.numel() * tensor.element_size() for tensor in sums + details)
-        return maps + sum(4 * picture.width * picture.height for picture in self.pictures)
 
 
 class ResultStore:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +11,17 @@ from PIL import Image
 
 from daam.errors import DaamError
 from daam.results.drawing import Drawing, draw
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.file_names import safe_file_names
-from daam.results.record import Record, save_record
+from daam.results.record import save_record
 from daam.results.report import versions
+from daam.results.result import Notes, Result
+from daam.results.settings import TITLE
 from daam.tracing.image_trace import ImageTrace
-from daam.webui import host
-from daam.webui.controls import TITLE
 from daam.webui.earlier import SUFFIX
+from daam.webui.hosts import host
 from daam.webui.options import KEEP_RECORDS, RECORD_FOLDER
-from daam.webui.result_store import Result, store
+from daam.webui.result_store import store
 from daam.webui.run import Run, is_overridden
 
 logger = logging.getLogger(__name__)
@@ -51,7 +53,7 @@ def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
 def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     if not run.settings.enabled:
         return
-    places = dict(enumerate(host.generated_pictures(p, processed)))
+    places = dict(enumerate(host().generated_pictures(p, processed)))
     numbers = [number for number in sorted(run.traces) if number in places]
     if not numbers:
         if not run.notes:
@@ -60,18 +62,17 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     processed.infotexts += [processed.info] * (len(processed.images) - len(processed.infotexts))
     pictures = [processed.images[places[number]] for number in numbers]
     infotexts = [processed.infotexts[places[number]] for number in numbers]
-    region = host.pasted_region(p)
+    region = host().pasted_region(p)
     traces = [_fitted(run.traces[number], picture, region) for number, picture in zip(numbers, pictures)]
-    settings = run.settings.drawing(len(pictures), host.grid_background())
-    notes = {"prompt": p.all_prompts[0], "seed": p.all_seeds[0], "model": host.model_name(p), "settings": {}}
-    result = Result(tuple(pictures), tuple(traces), settings, {**notes, "drawing": asdict(settings)})
+    settings = DrawingSettings.of(run.settings, len(pictures), host().grid_background())
+    result = Result(pictures, traces, settings, Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p)))
     run.result = result
     processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
     _save_records(p, result)
 
     if run.settings.hide_images and run.settings.no_saving:
         return
-    drawing = draw(pictures, traces, settings)
+    drawing = draw(result)
     for drawn in drawing.terms:
         if drawn.reason is not None:
             run.note(drawn.reason if len(pictures) == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
@@ -79,13 +80,13 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         run.note("the prompt has no words to show")
     if run.settings.use_grid or run.settings.per_layer:
         shown = [(drawing.grid, infotexts[0])]
-        host.label_image(*shown[0])
+        host().label_image(*shown[0])
         if not run.settings.no_saving:
-            host.save_grid(p, *shown[0])
+            host().save_grid(p, *shown[0])
     else:
         shown = [(drawn.tile, infotexts[drawn.image]) for drawn in drawing.terms]
         for image, infotext in shown:
-            host.label_image(image, infotext)
+            host().label_image(image, infotext)
         if not run.settings.no_saving:
             _save_tiles(p, drawing, pictures, numbers, infotexts)
     _show(p, processed, run, shown)
@@ -104,11 +105,11 @@ def _show(p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]]
             processed.images.insert(0, image)
             processed.infotexts.insert(0, infotext)
         return
-    script = host.selected_script(p)
+    script = host().selected_script(p)
     if script is not None and script.casefold() not in SCRIPTS_THAT_TAKE_MORE_IMAGES:
         run.note(f"the script {script!r} works on the returned images, so the heat maps are only saved, not shown")
         return
-    if run.settings.use_grid and not host.shows_grids():
+    if run.settings.use_grid and not host().shows_grids():
         run.note("the grid is not shown because the setting 'Show grid in results for web' is off")
         return
     for image, infotext in shown:
@@ -125,18 +126,19 @@ def _save_tiles(
         suffixes = safe_file_names([labels[index] for index in chosen], suffix="")
         for index, suffix in zip(chosen, suffixes):
             tile = drawing.terms[index].tile
-            host.save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
+            host().save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
 
 
 def _save_records(p: Any, result: Result) -> None:
     """A record beside each saved picture, where the settings ask for it."""
-    if not host.option(KEEP_RECORDS, False) or not host.saves_pictures(p):
+    if not host().option(KEEP_RECORDS, False) or not host().saves_pictures(p):
         return
-    folder = str(host.option(RECORD_FOLDER, "")).strip()
-    for picture, trace in zip(result.pictures, result.traces):
-        file = host.saved_file(picture)
+    folder = str(host().option(RECORD_FOLDER, "")).strip()
+    notes = replace(result.notes, versions=versions())
+    for picture, trace in result.pairs:
+        file = host().saved_file(picture)
         if file is None:
             continue
         target = (Path(folder) if folder else file.parent) / f"{file.stem}{SUFFIX}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        save_record(target, Record([picture], [trace], {**result.notes, "versions": versions()}))
+        save_record(target, replace(result, pictures=[picture], traces=[trace], notes=notes))

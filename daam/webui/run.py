@@ -9,10 +9,10 @@ from typing import Any
 
 from daam.errors import DaamError
 from daam.prompt.terms import parse_terms
+from daam.results.result import Result
+from daam.results.settings import Settings
 from daam.tracing.image_trace import ImageTrace
-from daam.webui.controls import PanelSettings
 from daam.webui.prompts import make_probe_of
-from daam.webui.result_store import Result
 from daam.webui.watching import Wanted, Watch, watch_next_sampling
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Run:
     """
 
     owner: Any
-    settings: PanelSettings
+    settings: Settings
     traces: dict[int, ImageTrace] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     finished: bool = False
@@ -80,12 +80,12 @@ def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
         return None
     end_run(p)
     overrides = vars(p).get(_OVERRIDES, {})
-    if not PanelSettings.is_enabled(values) and not overrides:
+    if not Settings.is_enabled(values) and not overrides:
         return None
     try:
-        run = Run(p, PanelSettings.read(values, overrides))
+        run = Run(p, Settings.read(values, overrides))
     except DaamError as error:
-        run = Run(p, PanelSettings.read([False]), notes=[f"no heat maps: {error}"])
+        run = Run(p, Settings.read([False]), notes=[f"no heat maps: {error}"])
     setattr(p, _RUN, run)
     return run
 

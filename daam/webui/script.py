@@ -7,11 +7,9 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from modules import scripts
-
 from daam.errors import DaamError
-from daam.webui import host
-from daam.webui.controls import TITLE
+from daam.results.settings import TITLE
+from daam.webui.hosts import host
 from daam.webui.panel import make_panel
 from daam.webui.results import add_heat_maps
 from daam.webui.run import begin_run, run_of
@@ -35,14 +33,17 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
     return call
 
 
-class AttentionHeatmapScript(scripts.Script):  # type: ignore[misc]
-    """Holds no state of a generation: the WebUI shares one object between nested generations."""
+class PanelScript:
+    """To be mixed with the host's `scripts.Script`.
+
+    Holds no state of a generation: the WebUI shares one object between nested generations.
+    """
 
     def title(self) -> str:
         return TITLE
 
     def show(self, is_img2img: bool) -> object:
-        return scripts.AlwaysVisible
+        return host().always_visible
 
     def ui(self, is_img2img: bool) -> list[Any]:
         panel = make_panel("img2img" if is_img2img else "txt2img")
@@ -53,7 +54,7 @@ class AttentionHeatmapScript(scripts.Script):  # type: ignore[misc]
     @_harmless
     def process(self, p: Any, *values: Any) -> None:
         run = begin_run(p, values)
-        if run is not None and host.selected_script(p) != TITLE:  # a study's generations are ordinary ones
+        if run is not None and host().selected_script(p) != TITLE:  # a study's generations are ordinary ones
             p.extra_generation_params.update(run.settings.infotext())
 
     @_harmless

@@ -6,22 +6,27 @@ from copy import copy
 from typing import Any
 
 import gradio as gr
-from modules import processing, scripts, shared
 
 from daam.errors import TraceError
 from daam.prompt.terms import parse_terms
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
+from daam.results.settings import TITLE, Settings
 from daam.studies.study import Variant, count_variants, parse_weights, plan_study
-from daam.studies.study_grid import StudyResult, draw_study
-from daam.webui import host, texts
-from daam.webui.controls import TITLE, PanelSettings
+from daam.studies.study_grid import draw_study
+from daam.webui import texts
+from daam.webui.hosts import host
 from daam.webui.prompts import table_of
 from daam.webui.run import last_result, override
 
 WEIGHTS = "0.6, 0.8, 1.2, 1.4"
 
 
-class AttentionHeatmapStudy(scripts.Script):  # type: ignore[misc]
-    """Has no state; the generations are ordinary ones, traced by the panel's script."""
+class StudyScript:
+    """To be mixed with the host's `scripts.Script`.
+
+    Has no state; the generations are ordinary ones, traced by the panel's script.
+    """
 
     def title(self) -> str:
         return TITLE
@@ -49,33 +54,29 @@ class AttentionHeatmapStudy(scripts.Script):  # type: ignore[misc]
         """
         prompt = p.prompt[0] if isinstance(p.prompt, list) else p.prompt
         variants = plan_study(table_of(prompt), terms, parse_weights(weights), leave_out=bool(leave_out))
-        processing.fix_seed(p)
-        p.batch_size = p.n_iter = 1
-        shared.state.job_count = len(variants) * (2 if host.has_hires_pass(p) else 1)
-        results: list[StudyResult] = []
+        host().begin_series(p, len(variants) * (2 if host().has_hires_pass(p) else 1))
+        results: dict[Variant, Result] = {}
         images: list[Any] = []
         infotexts: list[str] = []
         for number, variant in enumerate(variants, start=1):
-            shared.state.job = shared.state.textinfo = f"{TITLE}: {number} of {len(variants)}: {variant.label}"
+            host().tell_job(f"{TITLE}: {number} of {len(variants)}: {variant.label}")
             processed, result = _generate(p, variant)
-            if shared.state.interrupted or result is None:
+            if host().is_interrupted() or result is None:
                 break  # half a picture is no variant; those before it are kept
             images.append(processed.images[processed.index_of_first_image])
             infotexts.append(processed.infotexts[processed.index_of_first_image])
-            results.append(result)
+            results[variant] = result
         if not results:
-            return processing.Processed(p, [], p.seed, "")
-        panel = PanelSettings.read(host.values_of_script(p, TITLE), {"terms": ""})
-        grid = draw_study(results, panel.drawing(len(results), host.grid_background()))
-        host.label_image(grid, infotexts[0])
+            return host().result_of_series(p, [], [])
+        panel = Settings.read(host().values_of_script(p, TITLE), {"terms": ""})
+        grid = draw_study(results, DrawingSettings.of(panel, len(results), host().grid_background()))
+        host().label_image(grid, infotexts[0])
         p.all_prompts, p.all_seeds = [prompt], [p.seed]
-        host.save_grid(p, grid, infotexts[0])
-        return processing.Processed(
-            p, [grid, *images], p.seed, infotexts[0], infotexts=[infotexts[0], *infotexts], index_of_first_image=1
-        )
+        host().save_grid(p, grid, infotexts[0])
+        return host().result_of_series(p, [grid, *images], [infotexts[0], *infotexts], grids=1)
 
 
-def _generate(p: Any, variant: Variant) -> tuple[Any, StudyResult | None]:
+def _generate(p: Any, variant: Variant) -> tuple[Any, Result | None]:
     """One generation on a copy of `p`, and what was traced of it; None after an interruption.
 
     Raises:
@@ -87,13 +88,13 @@ def _generate(p: Any, variant: Variant) -> tuple[Any, StudyResult | None]:
     varied.do_not_save_grid = True
     for name in ("enabled", "hide_images", "no_saving"):
         override(varied, name, True)
-    processed = processing.process_images(varied)
+    processed = host().generate(varied)
     found = last_result(varied)
     if found is None:
-        if shared.state.interrupted:
+        if host().is_interrupted():
             return processed, None
         raise TraceError(f"{variant.label}: {processed.comments.strip() or 'no heat maps came out'}")
-    return processed, StudyResult(variant, found.pictures[0], found.traces[0])
+    return processed, found
 
 
 def _count_text(terms: str, weights: str, leave_out: bool) -> str:

@@ -1,4 +1,4 @@
-"""The English texts of the page besides those of the controls, which stand with them in controls.py.
+"""The English texts of the page besides those of the settings, which stand with them in daam/results/settings.py.
 
 The WebUI's localisation files translate what the page shows, text by text, so texts that vary are kept short.
 """

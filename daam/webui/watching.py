@@ -14,19 +14,20 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.prompt.table import PromptTable, active_entry
-from daam.prompt.terms import Term, columns_of_terms, word_columns
+from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
+from daam.tracing.conditioning import RowWitness
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
-from daam.tracing.plan import ModelCall, TextKey, TracedText
+from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
-from daam.webui import host
+from daam.tracing.texts import TextBook
+from daam.webui.hosts import Row, RowOrder, host
 from daam.webui.prompts import PassTables, pass_tables
-from daam.webui.rows import Row, RowCursor
 
 logger = logging.getLogger(__name__)
 Passes = Literal["both", "first", "second"]
@@ -99,16 +100,18 @@ class Watch:
     def __init__(self, p: Any, wanted: Wanted, probe: Probe | None):
         self._p = p
         self._probe = probe
-        self._probed_model = host.current_unet() if probe is not None else None
+        self._probed_model = host().current_unet() if probe is not None else None
         self._wanted = wanted
-        self._wanted_passes: Passes = wanted.passes if host.has_hires_pass(p) else "first"
+        self._wanted_passes: Passes = wanted.passes if host().has_hires_pass(p) else "first"
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
-        self._cursor: RowCursor | None = None
+        self._order: RowOrder | None = None
+        self._contexts: tuple[Tensor, ...] = ()
+        self._witness = RowWitness()
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
-        self._texts: dict[tuple[bool, TextKey], TracedText | None] = {}
+        self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms)
         self._fault: Exception | None = None
         self._size = (0, 0)
         self.calls = 0
@@ -127,25 +130,25 @@ class Watch:
             with ExitStack() as self._stack:
                 yield
         finally:
-            self._stack = self._cursor = None
+            self._stack = self._order = None
             _active.reset(token)
 
     def see_denoiser_call(self, params: Any) -> None:
         """Prepares for the model calls of one denoiser call."""
-        self._cursor = None
+        self._order = None
         if self.fault is not None or self._stack is None:
             return
         try:
-            call = host.read_denoiser_call(params, self._p)
-            self._is_hires = host.in_hires_pass(self._p)
+            call = host().read_denoiser_call(params, self._p)
+            self._is_hires = host().in_hires_pass(self._p)
             if call.owner is not self._p or not self._wants_pass():
                 return
             if self._is_hires not in self._passes:
-                self._passes[self._is_hires] = pass_tables(host.encoded_prompts(self._p, hires=self._is_hires))
-            self._hook(host.current_unet(), self._stack).step = self.calls
-            self._cursor = RowCursor(call)
+                self._passes[self._is_hires] = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
+            self._hook(host().current_unet(), self._stack).step = self.calls
+            self._order, self._contexts = call.order, call.contexts
             self._step = call.step
-            self._size = (call.height * host.LATENT_FACTOR, call.width * host.LATENT_FACTOR)
+            self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
         except Exception as error:  # whatever it is, the picture goes on
             self._fault = error
@@ -164,6 +167,7 @@ class Watch:
         """
         if self.fault is not None:
             raise TraceError(f"the trace stopped with {type(self.fault).__name__}: {self.fault}") from self.fault
+        self._witness.check()
         if not self._passes:
             raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())
@@ -186,24 +190,20 @@ class Watch:
         return self._captures[unet]
 
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
-        if self._cursor is None:
+        if self._order is None:
             return [None] * call.rows
-        return [self._text(row) for row in self._cursor.take(call)]
+        rows = self._order.take(call)
+        if call.conditioning is not None and len(call.conditioning) == len(rows):
+            self._witness.see(call.conditioning, [None if row is None else row.context for row in rows], self._contexts)
+        return [None if row is None else self._text(row) for row in rows]
 
     def _text(self, row: Row) -> TracedText | None:
         """The text that conditions a row in this step; the parts of a later pass count on behind the earlier one's."""
         if row.side == "negative" and not self._wanted.with_negative:
             return None
         part = self._table(self._is_hires, row).parts[row.part]
-        key = TextKey(row.image, row.side, row.part, active_entry(part, self._step))
-        if (self._is_hires, key) not in self._texts:
-            columns = word_columns(part.schedule[key.entry])
-            first_part = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
-            wanted = self._wanted
-            details = columns_of_terms(wanted.terms, part.schedule[key.entry]) if wanted.keep_steps else ()
-            text = TracedText(key._replace(part=first_part + row.part), columns, details) if columns else None
-            self._texts[self._is_hires, key] = text
-        return self._texts[self._is_hires, key]
+        earlier = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
+        return self._texts.text(row.image, row.side, part, earlier + row.part, active_entry(part, self._step))
 
     def _is_first_pass(self) -> bool:
         return next(iter(self._passes)) == self._is_hires

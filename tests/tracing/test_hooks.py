@@ -12,8 +12,9 @@ from torch import nn
 
 import daam
 from daam.errors import SettingError, TraceError
-from daam.tracing.capture import Capture
-from daam.tracing.layers import find_cross_attention_layers
+from daam.tracing.engine import Engine
+from daam.tracing.families import find_family
+from daam.tracing.families.cross_attention import find_cross_attention_layers
 from tests.pipelines import run, sd1
 
 
@@ -126,7 +127,7 @@ def test_a_fault_in_a_hook_is_told_once_and_never_costs_the_picture(
     def fail(*_: Any) -> None:
         raise MemoryError("no memory for maps")
 
-    monkeypatch.setattr(Capture, "_contributions", fail)
+    monkeypatch.setattr(Engine, "contributions", fail)
     with caplog.at_level(logging.WARNING), daam.trace(pipeline) as tracer:
         assert (run(pipeline, "a circle") == before).all()
     assert [record.levelname for record in caplog.records if record.name.startswith("daam")] == ["WARNING"]
@@ -203,7 +204,7 @@ def test_a_joint_attention_model_is_refused_also_where_it_has_an_attn2() -> None
     )  # fmt: skip
     assert any(name.endswith("attn2") for name, _ in model.named_modules())
     with pytest.raises(TraceError, match="joint attention"):
-        find_cross_attention_layers(model)
+        find_family(model)
 
 
 def test_layers_are_found_by_structure_in_the_order_of_the_model() -> None:

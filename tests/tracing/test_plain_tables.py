@@ -15,7 +15,8 @@ from daam.errors import PromptError
 from daam.hosts.diffusers_tokens import plain_table
 from daam.prompt import TokenColumn
 from daam.prompt.terms import entry_words, every_word, parse_terms
-from tests.pipelines import TOKENIZER, run, sd1
+from tests.pipelines import run, sd1
+from tests.places import TOKENIZER
 
 FAST = CLIPTokenizerFast.from_pretrained(TOKENIZER)
 """With character positions; what `CLIPTokenizer` is since transformers 5."""

@@ -12,7 +12,8 @@ import daam
 from daam.errors import TermError
 from daam.hosts.diffusers_probe import probe_of
 from daam.prompt.terms import parse_terms
-from daam.results.record import Record, load_record, save_record
+from daam.results.record import load_record, save_record
+from daam.results.result import Result
 from daam.tracing.probe import make_probe
 from tests.pipelines import FAMILIES, run, sd1
 
@@ -73,7 +74,7 @@ def test_every_picture_of_a_batch_has_its_probe_and_a_record_keeps_it(tmp_path: 
     assert first.max() > 0 and not (first == second).all()
     from PIL import Image
 
-    save_record(tmp_path / "r", Record([Image.new("RGB", (64, 64))], [tracer.image_trace(1)], {}))
+    save_record(tmp_path / "r", Result([Image.new("RGB", (64, 64))], [tracer.image_trace(1)]))
     again = daam.HeatMaps(load_record(tmp_path / "r").traces[0], side="probe")
     assert (again["dog"].values == second).all()
 

@@ -93,7 +93,7 @@ def test_only_rows_with_words_are_computed(monkeypatch: pytest.MonkeyPatch) -> N
         assert len(key) == len(query)
         return sum_over_heads(query, key, scale)
 
-    monkeypatch.setattr("daam.tracing.capture.sum_over_heads", counting)
+    monkeypatch.setattr("daam.tracing.engine.sum_over_heads", counting)
     pipeline = sd1()
     for prompts, negatives, wanted in [
         (PROMPTS, None, 2), (PROMPTS, ["ugly", ""], 3), (PROMPTS, ["", "ugly"], 3), (["", "a cat"], None, 1),

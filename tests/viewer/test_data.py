@@ -17,11 +17,13 @@ import daam
 from daam.maps.observations import OBSERVATIONS, Facts, gather, observe
 from daam.pictures.colormaps import lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.results.viewer.data import prompt_frames, viewer_data
 from daam.results.viewer.page import report_html, safe_json
 from daam.tracing.image_trace import ImageTrace
-from tests.pipelines import TOKENIZER, run, sd1
+from tests.pipelines import run, sd1
+from tests.places import TOKENIZER
 
 PROMPT = "a red circle and a circle"
 PICTURE = Image.new("RGB", (64, 64), (200, 30, 30))
@@ -140,12 +142,12 @@ def test_hostile_prompts_cannot_leave_the_data_of_the_page(trace: ImageTrace) ->
     hostile = "</script><script>alert(1)</script> \u2028 & 🐈"
     assert json.loads(safe_json([hostile])) == [hostile]
     assert not set(safe_json([hostile])) & set("<>&\u2028")
-    page = report_html([PICTURE], [replace(trace, positive=replace(trace.positive, prompt=hostile))], DrawingSettings())
+    page = report_html(Result([PICTURE], [replace(trace, positive=replace(trace.positive, prompt=hostile))]))
     assert "<script>alert" not in page and "&lt;script&gt;alert" in page
 
 
 def test_the_page_uses_no_network(trace: ImageTrace) -> None:
-    page = report_html([PICTURE], [trace], DrawingSettings())
+    page = report_html(Result([PICTURE], [trace]))
     assert "http://" not in page and "https://" not in page and 'src="/' not in page
 
 

@@ -22,7 +22,7 @@ from daam.prompt.terms import entry_words
 from daam.rewriting import edit_frames, remove, set_weight
 from daam.rewriting.frame_checks import TOO_LONG
 from daam.rewriting.numbers import rounded
-from tests.test_rewriting import HOSTILE, PROMPTS, STEPS, VECTORS, span_of, table
+from tests.rewriting.test_rewriting import HOSTILE, PROMPTS, STEPS, VECTORS, span_of, table
 
 NODE = shutil.which("node")
 RENDER = Path(__file__).parents[1] / "javascript" / "render.js"

@@ -19,11 +19,11 @@ pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
 import gradio
 
 import daam
-from daam.demo_model import TOKENIZER
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.prompt.terms import every_word
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
 from daam.results.viewer.data import prompt_frames, viewer_data
+from tests.places import TOKENIZER
 
 SCRIPTS = Path(__file__).parents[2] / "javascript"
 PROMPT = "a red circle"
@@ -39,9 +39,8 @@ window.onAfterUiUpdate = (update) => setInterval(update, 200);
 def answers() -> list[str]:
     """The route's answer for each of two pictures."""
     settings = daam.GenerationSettings(PROMPT, batch_size=2, seed=1, steps=2, guidance_scale=5.0)
-    generation = daam.generate(daam.load_pipeline(), settings)
-    traces = [generation.tracer.image_trace(number) for number in range(2)]
-    return [json.dumps(viewer_data(*each, DrawingSettings())) for each in zip(generation.pictures, traces)]
+    result = daam.generate(daam.load_pipeline(), settings)
+    return [json.dumps(viewer_data(*each, DrawingSettings())) for each in result.pairs]
 
 
 def read_typed(page: Any, route: Any) -> None:

@@ -18,7 +18,7 @@ from daam.maps.statistics import shares_in_box
 from daam.pictures.colormaps import colorize, lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.results.viewer.data import prompt_frames
-from tests.pipelines import TOKENIZER
+from tests.places import TOKENIZER
 
 TESTS = Path(__file__).parents[1] / "javascript"
 NODE = shutil.which("node")

@@ -13,7 +13,6 @@ import pytest
 from PIL import Image
 
 import daam
-from daam.results.drawing import DrawingSettings
 from daam.results.viewer.page import report_html
 
 PROMPT = 'a red circle, a "blue" <script>alert(1)</script> square 🐈'
@@ -24,7 +23,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = daam.GenerationSettings(PROMPT, negative="ugly", seed=1, steps=6, guidance_scale=5.0)
     generation = daam.generate(daam.load_pipeline(), settings, keep="steps")
     file = tmp_path_factory.mktemp("page") / "report.html"
-    file.write_text(report_html(generation.pictures, [generation.tracer.image_trace()], DrawingSettings()), "utf-8")
+    file.write_text(report_html(generation), "utf-8")
     return file
 
 

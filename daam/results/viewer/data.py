@@ -27,7 +27,7 @@ from daam.maps.statistics import term_statistics
 from daam.pictures.colormaps import lookup_table
 from daam.prompt.table import PromptTable, ScheduleEntry, Span
 from daam.prompt.terms import Term, Word, entry_words, find_term, parse_terms
-from daam.results.drawing import DrawingSettings
+from daam.results.drawing_settings import DrawingSettings
 from daam.rewriting import EditFrames, edit_frames
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side

@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from daam.errors import ModelError
-from daam.results.drawing import DrawingSettings
+from daam.results.result import Result
 from daam.results.viewer.data import viewer_data
-from daam.tracing.image_trace import ImageTrace
 
 SCRIPTS = (
     "attention_heatmap_maps.js",
@@ -53,20 +50,14 @@ for (const each of JSON.parse(document.getElementById("data").textContent)) {{
 """
 
 
-def report_html(
-    pictures: Sequence[Image.Image],
-    traces: Sequence[ImageTrace],
-    settings: DrawingSettings,
-    *,
-    scripts: Sequence[str] = SCRIPTS,
-) -> str:
+def report_html(result: Result, *, scripts: Sequence[str] = SCRIPTS) -> str:
     """The page of one generation.
 
     Args:
         scripts: files of `javascript/`.
     """
-    data = [viewer_data(picture, trace, settings) for picture, trace in zip(pictures, traces)]
-    title = traces[0].positive.prompt if traces else "Attention Heatmap"
+    data = [viewer_data(picture, trace, result.drawing) for picture, trace in result.pairs]
+    title = result.traces[0].positive.prompt if result.traces else "Attention Heatmap"
     return PAGE.format(
         title=html.escape(title), style=asset("style.css"), data=safe_json(data),
         scripts="\n".join(asset(f"javascript/{name}") for name in scripts),

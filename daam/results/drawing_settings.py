@@ -1,0 +1,65 @@
+"""How heat maps look: the drawing's part of the settings. Knows no picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daam.results.settings import SETTINGS, Settings, settings_of
+
+
+@dataclass(frozen=True)
+class DrawingSettings:
+    """How heat maps look, whoever asks. `Settings` is what users set; its table says what fits here too.
+
+    Attributes:
+        terms: comma-separated; empty means every word of the prompt.
+        opacity: 0..1; 1 shows the map alone.
+        colormap: any name that matplotlib knows.
+        scale: a name of `daam.maps.scales.SCALES`.
+        layout: a name of `daam.pictures.grid.LAYOUTS`.
+        show_captions: whether tiles have captions.
+        image_scale: factor on the drawn pictures; None makes small ones legible.
+        per_layer: a tile for each layer and term instead of one tile for each term.
+        layers_as_rows: with `per_layer`, whether the layers are the rows and the terms the columns.
+        with_negative: the words of the negative prompt too.
+        layers: comma-separated patterns of layer names with * and ?, such as "up_blocks.*"; empty means all.
+        background: colour of the grid's gaps and empty spots; None is that of the captions.
+
+    Raises:
+        SettingError, TermError: a value does not fit; the text names it.
+    """
+
+    terms: str = ""
+    opacity: float = 0.5
+    colormap: str = "turbo"
+    scale: str = "shared"
+    layout: str = "no-gaps"
+    show_captions: bool = True
+    image_scale: float | None = None
+    per_layer: bool = False
+    layers_as_rows: bool = True
+    with_negative: bool = False
+    layers: str = ""
+    background: str | None = None
+
+    def __post_init__(self) -> None:
+        for setting in SETTINGS:
+            if setting.look is not None:
+                setting.read_look(getattr(self, setting.look))
+
+    @classmethod
+    def of(cls, settings: Settings, pictures: int = 1, background: str | None = None) -> DrawingSettings:
+        """How a generation is drawn.
+
+        Args:
+            pictures: how many there are; with several, the panel's layout "Auto" is a row for each.
+            background: of the grid, as above.
+        """
+        look = {
+            setting.look: setting.to_look(getattr(settings, setting.name))
+            for setting in settings_of(type(settings))
+            if setting.look is not None
+        }
+        if settings.layout == "Auto" and pictures > 1:
+            look["layout"] = "batch-rows"
+        return cls(background=background, **look)

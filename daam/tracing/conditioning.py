@@ -1,0 +1,150 @@
+"""Recognises which text stands behind a row of a model call by what conditions the row: the tensor itself.
+
+Rows are not counted and their order is not taken for granted. Knows no host: who encodes texts tells what came of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from daam.errors import TraceError
+from daam.tracing.plan import Side
+
+
+class Conditioned(NamedTuple):
+    """A text of a picture: what a row may stand for. `entry` is the number of the schedule entry."""
+
+    image: int
+    side: Side
+    entry: int = 0
+
+
+class ConditioningBook:
+    """The contexts that were encoded, and what was found of each tensor that the model got.
+
+    A tensor is compared once, when it is first seen. On an accelerator only the first call of a generation waits for
+    the answer; later tensors of a known shape are compared there and then asked about at the end (`check`).
+    """
+
+    def __init__(self) -> None:
+        self._known: list[tuple[Conditioned, Tensor]] = []
+        self._decided: list[tuple[Tensor, int, list[list[Conditioned]]]] = []
+        self._pending: list[Tensor] = []
+
+    @property
+    def is_empty(self) -> bool:
+        return not self._known
+
+    def learn(self, text: Conditioned, context: Tensor) -> None:
+        """Args: context: [column, channel], as the model will get it."""
+        self._known.append((text, context))
+
+    def candidates(self, conditioning: Tensor) -> list[list[Conditioned]]:
+        """For each row of [row, column, channel] the texts that it was made from; several where texts are alike."""
+        for tensor, version, found in self._decided:
+            if tensor is conditioning and version == _version(conditioning):
+                return found
+        earlier = next((entry for entry in self._decided if entry[0].shape == conditioning.shape), None)
+        if earlier is not None and conditioning.device.type != "cpu":
+            self._pending.append((conditioning == earlier[0]).all())
+            found = earlier[2]
+        else:
+            found = self._compare(conditioning)
+        self._decided.append((conditioning, _version(conditioning), found))
+        return found
+
+    def check(self) -> None:
+        """Asks what was put off until the end.
+
+        Raises:
+            TraceError: the texts were changed on the way.
+        """
+        if self._pending and not bool(torch.stack(self._pending).all()):
+            raise TraceError(
+                "the model's conditioning was changed in the middle of the sampling, to a text that was not encoded "
+                "from the prompt; whose attention came when cannot be told afterwards"
+            )
+
+    def _compare(self, conditioning: Tensor) -> list[list[Conditioned]]:
+        found: list[list[Conditioned]] = [[] for _ in range(len(conditioning))]
+        fitting = [(text, context) for text, context in self._known if context.shape == conditioning.shape[1:]]
+        if not fitting:
+            return found
+        contexts = torch.stack([context.to(conditioning) for _, context in fitting])
+        equal = torch.stack([(conditioning == context).flatten(1).all(dim=1) for context in contexts], dim=1)
+        for row, answers in zip(found, equal.tolist()):
+            row += [text for (text, _), is_equal in zip(fitting, answers) if is_equal]
+        return found
+
+
+def assign(candidates: Sequence[Sequence[Conditioned]], images: int, entry: int) -> list[Conditioned | None]:
+    """One text for each row; None for rows that are made from none, or again from one that has its row.
+
+    Of rows made from one text the first are the pictures' own, in their order: guidance by a perturbed pass
+    (PAG, SEG) puts its rows behind. Where both prompts are alike the negative rows come first, as in all pipelines.
+
+    Args:
+        images: number of pictures.
+        entry: of the schedule, where texts of several entries are alike.
+    """
+    sides: tuple[Side, ...] = ("negative", "positive") if len(candidates) > images else ("positive", "negative")
+    taken: set[tuple[int, Side]] = set()
+    found: list[Conditioned | None] = []
+    for texts in candidates:
+        free = [text for text in texts if (text.image, text.side) not in taken]
+        free.sort(key=lambda text: (sides.index(text.side), text.image, text.entry != entry, text.entry))
+        chosen = free[0] if free else None
+        if chosen is not None:
+            taken.add((chosen.image, chosen.side))
+        found.append(chosen)
+    return found
+
+
+def _version(tensor: Tensor) -> int:
+    """Tells whether a tensor was written to since; tensors of inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
+class RowWitness:
+    """Watches that rows are conditioned by the texts that a host says stand behind them; asked once at the end.
+
+    A row must be nearer to its own text than to any other of the step: extensions may change what they condition with,
+    but a row that is nearest to another's text was moved. Compared on the device, without waiting for the answer.
+    """
+
+    def __init__(self) -> None:
+        self._answers: list[Tensor] = []
+
+    def see(self, conditioning: Tensor, own: Sequence[Tensor | None], every: Sequence[Tensor]) -> None:
+        """Looks at the rows of one model call.
+
+        Args:
+            conditioning: [row, column, channel], as the model got it; padding may stand behind a text's columns.
+            own: what was encoded for each row, [column, channel]; None where nothing is known.
+            every: what was encoded for all rows of the step.
+        """
+        texts = list({id(text): text for text in every if text.shape[-1] == conditioning.shape[-1]}.values())
+        rows = [row for row, text in enumerate(own) if any(text is other for other in texts)]
+        if len(texts) < 2 or not rows:
+            return
+        columns = min(conditioning.shape[1], *(len(text) for text in texts))
+        given = conditioning[rows, :columns].float()
+        distances = torch.stack([(given - text[:columns].to(given)).abs().mean(dim=(1, 2)) for text in texts], dim=1)
+        places = [next(place for place, text in enumerate(texts) if text is own[row]) for row in rows]
+        own_distance = distances[range(len(rows)), places]
+        self._answers.append((own_distance <= distances.amin(dim=1)).all())
+
+    def check(self) -> None:
+        """
+        Raises:
+            TraceError: a row was conditioned by another row's text.
+        """
+        if self._answers and not bool(torch.stack(self._answers).all()):
+            raise TraceError(
+                "another extension moves what conditions the model's rows from one to another (Regional Prompter's "
+                "Latent mode does so), so that a map would show another text's attention"
+            )

@@ -1,0 +1,103 @@
+"""What every family of models owes the capture: its layers, its hooks, and what a layer attended with.
+
+Families only look and hand over; the arithmetic is the engine's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from daam.errors import ShapeError
+
+
+@dataclass(frozen=True)
+class Attended:
+    """What one layer attended with in one call: the model's own tensors, not copies.
+
+    Attributes:
+        layer: its name inside the model.
+        query: of the image's positions, [batch, position, head * channel] or [batch, position, head, channel].
+        keys: parts that follow each other along the keys, each shaped as `query`.
+        heads: number of heads.
+        scale: multiplies the scores; None where the model does not say, so channel ** -0.5.
+        size: (height, width) of the image's positions.
+        first_column: where the text's column 0 stands along the keys.
+        key_of: the key that the layer would make of a context [1, token, channel], shaped as `query`; None where words
+            that are not in the prompt cannot be probed.
+    """
+
+    layer: str
+    query: Tensor
+    keys: tuple[Tensor, ...]
+    heads: int
+    scale: float | None
+    size: tuple[int, int]
+    first_column: int = 0
+    key_of: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True)
+class Sight:
+    """How a family is connected with the capture that watches.
+
+    Attributes:
+        guard: makes a torch hook of a method: silent where nothing is to be seen, and no fault of it reaches the model.
+        see: takes what a layer attended with.
+        latent_size: (height, width) of the latent of the call that runs.
+    """
+
+    guard: Callable[[Callable[..., None]], Callable[..., None]]
+    see: Callable[[Attended], None]
+    latent_size: Callable[[], tuple[int, int]]
+
+
+class Family(Protocol):
+    """The layers of one model, found when it is made; its state lives in it from call to call.
+
+    Attributes:
+        probe_refusal: why words that are not in the prompt cannot be probed; None where they can.
+    """
+
+    probe_refusal: ClassVar[str | None]
+
+    @classmethod
+    def find(cls, model: nn.Module) -> Family | None:
+        """The family of this model's layers; None where it is another one."""
+
+    def install(self, stack: ExitStack, sight: Sight) -> None:
+        """Sets the hooks; the stack removes them."""
+
+    def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
+        """What conditions the rows of a call of the model with these arguments; None where it was given none."""
+
+    def begin_call(self) -> None:
+        """Forgets what a call before left behind.
+
+        Raises:
+            TraceError: the model has changed so that the hooks no longer see what it does.
+        """
+
+
+def argument(
+    arguments: tuple[Any, ...], named: Mapping[str, Any], position: int, names: Sequence[str]
+) -> Tensor | None:
+    """A tensor that a model was called with, by place or by one of its names; None where it was not."""
+    found = arguments[position] if len(arguments) > position else next((named[n] for n in names if n in named), None)
+    return found if isinstance(found, Tensor) else None
+
+
+def first_input(arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+    """The first argument of a call, however it was passed.
+
+    Raises:
+        ShapeError: it is no tensor [batch, channel, height, width].
+    """
+    tensor = arguments[0] if arguments else next(iter(named.values()))
+    if not isinstance(tensor, Tensor) or tensor.dim() < 4:
+        raise ShapeError("expected a model whose first input is [batch, channel, height, width]")
+    return tensor

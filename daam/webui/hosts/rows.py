@@ -1,0 +1,56 @@
+"""Which prompt stands behind each row of the model calls of one denoiser call: the host's word. Plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from daam.tracing.plan import ModelCall, Side
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one row stands for.
+
+    Attributes:
+        context: what the host encoded for it, [column, channel]; None where that is not known.
+    """
+
+    image: int
+    side: Side
+    part: int = 0
+    context: Tensor | None = field(default=None, compare=False, repr=False)
+
+
+class RowOrder(Protocol):
+    """Gives the rows of one denoiser call to the model calls that it makes, one or several."""
+
+    def take(self, call: ModelCall) -> Sequence[Row | None]:
+        """The rows of the next model call, in its order; None for a row of no prompt of ours.
+
+        Raises:
+            ShapeError: the call does not fit what the denoiser said.
+        """
+
+
+@dataclass(frozen=True)
+class DenoiserCall:
+    """What the host is about to ask of the model in one call of its denoiser.
+
+    Attributes:
+        owner: the processing object that samples.
+        step: number of the call, from 0; the host chooses schedule entries by it.
+        height, width: of the latent.
+        order: of the rows in the model calls that follow.
+        contexts: what was encoded for all of them, each [column, channel].
+    """
+
+    owner: Any
+    step: int
+    height: int
+    width: int
+    order: RowOrder
+    contexts: tuple[Tensor, ...] = ()

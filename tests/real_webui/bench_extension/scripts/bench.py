@@ -1,0 +1,201 @@
+"""A second extension for the tests: looks inside the running WebUI, and plays other extensions and accidents."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import sys
+import time
+from copy import copy
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import psutil
+import torch
+from modules import processing, script_callbacks, scripts, sd_hijack, shared
+
+HERE = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+from make_checkpoints import register_open_clip  # noqa: E402
+from sd3 import make_sd3  # noqa: E402
+
+del sys.path[:2]
+register_open_clip()
+MODES = (
+    "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
+    "out of memory in our hook", "interrupt", "skip", "wildcards",
+)  # fmt: skip
+
+
+def unet() -> torch.nn.Module:
+    return shared.sd_model.model.diffusion_model
+
+
+class Bench(scripts.Script):  # type: ignore[misc]
+    def title(self) -> str:
+        return "Bench"
+
+    def show(self, is_img2img: bool) -> object:
+        return scripts.AlwaysVisible
+
+    def ui(self, is_img2img: bool) -> list[Any]:
+        return [gr.Dropdown(choices=list(MODES), value="", label="Mode", visible=False)]
+
+    def process(self, p: Any, mode: str) -> None:
+        if mode == "wildcards":
+            words = ("tree", "sun", "moon", "house")
+            p.all_prompts = [f"{prompt} {word}" for prompt, word in zip(p.all_prompts, words)]
+
+    def process_batch(self, p: Any, mode: str, **_: Any) -> None:
+        Bench.started = time.perf_counter()
+        if mode == "instance forward":
+            for module in unet().modules():
+                if hasattr(module, "attn2"):
+                    module.attn2.forward = _attention(module.attn2)
+        elif mode == "wrapped sample":
+            previous = p.sample
+
+            def sample(*arguments: Any, **named: Any) -> Any:
+                p.sample = previous
+                return p.sample(*arguments, **named)
+
+            p.sample = sample
+        elif mode == "error in the UNet":
+            _fail_at_third_call()
+        elif mode in ("error in our hook", "out of memory in our hook"):
+            _break_our_hook(torch.OutOfMemoryError if "memory" in mode else RuntimeError)
+        elif mode in ("interrupt", "skip"):
+            Bench.stop = mode
+
+    def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
+        Bench.seconds = time.perf_counter() - Bench.started
+        if mode == "instance forward":
+            for module in unet().modules():
+                if hasattr(module, "attn2"):
+                    del module.attn2.forward
+
+    def postprocess_image(self, p: Any, pp: Any, mode: str) -> None:
+        if mode != "nested generation":
+            return
+        p.scripts.postprocess(copy(p), processing.Processed(p, []))
+        inner = processing.StableDiffusionProcessingImg2Img(
+            sd_model=shared.sd_model, init_images=[pp.image], prompt="a nested dog", steps=3, seed=7,
+            sampler_name="Euler a", width=p.width, height=p.height, denoising_strength=0.5, do_not_save_samples=True,
+            do_not_save_grid=True,
+        )  # fmt: skip
+        torch.manual_seed(7)  # the encoder of img2img draws from the global generator
+        pp.image = processing.process_images(inner).images[0]
+        copied = copy(p)
+        p.scripts.before_process(copied)
+        p.scripts.process(copied)
+
+    stop: str = ""
+    started: float = 0.0
+    seconds: float = 0.0
+
+
+def _attention(attention: torch.nn.Module) -> Any:
+    def forward(x: torch.Tensor, context: Any = None, mask: Any = None, **_: Any) -> torch.Tensor:
+        context = x if context is None else context
+        q, k, v = (
+            part.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+            for part in (attention.to_q(x), attention.to_k(context), attention.to_v(context))
+        )
+        mixed = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+        return attention.to_out(mixed.transpose(1, 2).flatten(2))
+
+    return forward
+
+
+def _fail_at_third_call() -> None:
+    calls = []
+
+    def hook(*_: Any) -> None:
+        calls.append(1)
+        if len(calls) == 3:
+            handle.remove()
+            raise RuntimeError("bench: the UNet fails")
+
+    handle = unet().register_forward_pre_hook(hook)
+
+
+def _break_our_hook(kind: type[Exception]) -> None:
+    engine = sys.modules["daam.tracing.engine"]
+    original, calls = engine.sum_over_heads, []
+
+    def broken(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 5:
+            engine.sum_over_heads = original
+            raise kind("bench: our hook fails")
+        return original(*arguments)
+
+    engine.sum_over_heads = broken
+
+
+def on_denoiser(params: Any) -> None:
+    if Bench.stop and params.denoiser.step >= 3:
+        stop, Bench.stop = Bench.stop, ""
+        shared.state.interrupt() if stop == "interrupt" else shared.state.skip()
+
+
+def state() -> dict[str, Any]:
+    """Everything that a leak would change."""
+    modules = list(shared.sd_model.modules())
+    tensors = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor)]
+    return {
+        "hooks": sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules),
+        "replaced": sum("forward" in vars(module) for module in modules),
+        "tensors": len(tensors),
+        "tensor_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+        "rss": psutil.Process().memory_info().rss,
+    }
+
+
+def t5_tokens(text: str, count: int) -> list[int]:
+    """The tokens of SD3's T5, made by the WebUI itself."""
+    return list(shared.sd_model.cond_stage_model.model_t5.tokenize_line(text, target_token_count=count)[0])
+
+
+def tokens(text: str) -> list[list[list[int]]]:
+    """The chunks of every encoder, made by the WebUI itself."""
+    conditioner = shared.sd_model.cond_stage_model
+    candidates = (conditioner, *getattr(conditioner, "embedders", []), getattr(conditioner, "model_lg", None))
+    encoders = [encoder for encoder in candidates if hasattr(encoder, "tokenize_line")]
+    return [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders]
+
+
+def optimization(name: str) -> str:
+    """Switches the attention optimisation of the loaded model."""
+    hijack = sd_hijack.model_hijack
+    sd_hijack.undo_optimizations()
+    titles = {optimizer.name: optimizer.title() for optimizer in sd_hijack.optimizers}
+    hijack.apply_optimizations(titles.get(name, name))
+    return str(hijack.optimization_method)
+
+
+def sd3(folder: str) -> bool:
+    """Makes the checkpoint "sd3"; False in a WebUI before 1.10, which knows no SD3."""
+    if importlib.util.find_spec("modules.models.sd3") is None:
+        return False
+    make_sd3(Path(folder))
+    return True
+
+
+def collect() -> dict[str, Any]:
+    gc.collect()
+    return state()
+
+
+def add_routes(_demo: Any, app: Any) -> None:
+    app.add_api_route("/bench/state", collect, methods=["GET"])
+    app.add_api_route("/bench/seconds", lambda: Bench.seconds, methods=["GET"])
+    app.add_api_route("/bench/tokens", tokens, methods=["GET"])
+    app.add_api_route("/bench/t5_tokens", t5_tokens, methods=["GET"])
+    app.add_api_route("/bench/sd3", sd3, methods=["POST"])
+    app.add_api_route("/bench/optimization", optimization, methods=["POST"])
+
+
+script_callbacks.on_app_started(add_routes)
+script_callbacks.on_cfg_denoiser(on_denoiser)

@@ -1,0 +1,178 @@
+"""Starts a real WebUI with the tiny checkpoints and this repository as its extension, and talks to its API."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+HERE = Path(__file__).parent
+REPOSITORY = HERE.parents[1]
+FLAGS = (
+    "--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-version-check", "--skip-python-version-check",
+    "--use-cpu", "all", "--precision", "full", "--no-half", "--no-download-sd-model", "--do-not-download-clip",
+    "--no-hashing", "--api",
+)  # fmt: skip
+SETTINGS = {
+    "live_previews_enable": False, "samples_save": True, "grid_save": True, "grid_format": "png", "return_grid": True,
+    "skip_early_cond": 0.0, "s_min_uncond_all": False, "pad_cond_uncond": False, "pad_cond_uncond_v0": False,
+    "batch_cond_uncond": True, "CLIP_stop_at_last_layers": 1, "emphasis": "Original", "token_merging_ratio": 0.0,
+    "use_old_emphasis_implementation": False, "lora_functional": False, "return_mask": False,
+    "return_mask_composite": False, "attention_heatmap_keep_records": False, "sd3_enable_t5": False,
+    "save_to_dirs": True,
+    "samples_filename_pattern": "", "save_images_replace_action": "Replace",
+}  # fmt: skip
+"""The WebUI puts back what a request overrides only where it stands in its settings file."""
+START_SECONDS = 300
+
+
+class ApiError(Exception):
+    """The WebUI answered with an error."""
+
+    def __init__(self, status: int, text: str):
+        super().__init__(f"{status}: {text[:500]}")
+        self.status = status
+
+
+def webui_python(webui: Path) -> str:
+    """The Python of the WebUI's own environment: WEBUI_PYTHON, or a venv in or beside its folder."""
+    candidates = [webui / "venv" / "bin" / "python", webui.parent / "venv" / "bin" / "python"]
+    return os.environ.get("WEBUI_PYTHON") or str(next(path for path in candidates if path.exists()))
+
+
+def environment() -> dict[str, str]:
+    """One thread, because the number of threads changes the bits of a picture; and no network."""
+    return {
+        **os.environ, "PYTHONPATH": str(HERE / "site"), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1", "GRADIO_ANALYTICS_ENABLED": "False", "COMMANDLINE_ARGS": "",
+    }  # fmt: skip
+
+
+def make_checkpoints(webui: Path, folder: Path) -> None:
+    done = subprocess.run(
+        [webui_python(webui), "-W", "ignore", str(HERE / "make_checkpoints.py"), str(webui), str(folder)],
+        check=False, env=environment(), cwd=folder, capture_output=True, timeout=600,
+    )  # fmt: skip
+    if done.returncode:
+        reason = done.stderr.decode("utf-8", "replace").strip()[-3000:]
+        raise RuntimeError(f"the checkpoints could not be made, exit code {done.returncode}:\n{reason}")
+
+
+class Server:
+    """A running WebUI. Use it as a context."""
+
+    def __init__(self, webui: Path, data: Path, *flags: str, extensions: dict[str, Path] | None = None):
+        """
+        Args:
+            data: folder with the checkpoints; outputs, settings and the log go there too.
+            extensions: folders by name; the default is this repository and the tests' own extension.
+        """
+        self.data = data
+        self._webui = webui
+        self._flags = flags
+        self._extensions = extensions or {"attention-heatmap": REPOSITORY, "bench": HERE / "bench_extension"}
+        self.url = ""
+        self.log = data / "webui.log"
+
+    def __enter__(self) -> Server:
+        folder = self.data / "extensions"
+        folder.mkdir(exist_ok=True)
+        for old in folder.iterdir():
+            old.unlink()
+        for name, target in self._extensions.items():
+            (folder / name).symlink_to(target)
+        (self.data / "config.json").write_text(json.dumps(SETTINGS), "utf-8")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        command = [webui_python(self._webui), "launch.py", *FLAGS, *self._flags]
+        command += ["--data-dir", str(self.data), "--port", str(port)]
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                command, cwd=self._webui, env=environment(), stdout=log, stderr=log, start_new_session=True
+            )
+        try:
+            self._wait()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _wait(self) -> None:
+        """Until the page is up and a model is loaded."""
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end:
+            if self._process.poll() is not None:
+                break
+            if "Model loaded in" in self.log.read_text("utf-8", "replace") and self._is_up():
+                return
+            time.sleep(1)
+        raise RuntimeError(f"the WebUI did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}")
+
+    def reset_peak_memory(self) -> None:
+        """Begins a new peak; Linux only."""
+        Path(f"/proc/{self._process.pid}/clear_refs").write_text("5")
+
+    def peak_memory(self) -> int:
+        """Most resident bytes since the reset; Linux only."""
+        lines = Path(f"/proc/{self._process.pid}/status").read_text().splitlines()
+        return 1024 * int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+
+    def _is_up(self) -> bool:
+        """It answers, if only that a password is missing; extensions' routes are the last to be there."""
+        try:
+            self.get("/attention-heatmap/v1/arguments")
+        except ApiError as error:
+            return error.status == 401
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def get(self, path: str, **query: str) -> Any:
+        return self._ask(urllib.request.Request(f"{self.url}{path}?{urllib.parse.urlencode(query)}"))
+
+    def post(self, path: str, payload: Any = None, **query: str) -> Any:
+        data = json.dumps({} if payload is None else payload).encode()
+        url = f"{self.url}{path}?{urllib.parse.urlencode(query)}"
+        return self._ask(urllib.request.Request(url, data, {"Content-Type": "application/json"}, method="POST"))
+
+    @staticmethod
+    def _ask(request: urllib.request.Request) -> Any:
+        try:
+            with urllib.request.urlopen(request, timeout=600) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise ApiError(error.code, error.read().decode("utf-8", "replace")) from None
+
+
+def pictures(answer: dict[str, Any]) -> list[Image.Image]:
+    return [to_image(text) for text in answer["images"]]
+
+
+def to_image(text: str) -> Image.Image:
+    return Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB")
+
+
+def to_text(image: Image.Image) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,163 @@
+"""The matrix: every row in the real WebUI, with and without heat maps.
+
+For each row the pictures are bit-identical, the maps are there and of the picture's size, their columns hold the right
+tokens by the WebUI's own count, nothing is left on the model, and an ordinary generation afterwards is as before.
+Set MATRIX_TABLE to a file to get the results as a table.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from daam.results.settings import SETTINGS
+from tests.real_webui.rows import ROWS, SAMPLERS, SMALL, MatrixRow
+from tests.real_webui.server import ApiError, Server, pictures
+
+RESULTS: dict[str, tuple[str, str]] = {}
+ORDINARY = {"prompt": "a red circle", **SMALL}
+TILE_GAP = 64
+
+
+@pytest.fixture(scope="module", autouse=True)
+def table(server: Server) -> Iterator[None]:
+    """The style that a row uses; afterwards the table."""
+    (server.data / "styles.csv").write_text('name,prompt,negative_prompt\ntiny style,"{prompt}, grass",ugly\n', "utf-8")
+    yield
+    path = os.environ.get("MATRIX_TABLE")
+    if path:
+        lines = [f"Run on {date.today()} with AUTOMATIC1111's WebUI 1.10.1, Python {platform.python_version()}.", ""]
+        lines += ["| section | row | result |", "|---|---|---|"]
+        lines += [f"| {row.section} | {row.name} | {' – '.join(filter(None, RESULTS[name_of(row)]))} |"
+                  for row in ROWS if name_of(row) in RESULTS]  # fmt: skip
+        Path(path).write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def name_of(row: MatrixRow) -> str:
+    return f"{row.section}: {row.name}"
+
+
+def generate(server: Server, row: MatrixRow, *, heat_maps: bool) -> dict[str, Any] | ApiError:
+    payload = row.full_payload()
+    scripts: dict[str, Any] = {"Bench": {"args": [row.mode]}}
+    if heat_maps:
+        values = {"enabled": True, **row.settings}
+        scripts["Attention Heatmap"] = {"args": [values.get(setting.name, setting.default) for setting in SETTINGS]}
+    payload["alwayson_scripts"] = scripts
+    try:
+        return server.post(f"/sdapi/v1/{row.path}", payload)  # type: ignore[no-any-return]
+    except ApiError as error:
+        return error
+
+
+def state(server: Server) -> dict[str, int]:
+    found = server.get("/bench/state")
+    return {name: found[name] for name in ("hooks", "replaced")}
+
+
+def ordinary(server: Server, row: MatrixRow) -> bytes:
+    payload = {**ORDINARY, "override_settings": {"sd_model_checkpoint": row.checkpoint}}
+    path = "txt2img"
+    if row.checkpoint == "edit":  # its checkpoint has no txt2img
+        payload, path = {**row.full_payload(), "batch_size": 1}, "img2img"
+    return pictures(server.post(f"/sdapi/v1/{path}", payload))[0].tobytes()
+
+
+@pytest.mark.parametrize("row", ROWS, ids=name_of)
+def test_row(server: Server, row: MatrixRow) -> None:
+    RESULTS[name_of(row)] = ("FAILED", "")
+    if row.optimization:
+        assert server.post("/bench/optimization", name=row.optimization) in (row.optimization, "none", "")
+    ordinary(server, row)  # loads the checkpoint
+    ordinary(server, row)
+    before = state(server)
+    without = generate(server, row, heat_maps=False)
+    after_without = ordinary(server, row)
+    with_maps = generate(server, row, heat_maps=True)
+    assert state(server) == before, "something is left on the model"
+    assert ordinary(server, row) == after_without, "a later generation is different"
+    if row.fails:
+        assert isinstance(without, ApiError) and isinstance(with_maps, ApiError)
+    else:
+        assert not isinstance(without, ApiError), without
+        assert not isinstance(with_maps, ApiError), with_maps
+        check_answer(server, row, without, with_maps)
+    RESULTS[name_of(row)] = ("ok", row.note and f"says: {row.note}")
+
+
+def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_maps: dict[str, Any]) -> None:
+    plain, mapped = pictures(without), pictures(with_maps)
+    for number, (first, second) in enumerate(zip(plain, mapped)):
+        assert first.tobytes() == second.tobytes(), f"picture {number} is different"
+    extra = json.loads(with_maps["info"])["extra_generation_params"]
+    notes = " ".join(extra.get("Attention Heatmap notes", []))
+    assert row.note in notes
+    shown = mapped[len(plain) :]
+    if row.is_saved_only:
+        assert not shown
+        return  # such a script hands on what is known of one of its generations, or of none
+    if not row.has_maps:
+        return
+    assert shown and len([picture for picture in plain if picture.size == row.expected_size]) >= row.pictures
+    if not row.tells_result:
+        return
+    result = server.get(f"/attention-heatmap/v1/results/{extra['Attention Heatmap result']}")
+    assert len(result["images"]) == row.pictures
+    for image in result["images"]:
+        check_image(server, row, image)
+    if row.mode == "wildcards":
+        last_words = [image["terms"][-1]["term"] for image in result["images"]]
+        assert last_words == ["tree", "sun", "moon", "house"], "each image has its own prompt"
+
+
+def check_image(server: Server, row: MatrixRow, image: dict[str, Any]) -> None:
+    assert (image["width"], image["height"]) == row.expected_size
+    assert image["terms"], "no term"
+    for term in image["terms"]:
+        if term["statistics"] is None:
+            assert term["reason"], "a term without a map must say why"
+            continue
+        assert term["statistics"]["strength"] > 0
+        for place in term["columns"]:
+            table = image["tokens"][term["side"]]
+            entry = table["parts"][place["part"]]["schedule"][place["entry"]]
+            spans = [entry["columns"][column]["span"] for column in place["columns"]]
+            typed = table["prompt"][min(start for start, _ in spans) : max(end for _, end in spans)]
+            assert squeezed(typed) == squeezed(term["term"]), (typed, term["term"])
+    check_tokens(server, row, image["tokens"])
+
+
+def check_tokens(server: Server, row: MatrixRow, tables: dict[str, Any]) -> None:
+    """Against the WebUI's own chunks; not for emphasis modes and checkpoints that were set for the one generation."""
+    if row.options.get("emphasis") or row.payload.get("hr_checkpoint_name") or row.payload.get("refiner_checkpoint"):
+        return
+    for table in filter(None, tables.values()):
+        for entry in (entry for part in table["parts"] for entry in part["schedule"]):
+            theirs = [token for chunk in server.get("/bench/tokens", text=entry["text"])[0] for token in chunk]
+            ours = [column["token"] for column in entry["columns"]]
+            if "sd3_enable_t5" in row.options:
+                half = len(ours) // 2
+                assert ours[half:] == server.get("/bench/t5_tokens", text=entry["text"], count=str(half))
+                assert any(column["span"] for column in entry["columns"][half:]) or not entry["text"]
+                ours = ours[: len(theirs)]
+            assert without_padding(ours) == without_padding(theirs), entry["text"]
+
+
+def without_padding(tokens: list[int]) -> list[int]:
+    """SD2 pads with 0 where the table has the end token."""
+    return [0 if token == 49407 else token for token in tokens]
+
+
+def squeezed(text: str) -> str:
+    return "".join(text.lower().split())
+
+
+def test_the_matrix_has_every_sampler_of_the_webui(server: Server) -> None:
+    assert {sampler["name"] for sampler in server.get("/sdapi/v1/samplers")} == set(SAMPLERS)

@@ -15,11 +15,9 @@
     }
 
     function saveReport() {
-        const link = document.createElement("a");
-        link.href = URL.createObjectURL(new Blob([globalThis.frameElement.srcdoc], {type: "text/html"}));
-        link.download = "report.html";
-        link.click();
-        URL.revokeObjectURL(link.href);
+        const url = URL.createObjectURL(new Blob([globalThis.frameElement.srcdoc], {type: "text/html"}));
+        SHARED.viewer.save(url, "report.html");
+        URL.revokeObjectURL(url);
     }
 
     if (around && boxOf("prompt") && boxOf("terms")) {

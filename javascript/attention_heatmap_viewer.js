@@ -2,7 +2,8 @@
 //
 // attentionHeatmap.viewer.mount(element, data, callbacks) shows the data of daam/results/viewer/data.py in the element and gives
 // {destroy}. Callbacks, all optional: readPrompt() gives the text of the page's own prompt box, onPromptChange(prompt)
-// writes it, onUseTerms(terms), onSendMask(dataUrl), onSaveReport().
+// writes it, freshFrames(prompt) promises how the words of a prompt can be edited that the user typed (or fails),
+// onUseTerms(terms), onSendMask(dataUrl), onSaveReport(). The viewer's readPage() is for whoever sees that it was typed.
 // Text from prompts only ever goes through textContent.
 
 (function () {
@@ -34,6 +35,12 @@
         return element;
     }
 
+    function save(url, name) {
+        const link = document.createElement("a");
+        Object.assign(link, {href: url, download: name});
+        link.click();
+    }
+
     function table(base64) {
         return Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
     }
@@ -41,16 +48,16 @@
     const colourOfPin = (number) => PIN_COLOURS[number % PIN_COLOURS.length];
     const rgbOfPin = (number) => [1, 3, 5].map((at) => parseInt(colourOfPin(number).slice(at, at + 2), 16));
     const textOf = (group) => group.map((chip) => chip.text).join(" ");
-    const weightText = (weight) => (weight === 1 ? "" : `×${Number(weight.toFixed(3))}`);
+    const weightText = (weight) => (weight === 1 || weight === null ? "" : `×${Number(weight.toFixed(3))}`);
 
-    /** Spans of the runs of neighbouring words in a group: one for a phrase, more for a term that stands at several places. */
+    /** Spans of the words of each run of neighbours: one run for a phrase, more for a term that stands at several places. */
     function phrasesOf(group) {
         const runs = [];
         group.forEach((chip, at) => {
             if (at > 0 && group[at - 1].number + 1 === chip.number) {
-                runs[runs.length - 1][1] = chip.span[1];
+                runs.at(-1).push(chip.span);
             } else {
-                runs.push([...chip.span]);
+                runs.push([chip.span]);
             }
         });
         return runs;
@@ -68,7 +75,8 @@
             this.region = {left, top, width, height};
             this.colormaps = Object.fromEntries(Object.entries(data.colormaps).map(([name, text]) => [name, table(text)]));
             const prompt = data.prompts.find((each) => each.side === "positive");
-            this.edits = new SHARED.PromptEdits(prompt ? prompt.prompt : "");
+            this.edits = new SHARED.PromptEdits(prompt ? prompt.prompt : "", prompt ? prompt.frames : {words: [], brackets: [], glued: [], tags: []});
+            this.last = Promise.resolve(); // the last change of the prompt, which the next one waits for
             this.chips = data.prompts.flatMap((each) => each.chips.map((chip) => ({...chip, side: each.side, each})));
             this.chips.forEach((chip, number) => (chip.number = number));
             this.words = this.chips.filter((chip) => chip.kind === "word" && chip.tiles.length > 0);
@@ -284,18 +292,22 @@
                 this.edits.retype(this.promptBox.value);
                 this.afterEdit();
             });
+            this.promptBox.addEventListener("change", () => this.readTyped());
             this.message = make("p", "message");
             this.message.setAttribute("role", "status");
             this.removeButton = act("Remove", "take the pinned words out of the prompt, or put them back", () => this.removeOrRestore());
-            box.append(
-                this.chosen,
-                act("−", "weaken the pinned words", () => this.edit((span) => this.edits.changeWeight(span, -STEP))),
-                act("+", "strengthen the pinned words", () => this.edit((span) => this.edits.changeWeight(span, STEP))),
+            this.editButtons = [
+                act("−", "weaken the pinned words", () => this.edit((spans) => this.edits.changeWeight(spans, -STEP))),
+                act("+", "strengthen the pinned words", () => this.edit((spans) => this.edits.changeWeight(spans, STEP))),
                 this.removeButton,
                 act("Undo", "undo the last change of the prompt", () => this.undo()),
+            ];
+            box.append(
+                this.chosen,
+                ...this.editButtons,
                 act("Copy prompt", "copy the prompt", () => this.copy(this.edits.prompt)),
                 act("Use these terms", "fill the panel with the pinned words", () => this.useTerms()),
-                act("Save as mask", "the pinned words' region above the outline's threshold, as PNG", () => this.useMask(this.saveMask)),
+                act("Save as mask", "the pinned words' region above the outline's threshold, as PNG", () => this.useMask((url) => save(url, "mask.png"))),
                 act("Unpin all", "let go of the pinned words", () => this.unpin())
             );
             if (this.callbacks.onSendMask) {
@@ -458,6 +470,9 @@
         }
 
         afterPin() {
+            if (this.pins.length > 0) {
+                this.readPage(); // so that it is read by the time a button is pressed
+            }
             this.buttons.forEach((element, chip) => {
                 const number = this.pins.findIndex((group) => group.includes(chip));
                 element.setAttribute("aria-pressed", String(number >= 0));
@@ -525,11 +540,32 @@
         // ---- Acting on the prompt
 
         /** What the user has typed into the page's prompt box since is kept. */
-        readPage() {
+        async readPage() {
             const typed = this.callbacks.readPrompt?.();
             if (typed !== undefined && typed !== this.edits.prompt) {
                 this.edits.retype(typed);
+                this.afterEdit();
             }
+            await this.readTyped();
+        }
+
+        /** Asks how the words of what was typed can be edited; a button pressed meanwhile acts as soon as that is known. */
+        readTyped() {
+            const setBusy = (isBusy) => this.editButtons.forEach((each) => each.setAttribute("aria-disabled", isBusy));
+            const read = async () => {
+                while (!this.edits.frames) {
+                    setBusy(true);
+                    const typed = this.edits.base;
+                    const frames = await this.callbacks.freshFrames?.(typed).catch(() => null);
+                    if (typed === this.edits.base) {
+                        this.edits.takeFrames(frames);
+                        this.afterEdit();
+                    }
+                }
+                setBusy(false);
+            };
+            this.reading = this.reading || read().finally(() => (this.reading = null));
+            return this.reading;
         }
 
         afterEdit() {
@@ -540,21 +576,10 @@
                 if (chip.side === "positive" && chip.kind === "word") {
                     const isRemoved = this.edits.isRemoved(chip.span);
                     element.classList.toggle("attention-heatmap-chip-removed", isRemoved);
-                    element.querySelector(".attention-heatmap-chip-weight").textContent = isRemoved ? "removed" : this.weightNow(chip);
+                    element.querySelector(".attention-heatmap-chip-weight").textContent = isRemoved ? "removed" : weightText(this.edits.weightOf(chip.span));
                 }
             });
             this.nameRemoveButton();
-        }
-
-        weightNow(chip) {
-            try {
-                return weightText(this.edits.weightOf(chip.span));
-            } catch (error) {
-                if (error instanceof SHARED.emphasis.RewritingError) {
-                    return ""; // the user took it out, or it is written so that only the whole can be read
-                }
-                throw error;
-            }
         }
 
         nameRemoveButton() {
@@ -566,28 +591,35 @@
             return chips.length > 0 && chips.every((chip) => this.edits.isRemoved(chip.span));
         }
 
+        /** One change of the prompt after the other, even where what was typed must be read first. */
+        inTurn(act) {
+            this.last = this.last.then(act, act);
+        }
+
         /** Does something to each phrase of the pinned words, for as many as can be. */
         edit(change) {
-            const groups = this.pins.filter((group) => group[0].side === "positive");
-            if (groups.length === 0) {
-                this.say("Pin a word of the prompt first.");
-                return;
-            }
-            this.readPage();
-            const before = this.edits.prompt;
-            let trouble = "";
-            for (const span of groups.flatMap(phrasesOf)) {
-                try {
-                    change(span);
-                } catch (error) {
-                    if (!(error instanceof SHARED.emphasis.RewritingError)) {
-                        throw error;
-                    }
-                    trouble = error.message;
+            this.inTurn(async () => {
+                const groups = this.pins.filter((group) => group[0].side === "positive");
+                if (groups.length === 0) {
+                    this.say("Pin a word of the prompt first.");
+                    return;
                 }
-            }
-            this.say(trouble);
-            this.tellPage(before);
+                await this.readPage();
+                const before = this.edits.prompt;
+                let trouble = "";
+                for (const spans of groups.flatMap(phrasesOf)) {
+                    try {
+                        change(spans);
+                    } catch (error) {
+                        if (!(error instanceof SHARED.RewritingError)) {
+                            throw error;
+                        }
+                        trouble = error.message;
+                    }
+                }
+                this.say(trouble);
+                this.tellPage(before);
+            });
         }
 
         tellPage(before) {
@@ -599,22 +631,24 @@
 
         removeOrRestore() {
             if (this.areRemoved()) {
-                this.edit((span) => this.edits.restore(span));
+                this.edit((spans) => this.edits.restore(spans));
             } else {
-                this.edit((span) => this.edits.remove(span));
+                this.edit((spans) => this.edits.remove(spans));
             }
         }
 
         undo() {
-            this.readPage();
-            if (!this.edits.canUndo) {
-                this.say("There is nothing to undo.");
-                return;
-            }
-            const before = this.edits.prompt;
-            this.edits.undo();
-            this.say("");
-            this.tellPage(before);
+            this.inTurn(async () => {
+                await this.readPage();
+                if (!this.edits.canUndo) {
+                    this.say("There is nothing to undo.");
+                    return;
+                }
+                const before = this.edits.prompt;
+                this.edits.undo();
+                this.say("");
+                this.tellPage(before);
+            });
         }
 
         /** Browsers offer the clipboard to pages of a secure address only; elsewhere a selected text is copied. */
@@ -650,13 +684,6 @@
             use(this.maskUrl());
         }
 
-        saveMask(url) {
-            const link = document.createElement("a");
-            link.href = url;
-            link.download = "mask.png";
-            link.click();
-        }
-
         say(text) {
             this.message.textContent = text;
         }
@@ -671,5 +698,5 @@
         }
     }
 
-    SHARED.viewer = {mount: (element, data, callbacks) => new Viewer(element, data, callbacks)};
+    SHARED.viewer = {save, mount: (element, data, callbacks) => new Viewer(element, data, callbacks)};
 })();

@@ -1,10 +1,13 @@
-// Puts the viewer under the WebUI's gallery when a generation has heat maps. Does nothing, and asks nothing, otherwise.
+// Puts the viewer under the WebUI's gallery when a generation has heat maps, and fills the panel's terms from the prompt
+// when its button is pressed. Does nothing, and asks nothing, otherwise.
 (function () {
     "use strict";
 
     const ROUTE = "attention-heatmap/v1/results";
+    const FRAMES = "attention-heatmap/v1/frames";
     const KEY = "Attention Heatmap result";
     const INPAINT_UPLOAD = 4; // its number among the tabs of img2img
+    const termsField = (tab) => `#${tab}_attention_heatmap_terms textarea, #${tab}_attention_heatmap_terms input`;
     const shown = {}; // by tab: the generation that is shown under the gallery
     const earlier = {}; // by tab: the viewer of an earlier picture in the panel
 
@@ -105,20 +108,40 @@
         }
     }
 
-    function saveReport(id) {
-        const link = document.createElement("a");
-        link.href = `${ROUTE}/${encodeURIComponent(id)}/report`;
-        link.download = "report.html";
-        link.click();
+    /** The words of a typed prompt: how they can be edited, and the terms for them. */
+    async function readPrompt(prompt) {
+        const body = JSON.stringify({prompt});
+        const answer = await fetch(FRAMES, {method: "POST", headers: {"Content-Type": "application/json"}, body});
+        if (!answer.ok) {
+            throw new Error(`the prompt was not read: ${answer.status}`);
+        }
+        return answer.json();
+    }
+
+    /** The panel's "Fill from prompt". */
+    async function fillTerms(tab) {
+        const {terms} = await readPrompt(find(`#${tab}_prompt textarea`).value);
+        write(termsField(tab), terms.join(", "));
+    }
+
+    /** Viewers read the prompt when the user leaves its box, so that their buttons need not wait. */
+    function watchPrompt(tab) {
+        const box = find(`#${tab}_prompt textarea`);
+        if (!box.dataset.attentionHeatmap) {
+            box.dataset.attentionHeatmap = "watched";
+            box.addEventListener("change", () => [shown[tab]?.viewer, earlier[tab]].forEach((viewer) => viewer?.readPage()));
+        }
     }
 
     function callbacks(tab, id, picture) {
+        watchPrompt(tab);
         return {
+            freshFrames: async (prompt) => (await readPrompt(prompt)).frames,
             readPrompt: () => find(`#${tab}_prompt textarea`).value,
             onPromptChange: (prompt) => write(`#${tab}_prompt textarea`, prompt),
-            onUseTerms: (terms) => write(`#${tab}_attention_heatmap_terms textarea, #${tab}_attention_heatmap_terms input`, terms),
+            onUseTerms: (terms) => write(termsField(tab), terms),
             onSendMask: (mask) => sendMask(picture, mask),
-            onSaveReport: () => saveReport(id),
+            onSaveReport: () => globalThis.attentionHeatmap.viewer.save(`${ROUTE}/${encodeURIComponent(id)}/report`, "report.html"),
         };
     }
 
@@ -145,6 +168,7 @@
     }
 
     globalThis.attentionHeatmapShowEarlier = showEarlier;
+    globalThis.attentionHeatmapFillTerms = fillTerms;
     if (typeof onAfterUiUpdate === "function") {
         onAfterUiUpdate(update);
     }

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from daam.errors import PromptError
 from daam.prompt.limits import MAX_EMPHASIS_WORK, check_limit
 from daam.prompt.source_text import SourceText
+from daam.prompt.table import Span
 
-ROUND_WEIGHT = 1.1
-SQUARE_WEIGHT = 1 / 1.1
+FACTORS = {"(": 1.1, "[": 1 / 1.1}
+"""What brackets without a number give to their content, and those that are never closed to all that follows."""
 BREAK_WEIGHT = -1.0
 
 _PIECE = re.compile(
@@ -21,7 +24,6 @@ _PIECE = re.compile(
     r"|[^\\()\[\]:]+|:"
 )
 _BREAK = re.compile(r"\bBREAK\b")
-_BLANKS = re.compile(r"\s+")
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,68 @@ class Run:
         return self.text.text == "BREAK" and self.weight == BREAK_WEIGHT
 
 
+@dataclass(frozen=True)
+class Mark:
+    """One step of the walk over a text: [start, end) of it, and what stands there.
+
+    Attributes:
+        kind: "text" and "break" stand for themselves; of an "escape" the backslash is no text; "open" and "close" are
+            brackets with a partner, except that an "open" may still be waiting for it at the end.
+        bracket: "(" or "[", of which an "open" or "close" is; "" otherwise.
+        factor: the weight that a "close" gives to what it encloses.
+    """
+
+    kind: Literal["text", "break", "escape", "open", "close"]
+    start: int
+    end: int
+    bracket: str = ""
+    factor: float = 1.0
+
+
+def walk_emphasis(text: str) -> Iterator[Mark]:
+    """The brackets, escapes, BREAKs and texts of one text, in order: the only reading of this syntax.
+
+    Raises:
+        PromptError: a weight such as (cat:..) is no number.
+    """
+    waiting = {"(": 0, "[": 0}
+    for match in _PIECE.finditer(text):
+        typed, (start, end) = match.group(), match.span()
+        bracket = "(" if match["weight"] or typed == ")" else "["
+        if match["escape"]:
+            yield Mark("escape", start, end)
+        elif match["open"]:
+            waiting[typed] += 1
+            yield Mark("open", start, end, typed)
+        elif (match["weight"] or match["close"]) and waiting[bracket]:
+            waiting[bracket] -= 1
+            factor = _read_number(match["weight"], typed) if match["weight"] else FACTORS[bracket]
+            yield Mark("close", start, end, bracket, factor)
+        else:
+            yield from _with_breaks(typed, start)
+
+
+def _with_breaks(piece: str, start: int) -> Iterator[Mark]:
+    """Text without brackets, cut at each BREAK; there is a text, maybe empty, on both sides of one."""
+    position = 0
+    for match in _BREAK.finditer(piece):  # \b must see the piece's own ends, not what is typed beyond them
+        yield Mark("text", start + position, start + match.start())
+        yield Mark("break", start + match.start(), start + match.end())
+        position = match.end()
+    yield Mark("text", start + position, start + len(piece))
+
+
 def read_emphasis(text: SourceText) -> list[Run]:
     """The runs of one text in order; at least one, which may be empty.
 
     Raises:
         PromptError: a weight such as (cat:..) is no number, or the brackets ask for too much work.
     """
-    return _Reader(text).read()
+    return _Runs(text).read()
 
 
-class _Reader:
-    """The state of one reading: pieces with their weights, and the brackets that are still open."""
+class _Runs:
+    """Pieces of text with their weights, and for each open bracket the number of the first piece in it."""
 
     def __init__(self, text: SourceText) -> None:
         self.text = text
@@ -57,44 +110,37 @@ class _Reader:
         self.work = 0
 
     def read(self) -> list[Run]:
-        for match in _PIECE.finditer(self.text.text):
-            self._take(match)
-        for bracket, weight in (("(", ROUND_WEIGHT), ("[", SQUARE_WEIGHT)):
-            for start in self.open[bracket]:
-                self._multiply(start, weight)
+        marks = list(walk_emphasis(self.text.text))
+        kinds = ["", *(mark.kind for mark in marks), ""]
+        for mark, before, after in zip(marks, kinds, kinds[2:]):
+            self._take(mark, is_after_break=before == "break", is_before_break=after == "break")
+        for bracket, starts in self.open.items():
+            for start in starts:
+                self._multiply(start, FACTORS[bracket])
         return self._merged()
 
-    def _take(self, match: re.Match[str]) -> None:
-        typed = match.group()
-        if match["escape"]:
-            self._add(match.start() + 1, match.end())
-        elif match["open"]:
-            self.open[typed].append(len(self.pieces))
-        elif match["weight"] and self.open["("]:
-            self._multiply(self.open["("].pop(), _read_number(match["weight"], typed))
-        elif typed == ")" and self.open["("]:
-            self._multiply(self.open["("].pop(), ROUND_WEIGHT)
-        elif typed == "]" and self.open["["]:
-            self._multiply(self.open["["].pop(), SQUARE_WEIGHT)
+    def _take(self, mark: Mark, *, is_after_break: bool, is_before_break: bool) -> None:
+        if mark.kind == "open":
+            self.open[mark.bracket].append(len(self.pieces))
+        elif mark.kind == "close":
+            self._multiply(self.open[mark.bracket].pop(), mark.factor)
+        elif mark.kind == "escape":
+            self._add(mark.start + 1, mark.end)
+        elif mark.kind == "break":
+            self._add(mark.start, mark.end, BREAK_WEIGHT)
         else:
-            self._add_with_breaks(match.start(), match.end())
+            self._add(*self._trimmed(mark, is_after_break, is_before_break))
+
+    def _trimmed(self, mark: Mark, left: bool, right: bool) -> Span:
+        """The place of a text without the blanks that touch a BREAK."""
+        typed = self.text.text[mark.start : mark.end]
+        end = mark.start + len(typed.rstrip()) if right else mark.end
+        start = mark.end - len(typed.lstrip()) if left else mark.start
+        return min(start, end), end
 
     def _add(self, start: int, end: int, weight: float = 1.0) -> None:
         self.pieces.append(self.text.slice(start, end))
         self.weights.append(weight)
-
-    def _add_with_breaks(self, start: int, end: int) -> None:
-        """Add text without brackets; the blanks around each BREAK are dropped."""
-        # \b must see the piece's own ends, not what is typed beyond them.
-        piece = self.text.text[start:end]
-        position = 0
-        for match in _BREAK.finditer(piece):
-            before = piece[position : match.start()].rstrip()
-            self._add(start + position, start + position + len(before))
-            self._add(start + match.start(), start + match.end(), BREAK_WEIGHT)
-            blanks = _BLANKS.match(piece, match.end())
-            position = blanks.end() if blanks else match.end()
-        self._add(start + position, end)
 
     def _multiply(self, start: int, factor: float) -> None:
         self.work += len(self.weights) - start

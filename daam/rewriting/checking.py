@@ -97,13 +97,27 @@ def _readings(
 ) -> Iterator[tuple[list[ReadWord], list[ReadWord]]]:
     """The words before and after, for readings in which every branch of every schedule is read once."""
     _check_frame(old, new, places)
-    for part, new_part in zip(old.parts, new.parts):
-        readings = _all_choices(part)
-        check_limit(len(readings) * len(part.text), MAX_SCHEDULE_WORK, "letters to compare over its schedules")
-        for choices in readings:
-            moved = {places[start]: branch for start, branch in choices.branches.items()}
-            kept = {start: branch for start, branch in moved.items() if start is not None}
-            yield _words(part, choices), _words(new_part, Choices(kept, choices.others))
+    for number, choices, before in readings_of(old):
+        moved = {places[start]: branch for start, branch in choices.branches.items()}
+        kept = {start: branch for start, branch in moved.items() if start is not None}
+        yield before, _words(new.parts[number], Choices(kept, choices.others))
+
+
+def readings_of(elements: Elements) -> list[tuple[int, Choices, list[ReadWord]]]:
+    """The number of a part, what is chosen in its schedules, and its words; kept, as edits are tried several ways."""
+    if elements.readings is None:
+        found = []
+        for number, part in enumerate(elements.parts):
+            readings = _all_choices(part)
+            check_limit(len(readings) * len(part.text), MAX_SCHEDULE_WORK, "letters to compare over its schedules")
+            found += [(number, choices, _words(part, choices)) for choices in readings]
+        elements.readings = found
+    return elements.readings
+
+
+def letters_to_read(elements: Elements) -> int:
+    """How many letters are read to check one edit."""
+    return len(elements.prompt) + sum(len(elements.parts[number].text) for number, *_ in readings_of(elements))
 
 
 def _check_frame(old: Elements, new: Elements, places: list[int | None]) -> None:
@@ -123,8 +137,14 @@ def _schedules(part: Part) -> list[tuple[int, str | None, int]]:
 
 
 def _all_choices(part: Part) -> list[Choices]:
-    paths: list[Mapping[int, int]] = [{}, *_paths(part.root, {})]
-    return [Choices(path, others) for path in paths for others in (0, -1)]
+    """Each choice once; those that come to the same are one."""
+    sizes = {start: branches for start, _, branches in _schedules(part)}
+    found: dict[tuple[int, ...], Choices] = {}
+    for path in [{}, *_paths(part.root, {})]:
+        for others in (0, -1):
+            chosen = tuple(path.get(start, others % branches) for start, branches in sizes.items())
+            found.setdefault(chosen, Choices(path, others))
+    return list(found.values())
 
 
 def _paths(option: Option, path: Mapping[int, int]) -> Iterator[dict[int, int]]:

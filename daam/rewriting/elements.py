@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from lark import Token, Tree
 
@@ -72,11 +73,12 @@ class Part:
 
 @dataclass
 class Elements:
-    """A prompt, its parts and the tags that were taken out."""
+    """A prompt, its parts and the tags that were taken out; `readings` is for those who read its words."""
 
     prompt: str
     parts: list[Part]
     tags: tuple[ExtraNetworkTag, ...]
+    readings: list[Any] | None = None
 
 
 def read_elements(prompt: str, *, negative: bool = False) -> Elements:

@@ -34,22 +34,26 @@ class Group:
         return self.elements[-1].end
 
 
-def letters_in(elements: Elements, spans: Sequence[Span]) -> dict[int, Leaf]:
+def letters_in(elements: Elements, spans: Sequence[Span], known: Mapping[int, Leaf] | None = None) -> dict[int, Leaf]:
     """The letters typed within any of the spans, by their place; blanks and BREAK are none.
+
+    Args:
+        known: all letters of the prompt by their place, where they have been looked up before.
 
     Raises:
         SettingError: a span is not within the prompt.
         PromptError: a span has no word, or begins or ends in an extra-network tag.
     """
     found: dict[int, Leaf] = {}
-    everything = [leaf for part in elements.parts for leaf in leaves(part.root)]
+    if known is None:
+        known = {leaf.position: leaf for part in elements.parts for leaf in leaves(part.root)}
     for start, end in spans:
         if not 0 <= start < end <= len(elements.prompt):
             raise SettingError(f"span: expected 0 <= start < end <= {len(elements.prompt)}, got {start}, {end}")
         for tag in elements.tags:
             if any(tag.span[0] <= place < tag.span[1] for place in (start, end - 1)):
                 raise PromptError(f"{tag.text!r} is an extra-network tag: its weight is the number within it")
-        letters = [leaf for leaf in everything if start <= leaf.position < end]
+        letters = [known[place] for place in range(start, end) if place in known]
         words = {leaf.position: leaf for leaf in letters if not leaf.is_blank and not leaf.is_break}
         if not words:
             raise PromptError(f"expected a word of the prompt, got {elements.prompt[start:end]!r}")
@@ -76,18 +80,18 @@ def find_groups(elements: Elements, targets: Mapping[int, float]) -> list[Group]
 
     A schedule that stands alone is no group: its branches are.
     """
-    return [group for part in elements.parts for group in _Grouping(targets, with_commas=False).find(part.root, 1.0)]
+    return [group for part in elements.parts for group in Grouping(targets, with_commas=False).find(part.root, 1.0)]
 
 
 def find_removed_groups(elements: Elements, letters: Mapping[int, Leaf]) -> list[Group]:
     """The largest groups of letters that shall go, in order; brackets and schedules that are left empty go too."""
     tags = [tag.span[0] for tag in elements.tags]
-    grouping = _Grouping(dict.fromkeys(letters, 0.0), with_commas=True, fixed=tags)
+    grouping = Grouping(dict.fromkeys(letters, 0.0), with_commas=True, fixed=tags)
     return [group for part in elements.parts for group in grouping.find(part.root, 1.0)]
 
 
-class _Grouping:
-    """The rules for one search.
+class Grouping:
+    """The rules for one search of groups.
 
     Args:
         with_commas: whole brackets are taken too where nothing but commas is left in them, and schedules.

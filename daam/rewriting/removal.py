@@ -58,7 +58,12 @@ def _remove_group(elements: Elements, group: Group, letters: set[int], negative:
             continue
         return prompt, edit.start
     words = elements.prompt[group.start : group.end]
-    raise PromptError(f"{words!r} cannot be removed on its own: {reason}. Edit the prompt by hand")
+    raise PromptError(cannot_go(words, reason))
+
+
+def cannot_go(words: str, reason: str) -> str:
+    """What people are told."""
+    return f"{words!r} cannot be removed on its own: {reason}. Edit the prompt by hand"
 
 
 def _ways(prompt: str, group: Group) -> Iterator[Edit]:

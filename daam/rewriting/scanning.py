@@ -1,10 +1,10 @@
-"""Cuts text into letters and pairs of emphasis brackets, with their places. Knows no schedule and no tree."""
+"""What the walk over emphasis finds, as letters and pairs of brackets with their places. Knows no schedule, no tree."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daam.prompt.emphasis import _BREAK, _PIECE, ROUND_WEIGHT, SQUARE_WEIGHT, _read_number
+from daam.prompt.emphasis import FACTORS, Mark, walk_emphasis
 from daam.prompt.limits import MAX_EMPHASIS_WORK, check_limit
 from daam.prompt.source_text import SourceText
 
@@ -51,7 +51,7 @@ class Pair:
 
 
 class Scan:
-    """Cuts a text into leaves and pairs of brackets, as the emphasis of the host does."""
+    """The leaves and the pairs of brackets of a text."""
 
     def __init__(self, text: SourceText) -> None:
         self.text = text
@@ -59,20 +59,8 @@ class Scan:
         self.pairs: list[Pair] = []
         self._open: dict[str, list[Pair]] = {"(": [], "[": []}
         self._backslash: int | None = None
-        for match in _PIECE.finditer(text.text):
-            typed = match.group()
-            if match["escape"]:
-                self._take_backslash(match.start(), typed)
-            elif match["open"]:
-                self._take_open(match.start(), typed)
-            elif match["weight"] and self._open["("]:
-                self._close("(", match.start(), match.end(), _read_number(match["weight"], typed))
-            elif typed == ")" and self._open["("]:
-                self._close("(", match.start(), match.end())
-            elif typed == "]" and self._open["["]:
-                self._close("[", match.start(), match.end())
-            else:
-                self._take_text(match.start(), typed)
+        for mark in walk_emphasis(text.text):
+            self._take(mark)
 
     def crossing(self) -> set[int]:
         """The ids of closed pairs that overlap without nesting, such as both of `([a)]`."""
@@ -93,33 +81,22 @@ class Scan:
                 del waiting[index]
         return crossing
 
-    def _take_backslash(self, start: int, typed: str) -> None:
-        """A backslash belongs to what follows it, whether it has a meaning there or not."""
-        self._backslash = self.text.origin[start]
-        if len(typed) > 1:
-            self._add(start + 1, start + 2)
-
-    def _take_open(self, start: int, typed: str) -> None:
-        factor = ROUND_WEIGHT if typed == "(" else SQUARE_WEIGHT
-        pair = Pair(self.text.origin[start], len(self.leaves), factor)
-        self.pairs.append(pair)
-        self._open[typed].append(pair)
-
-    def _close(self, bracket: str, start: int, end: int, factor: float | None = None) -> None:
-        pair = self._open[bracket].pop()
-        pair.close, pair.end = self._start(start), self.text.origin[end - 1] + 1
-        pair.end_leaf = len(self.leaves)
-        pair.factor = pair.factor if factor is None else factor
-
-    def _take_text(self, start: int, typed: str) -> None:
-        position = 0
-        for match in _BREAK.finditer(typed):
-            for index in range(position, match.start()):
-                self._add(start + index, start + index + 1)
-            self._add(start + match.start(), start + match.end())
-            position = match.end()
-        for index in range(position, len(typed)):
-            self._add(start + index, start + index + 1)
+    def _take(self, mark: Mark) -> None:
+        if mark.kind == "open":
+            pair = Pair(self.text.origin[mark.start], len(self.leaves), FACTORS[mark.bracket])
+            self.pairs.append(pair)
+            self._open[mark.bracket].append(pair)
+        elif mark.kind == "close":
+            pair = self._open[mark.bracket].pop()
+            pair.close, pair.end = self._start(mark.start), self.text.origin[mark.end - 1] + 1
+            pair.end_leaf, pair.factor = len(self.leaves), mark.factor
+        elif mark.kind == "break":
+            self._add(mark.start, mark.end)
+        elif mark.kind == "escape":
+            self._backslash = self.text.origin[mark.start]  # it belongs to what follows, with a meaning or without
+        if mark.kind in ("text", "escape"):
+            for place in range(mark.start + (mark.kind == "escape"), mark.end):
+                self._add(place, place + 1)
 
     def _add(self, start: int, end: int) -> None:
         typed_start = self._start(start)

@@ -104,9 +104,12 @@ def _rewrite(elements: Elements, targets: Mapping[int, float], negative: bool) -
             continue
         return Rewritten(prompt, moved_span(sorted(targets), places))
     words = elements.prompt[min(targets) : max(targets) + 1]
-    raise PromptError(
-        f"the weight of {words!r} cannot be changed on its own: {reason}. Put blanks or brackets around the word"
-    )
+    raise PromptError(cannot_change(words, reason))
+
+
+def cannot_change(words: str, reason: str) -> str:
+    """What people are told."""
+    return f"the weight of {words!r} cannot be changed on its own: {reason}. Put blanks or brackets around the word"
 
 
 def _edits(group: Group, targets: Mapping[int, float], keeps_ones: bool) -> Iterator[Edit]:

@@ -1,27 +1,31 @@
-"""Read-only HTTP routes: the numbers and token tables of finished generations, by their random id.
+"""HTTP routes that only read: finished generations by their random id, and the words of a prompt that was typed.
 
 Whoever may not use the WebUI may not read them either: `--api-auth` and `--gradio-auth` hold here too.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Sequence
 from typing import Any, get_args
 
-from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi import Body, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
 from fastapi.security import HTTPBasic, HTTPBasicCredentials
 
-from daam.prompt import prompt_to_data
+from daam.errors import PromptError
+from daam.prompt import PromptTable, parse_prompt, prompt_to_data
+from daam.prompt.terms import every_word
 from daam.results.declaring import Setting
 from daam.results.report import make_report
 from daam.results.result import Result
 from daam.results.settings import SETTINGS
-from daam.results.viewer.data import viewer_data
+from daam.results.viewer.data import prompt_frames, viewer_data, word_spans
 from daam.results.viewer.page import report_html
 from daam.tracing.plan import Side
 from daam.webui.hosts import host
+from daam.webui.prompts import clip_tokenizer, table_of
 from daam.webui.result_store import store
 
 ROOT = "/attention-heatmap/v1"
@@ -39,6 +43,7 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
     app.add_api_route(f"{ROOT}/results/{{name}}", get_result, methods=["GET"], dependencies=guard)
     app.add_api_route(f"{ROOT}/results/{{name}}/viewer/{{image}}", get_viewer, methods=["GET"], dependencies=guard)
     app.add_api_route(f"{ROOT}/results/{{name}}/report", get_report, methods=["GET"], dependencies=guard)
+    app.add_api_route(f"{ROOT}/frames", read_frames, methods=["POST"], dependencies=guard)
     app.add_api_route(f"{ROOT}/arguments", get_arguments, methods=["GET"], dependencies=guard)
 
 
@@ -97,6 +102,34 @@ def result_to_data(result: Result) -> dict[str, Any]:
             side: None if (table := trace.table(side)) is None else prompt_to_data(table) for side in get_args(Side)
         }
     return data
+
+
+def read_frames(prompt: str = Body(), negative: bool = Body(False)) -> dict[str, Any]:
+    """The words of a prompt that was typed, the terms for them, and how each can be edited. Generates nothing."""
+    try:
+        table = _typed_table(prompt, negative)
+        terms = [term.quoted for term in every_word(table)]
+        frames = prompt_frames(table, negative=negative)
+    except PromptError as error:
+        raise HTTPException(422, str(error)) from None
+    return {
+        "prompt": prompt,
+        "terms": terms,
+        "words": [{"text": prompt[slice(*span)], "span": span} for span in word_spans(table)],
+        "frames": frames.to_data(),
+    }
+
+
+def _typed_table(prompt: str, negative: bool) -> PromptTable:
+    """The table by the WebUI's settings of now; by the settings it comes with where it has no checkpoint to ask."""
+    if not negative:
+        try:
+            return table_of(prompt)
+        except PromptError:
+            raise
+        except Exception:
+            logging.getLogger(__name__).debug("the WebUI cannot say how it reads a prompt", exc_info=True)
+    return parse_prompt(prompt, clip_tokenizer(), negative=negative)
 
 
 def get_arguments() -> list[dict[str, Any]]:

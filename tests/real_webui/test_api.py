@@ -54,6 +54,18 @@ def test_script_info_and_our_route_list_the_arguments_in_one_order(server: Serve
         assert [argument["value"] for argument in script["args"]] == [control["default"] for control in listed]
 
 
+def test_the_words_of_a_typed_prompt_are_read_with_how_they_can_be_edited(server: Server) -> None:
+    prompt = "a (red:1.2) circle <lora:none:1>, a [square|star]"
+    answer = server.post("/attention-heatmap/v1/frames", {"prompt": prompt})
+    assert answer["prompt"] == prompt and answer["terms"] == ["a", "red", "circle", "square", "star"]
+    assert [word["text"] for word in answer["words"]] == ["a", "red", "circle", ",", "a", "square", "star"]
+    assert [word["span"] for word in answer["words"]] == [frame["span"] for frame in answer["frames"]["words"]]
+    negative = server.post("/attention-heatmap/v1/frames", {"prompt": "a AND b", "negative": True})
+    assert negative["terms"] == ["a", "and", "b"]
+    with pytest.raises(ApiError, match="no number"):
+        server.post("/attention-heatmap/v1/frames", {"prompt": "(a:..)"})
+
+
 def test_the_picture_comes_first_then_the_grid(server: Server) -> None:
     plain = pictures(server.post("/sdapi/v1/txt2img", PAYLOAD))
     mapped = pictures(generate(server))

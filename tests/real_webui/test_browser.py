@@ -77,6 +77,7 @@ def test_open_the_panel_fill_it_and_generate(browser: Any, server: Server, theme
     page = Page(browser, server, theme)
     page.open_panel()
     page["#{tab}_attention_heatmap_fill"].click()
+    page.page.wait_for_function("gradioApp().querySelector('#txt2img_attention_heatmap_terms textarea').value")
     terms = page["#{tab}_attention_heatmap_terms textarea"].input_value()
     assert terms == "a, red, circle, and, blue, square, on, white, background"
     page.fill("#{tab}_attention_heatmap_terms textarea", "red, circle, blue, square, background, unicorn")

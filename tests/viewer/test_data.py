@@ -19,7 +19,7 @@ from daam.pictures.colormaps import lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
-from daam.results.viewer.data import viewer_data
+from daam.results.viewer.data import prompt_frames, viewer_data
 from daam.results.viewer.page import report_html, safe_json
 from daam.tracing.image_trace import ImageTrace
 from tests.pipelines import run, sd1
@@ -52,6 +52,20 @@ def test_chips_are_the_words_of_every_prompt_in_order(data: dict[str, Any]) -> N
     for prompt in data["prompts"]:
         for chip in prompt["chips"]:
             assert prompt["prompt"][slice(*chip["span"])] == chip["text"]
+
+
+def test_every_word_has_a_frame_to_edit_it(data: dict[str, Any]) -> None:
+    positive, negative, probe = data["prompts"]
+    assert [frame["span"] for frame in positive["frames"]["words"]] == [chip["span"] for chip in positive["chips"]]
+    assert all(frame["places"] and frame["remove"] for frame in positive["frames"]["words"])
+    assert len(negative["frames"]["words"]) == 1 and probe["frames"] is None
+
+
+def test_a_negative_prompt_is_framed_without_parts() -> None:
+    tokenizer = ClipTokenizer.from_folder(TOKENIZER)
+    table = parse_prompt("a:1.2 cat", tokenizer, negative=True)
+    assert [frame.why_stays for frame in prompt_frames(table, negative=True).words] == [None] * 6
+    assert prompt_frames(parse_prompt("a:1.2 cat", tokenizer)).words[-1].why_stays is not None
 
 
 def test_tiles_are_the_words_own_maps(data: dict[str, Any], trace: ImageTrace) -> None:

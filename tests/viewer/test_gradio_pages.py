@@ -6,6 +6,7 @@ The page has the elements that both WebUIs name, the scripts are ours, and the r
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
 import gradio
 
 import daam
+from daam.prompt import ClipTokenizer, parse_prompt
+from daam.prompt.terms import every_word
 from daam.results.drawing_settings import DrawingSettings
-from daam.results.viewer.data import viewer_data
+from daam.results.viewer.data import prompt_frames, viewer_data
+from tests.places import TOKENIZER
 
 SCRIPTS = Path(__file__).parents[2] / "javascript"
 PROMPT = "a red circle"
@@ -39,6 +43,16 @@ def answers() -> list[str]:
     return [json.dumps(viewer_data(*each, DrawingSettings())) for each in result.pairs]
 
 
+def read_typed(page: Any, route: Any) -> None:
+    """As the WebUI's route answers, a little later."""
+    typed = json.loads(route.request.post_data)["prompt"]
+    page.asked.append(typed)
+    table = parse_prompt(typed, ClipTokenizer.from_folder(TOKENIZER))
+    terms = [term.quoted for term in every_word(table)]
+    time.sleep(0.3)
+    route.fulfill(json={"prompt": typed, "terms": terms, "frames": prompt_frames(table).to_data()})
+
+
 @pytest.fixture
 def page(browser: Any, answers: list[str]) -> Iterator[Any]:
     """The page after "Generate" gave a grid and two pictures; `asked` has the routes that were called."""
@@ -52,8 +66,8 @@ def page(browser: Any, answers: list[str]) -> Iterator[Any]:
         return pictures, json.dumps(info if with_maps else {**info, "extra_generation_params": {}})
 
     with gradio.Blocks(analytics_enabled=False) as blocks:
-        gradio.Textbox(PROMPT, elem_id="txt2img_prompt", lines=3, label="Prompt")
-        gradio.Textbox("", elem_id="txt2img_attention_heatmap_terms", label="Terms")
+        gradio.Textbox(PROMPT, elem_id="txt2img_prompt", lines=3, label="Prompt", interactive=True)
+        gradio.Textbox("", elem_id="txt2img_attention_heatmap_terms", label="Terms", interactive=True)
         with_maps = gradio.Checkbox(True, elem_id="with_maps", label="With maps")
         button = gradio.Button("Generate", elem_id="txt2img_generate")
         with gradio.Column(elem_id="txt2img_results"):
@@ -70,6 +84,7 @@ def page(browser: Any, answers: list[str]) -> Iterator[Any]:
         route.fulfill(body=answers[int(route.request.url[-1])], content_type="application/json")
 
     opened.route("**/attention-heatmap/v1/results/some-id/viewer/*", answer)
+    opened.route("**/attention-heatmap/v1/frames", lambda route: read_typed(opened, route))
     opened.goto(blocks.local_url)
     opened.wait_for_selector("#txt2img_generate")
     opened.add_style_tag(path=SCRIPTS.parent / "style.css")
@@ -104,6 +119,36 @@ def test_the_viewer_follows_the_gallery_and_writes_the_prompt(page: Any, answers
     assert page.locator("#txt2img_prompt textarea").input_value() == "a red (circle:1.1)"
     viewer.locator(".attention-heatmap-action:text-is('Use these terms')").click()
     assert page.locator("#txt2img_attention_heatmap_terms").locator("textarea, input").first.input_value() == "circle"
+
+
+def test_what_was_typed_is_read_by_the_server_and_kept(page: Any) -> None:
+    page.click("#txt2img_generate")
+    viewer = page.locator("#txt2img_attention_heatmap_result[data-ready=true]")
+    viewer.wait_for(timeout=30_000)
+    box = page.locator("#txt2img_prompt textarea")
+    act = lambda name: viewer.locator(f".attention-heatmap-action:text-is('{name}')").click()  # noqa: E731
+    box.fill("an [old:new:0.5] (red circle:1.2), at night")
+    box.press("Tab")
+    viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    act("+")
+    assert box.input_value() == "an [old:new:0.5] (red (circle:1.08):1.2), at night"
+    act("Remove")
+    assert box.input_value() == "an [old:new:0.5] (red:1.2), at night"
+    act("Undo")
+    act("Undo")
+    assert box.input_value() == "an [old:new:0.5] (red circle:1.2), at night"
+    assert page.asked.count("an [old:new:0.5] (red circle:1.2), at night") == 1
+    box.fill("a (dog:1.3)")  # without leaving the box: the change waits for the answer
+    act("+")
+    viewer.locator(".attention-heatmap-message", has_text="“circle” is not in the prompt any more").wait_for()
+    assert box.input_value() == "a (dog:1.3)"
+
+
+def test_fill_from_prompt_writes_the_words_as_the_server_reads_them(page: Any) -> None:
+    page.locator("#txt2img_prompt textarea").fill("a (red:1.2) circle <lora:x:1>, a [square|star]")
+    page.evaluate("attentionHeatmapFillTerms('txt2img')")
+    terms = page.locator("#txt2img_attention_heatmap_terms").locator("textarea, input").first
+    assert terms.input_value() == "a, red, circle, square, star"
 
 
 def test_without_heat_maps_nothing_is_asked_and_an_old_viewer_goes(page: Any) -> None:

@@ -16,9 +16,18 @@ from torch.nn import functional
 from daam.maps.scales import SCALES, apply_scale
 from daam.maps.statistics import shares_in_box
 from daam.pictures.colormaps import colorize, lookup_table
+from daam.prompt import ClipTokenizer, parse_prompt
+from daam.results.viewer.data import prompt_frames
+from tests.places import TOKENIZER
 
 TESTS = Path(__file__).parents[1] / "javascript"
 NODE = shutil.which("node")
+CLIP = ClipTokenizer.from_folder(TOKENIZER)
+EDITED = [
+    "a (red:1.2) cat, a cat", "a (cat:0.1)", "one (red:1.2) cat", "((red)) cat", "[red] cat", "a red cat",
+    "(red cat:1.2), b", "(red:1.5), (cat:1.2)", "(red:1.1)(cat:1.2)", "(a cat:0)", "a | cat b",
+]  # fmt: skip
+"""Prompts of edits.test.js."""
 
 
 def vectors() -> dict[str, object]:
@@ -48,6 +57,7 @@ def vectors() -> dict[str, object]:
             {"box": box, "expected": shares_in_box(maps, box)} for box in ((0, 0, 5, 4), (1, 2, 3, 4), (4, 0, 5, 1))
         ],
         "mask": (maps[0] >= 0.4 * maps[0].max()).ravel().tolist(),
+        "frames": {prompt: prompt_frames(parse_prompt(prompt, CLIP)).to_data() for prompt in EDITED},
     }
 
 

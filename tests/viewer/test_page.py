@@ -184,6 +184,19 @@ def test_what_the_user_types_is_kept(page: Any) -> None:
     assert "“square” is not in the prompt any more" in page.locator(".attention-heatmap-message").inner_text()
 
 
+def test_what_cannot_be_read_here_is_kept_and_refused_until_it_is_back(page: Any) -> None:
+    chip(page, "circle").click()
+    action(page, "+").click()
+    changed = prompt(page)
+    page.locator(".attention-heatmap-prompt").fill(f"{changed} (at night:1.2)")
+    action(page, "+").click()
+    assert prompt(page) == f"{changed} (at night:1.2)"
+    assert "cannot be read here" in page.locator(".attention-heatmap-message").inner_text()
+    page.locator(".attention-heatmap-prompt").fill(changed)
+    action(page, "Undo").click()
+    assert prompt(page) == PROMPT
+
+
 def test_several_words_stand_side_by_side(page: Any) -> None:
     for word in ("red", "circle", "square"):
         chip(page, word).click()

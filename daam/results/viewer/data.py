@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, get_args
 
 import numpy as np
@@ -27,6 +28,7 @@ from daam.pictures.colormaps import lookup_table
 from daam.prompt.table import PromptTable, ScheduleEntry, Span
 from daam.prompt.terms import Term, Word, entry_words, find_term, parse_terms
 from daam.results.drawing_settings import DrawingSettings
+from daam.rewriting import EditFrames, edit_frames
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
@@ -110,7 +112,29 @@ def _prompt(maps: HeatMaps, table: PromptTable, side: Side, atlas: _Atlas) -> di
         for tag in table.tags
     ]
     chips.sort(key=lambda chip: (chip["part"], chip["span"][0]))
-    return {"side": side, "prompt": table.prompt, "parts": [part.weight for part in table.parts], "chips": chips}
+    return {
+        "side": side,
+        "prompt": table.prompt,
+        "parts": [part.weight for part in table.parts],
+        "chips": chips,
+        "frames": None if side == "probe" else prompt_frames(table, negative=side == "negative").to_data(),
+    }
+
+
+def prompt_frames(table: PromptTable, *, negative: bool = False) -> EditFrames:
+    """How the words of a prompt can be edited, in the order of `word_spans`."""
+    return _frames(table.prompt, word_spans(table), negative)
+
+
+def word_spans(table: PromptTable) -> tuple[Span, ...]:
+    """Where the words of a prompt were typed, each once."""
+    return tuple(sorted({word.span for part in table.parts for entry in part.schedule for word in entry_words(entry)}))
+
+
+@lru_cache(maxsize=16)
+def _frames(prompt: str, spans: tuple[Span, ...], negative: bool) -> EditFrames:
+    """Kept, since the pictures of a batch often have one prompt."""
+    return edit_frames(prompt, spans, negative=negative)
 
 
 def _chips(maps: HeatMaps, table: PromptTable, number: int, atlas: _Atlas) -> list[dict[str, Any]]:

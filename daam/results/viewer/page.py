@@ -15,7 +15,6 @@ from daam.results.viewer.data import viewer_data
 SCRIPTS = (
     "attention_heatmap_maps.js",
     "attention_heatmap_word_maps.js",
-    "attention_heatmap_emphasis.js",
     "attention_heatmap_edits.js",
     "attention_heatmap_viewer.js",
 )

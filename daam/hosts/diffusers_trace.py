@@ -228,11 +228,10 @@ class Tracer:
             PromptError: a text and its tokens cannot be brought together.
         """
         negative = negative or [None] * len(positive)
-        if isinstance(positive, str) or len(negative) != len(positive):
-            raise SettingError(
-                f"expected a list with a text for each picture, and as many negative ones, got {len(positive)} and "
-                f"{len(negative)}"
-            )
+        if isinstance(positive, str):
+            raise SettingError("expected a list with a text or table for each picture, got one text")
+        if len(negative) != len(positive):
+            raise SettingError(f"expected {len(positive)} negative tables, one for each picture, got {len(negative)}")
         tables = [self._expected_table(text) for text in positive]
         negative_tables = [None if text is None else self._expected_table(text) for text in negative]
         self._begin(TracedPrompts(tuple(tables), tuple(negative_tables)))
@@ -305,7 +304,7 @@ class Tracer:
             if contexts is None:
                 continue
             if len(contexts) != self.images:
-                raise ShapeError(f"expected the pipeline to encode {self.images} {side} prompts, got {len(contexts)}")
+                raise ShapeError(f"expected {side} embeddings for {self.images} pictures, got {len(contexts)}")
             for image, context in enumerate(contexts):
                 table = self._prompts.of(side)[image]
                 if table is not None:

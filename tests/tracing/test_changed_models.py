@@ -119,7 +119,7 @@ def test_tables_must_be_as_many_as_the_pictures() -> None:
     with daam.trace(pipeline) as tracer:
         tracer.expect([table] * 3)
         run(pipeline, None, prompt_embeds=torch.zeros(1, 77, 32), negative_prompt_embeds=torch.zeros(1, 77, 32))  # type: ignore[arg-type]
-    with pytest.raises(TraceError, match="expected 3 rows, or 6 with guidance, for 3 pictures; got 2"):
+    with pytest.raises(TraceError, match="expected positive embeddings for 3 pictures, got 1"):
         tracer.heat_maps()
 
 

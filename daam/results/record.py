@@ -5,11 +5,13 @@ A safetensors file. Its metadata holds one JSON text under "daam"; tensors are n
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import stat
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,38 +30,72 @@ from daam.prompt.table import (
     ScheduleEntry,
     TokenColumn,
 )
-from daam.prompt.terms import every_word, word_columns
 from daam.results.drawing_settings import DrawingSettings
+from daam.results.record_check import (
+    FORMAT,
+    KEY,
+    VERSION,
+    check_file,
+    check_size,
+    check_text,
+    check_trace,
+    open_picture,
+    read_text,
+)
 from daam.results.result import Notes, Result
 from daam.tracing.accumulator import TextMaps
-from daam.tracing.image_trace import ImageTrace, Region
-from daam.tracing.plan import Side, TextKey, TracedText
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.plan import TextKey, TracedText
 
-FORMAT = "daam record"
-VERSION = 2
 _DAMAGES = (
-    SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError,
-    RecursionError, Image.DecompressionBombError,
+    SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError,
+    RecursionError, SyntaxError, Image.DecompressionBombError,
 )  # fmt: skip
 """What a file that is no record, or a damaged one, makes the readers raise."""
 
 
 def save_record(path: Path, result: Result) -> None:
-    """Writes the file; the notes must fit JSON.
+    """Writes the file beside its place and puts it there when it is whole; one that was there stays till then.
 
     >>> daam.save_record(Path("circle.safetensors"), daam.Result([picture], [heat_maps.trace]))
+
+    Raises:
+        RecordError: the file cannot be written, the notes do not fit JSON, or a picture is of another size than its
+            maps.
     """
     tensors: dict[str, Tensor] = {}
     images = []
-    for number, (picture, trace) in enumerate(result.pairs):
-        tensors[f"{number}.picture"] = _picture_to_tensor(picture)
-        images.append(_trace_to_data(trace, f"{number}", tensors))
-    data = {"format": FORMAT, "version": VERSION, "notes": result.noted(), "images": images}
-    save_file(tensors, path, metadata={"daam": json.dumps(data)})
+    try:
+        for number, (picture, trace) in enumerate(result.pairs):
+            check_size(picture, trace.picture_size)
+            tensors[f"{number}.picture"] = _picture_to_tensor(picture)
+            images.append(_trace_to_data(trace, f"{number}", tensors))
+        data = {"format": FORMAT, "version": VERSION, "notes": result.noted(), "images": images}
+        text = json.dumps(data, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        reason = str(error).replace("Out of range float values are not JSON compliant", "a number is not finite")
+        raise RecordError(f"{path} would be a record that nobody can read: {reason}") from error
+    _write(path, tensors, text)
+
+
+def _write(path: Path, tensors: dict[str, Tensor], text: str) -> None:
+    draft = path.with_name(f".{path.name[:200]}.partial")
+    try:
+        draft.touch()
+        mode = stat.S_IMODE(draft.stat().st_mode)  # as for every new file; safetensors' own are for the owner alone
+        save_file(tensors, draft, metadata={KEY: text})
+        draft.chmod(mode)
+        draft.replace(path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise RecordError(f"{path} cannot be written: {reason}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            draft.unlink(missing_ok=True)
 
 
 def load_record(path: Path) -> Result:
-    """Reads what `save_record` wrote.
+    """Reads what `save_record` wrote. Everything that reads records goes through here, and so through `record_check`.
 
     >>> result = daam.Result([picture], [heat_maps.trace], notes=daam.Notes(seed=3))
     >>> daam.save_record(Path("circle.safetensors"), result)
@@ -70,23 +106,22 @@ def load_record(path: Path) -> Result:
     Raises:
         RecordError: there is no such file, or it is damaged or no record.
     """
+    check_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            data = json.loads((file.metadata() or {})["daam"])
-            if data["format"] != FORMAT or data["version"] != VERSION:
-                raise RecordError(f"expected version {VERSION} of a {FORMAT}, {path} is version {data['version']}")
+            data = read_text(path, file.metadata())
+            check_text(data)
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         images = data["images"]
-        pictures = [_tensor_to_picture(tensors[f"{number}.picture"]) for number in range(len(images))]
+        sizes = [(image["picture_size"][0], image["picture_size"][1]) for image in images]
+        pictures = [open_picture(tensors[f"{number}.picture"], size) for number, size in enumerate(sizes)]
         traces = [_data_to_trace(image, f"{number}", tensors) for number, image in enumerate(images)]
-        result = Result(pictures, traces, _drawing(data["notes"]), Notes.read(data["notes"]))
-    except FileNotFoundError as error:
-        raise RecordError(f"there is no record file {path}") from error
+        return Result(pictures, traces, _drawing(data["notes"]), Notes.read(data["notes"]))
+    except RecordError:
+        raise
     except _DAMAGES as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"{path} is no record of heat maps, or it is damaged: {error}") from error
-    return result
+        reason = str(error).split("\n")[0]
+        raise RecordError(f"{path} is no record of heat maps, or it is damaged: {reason}") from error
 
 
 def _drawing(notes: Any) -> DrawingSettings:
@@ -101,12 +136,6 @@ def _picture_to_tensor(picture: Image.Image) -> Tensor:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG")
     return torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
-
-
-def _tensor_to_picture(tensor: Tensor) -> Image.Image:
-    picture = Image.open(io.BytesIO(tensor.numpy().tobytes()))
-    picture.load()
-    return picture
 
 
 def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
@@ -149,58 +178,18 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
             layer: dict(zip(steps, tensors[f"{name}.{number}.detail.{layer}"], strict=True))
             for layer, steps in row["steps"].items()
         }
-        _check_maps(maps)
         texts[key] = maps
     height, width = data["picture_size"]
-    positive = _table(data["positive"])
-    negative = None if data["negative"] is None else _table(data["negative"])
-    if min(height, width) < 1:
-        raise ValueError(f"expected a picture of at least 1x1, got {height}x{width}")
-    region = _region(data.get("region"), int(height), int(width))
-    probe = None if data.get("probe") is None else _table(data["probe"])
-    size, calls = (int(height), int(width)), int(data["calls"])
-    trace = ImageTrace(size, positive, negative, texts, calls, tuple(data["keep"]), region, probe)
-    _check_words(trace)
+    negative, probe = (None if data.get(side) is None else _table(data[side]) for side in ("negative", "probe"))
+    region = data.get("region")
+    if region is not None:
+        left, top, region_width, region_height = (int(number) for number in region)
+        region = (left, top, region_width, region_height)
+    trace = ImageTrace(
+        (height, width), _table(data["positive"]), negative, texts, data["calls"], tuple(data["keep"]), region, probe
+    )
+    check_trace(trace)
     return trace
-
-
-def _region(data: Any, height: int, width: int) -> Region | None:
-    if data is None:
-        return None
-    left, top, region_width, region_height = (int(number) for number in data)
-    if min(left, top) < 0 or min(region_width, region_height) < 1 or left + region_width > width:
-        raise ValueError(f"expected a region inside a picture of {height}x{width}, got {data}")
-    if top + region_height > height:
-        raise ValueError(f"expected a region inside a picture of {height}x{width}, got {data}")
-    return (left, top, region_width, region_height)
-
-
-def _check_maps(maps: TextMaps) -> None:
-    if not set(maps.details) <= set(maps.sums):
-        raise ValueError(f"expected details of {', '.join(maps.sums)}, got {', '.join(maps.details)}")
-    for layer, tensor in maps.sums.items():
-        if tensor.dim() != 3 or len(tensor) != len(maps.text.columns):
-            raise ValueError(f"expected {len(maps.text.columns)} maps of {layer}, got shape {tuple(tensor.shape)}")
-        details = maps.details.get(layer, {})
-        if any(kept.shape[-3:] != (len(maps.text.detail_columns), *tensor.shape[1:]) for kept in details.values()):
-            raise ValueError(f"expected details of {len(maps.text.detail_columns)} columns in {layer}")
-
-
-def _check_words(trace: ImageTrace) -> None:
-    """Reads every word once: what does not fit together fails here, not when the maps are drawn."""
-    for side in get_args(Side):
-        table = trace.table(side)
-        columns = {
-            (part_number, entry_number, column)
-            for part_number, part in enumerate(table.parts if table else ())
-            for entry_number, entry in enumerate(part.schedule)
-            for column in word_columns(entry)
-        }
-        for key, maps in trace.texts.items():
-            if key.side == side and not {(key.part, key.entry, column) for column in maps.text.columns} <= columns:
-                raise ValueError(f"expected maps of the {side} prompt's words, got columns {maps.text.columns}")
-        if table is not None:
-            every_word(table)
 
 
 def _table(data: dict[str, Any]) -> PromptTable:

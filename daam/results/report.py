@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from daam.errors import RecordError
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.statistics import term_statistics, where
 from daam.prompt.terms import parse_terms
@@ -26,6 +28,18 @@ def make_report(result: Result) -> dict[str, Any]:
     """
     images = [_image(number, trace, result.drawing) for number, trace in enumerate(result.traces)]
     return {**result.noted(), "versions": versions(), "images": images}
+
+
+def to_json(report: Any) -> str:
+    """The report as JSON, which knows no NaN.
+
+    Raises:
+        RecordError: it holds a number that is not finite.
+    """
+    try:
+        return json.dumps(report, indent=1, allow_nan=False) + "\n"
+    except ValueError as error:
+        raise RecordError("the report holds a number that is not finite, which JSON does not have") from error
 
 
 def versions() -> dict[str, str]:

@@ -29,6 +29,7 @@ class Notes:
         settings: of the generation, as whoever generated names them.
         seconds: how long each part of the work took.
         versions: of the packages that the numbers depend on.
+        remarks: what to know of the maps, in sentences: that the generation was interrupted.
     """
 
     prompt: str = ""
@@ -37,6 +38,7 @@ class Notes:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+    remarks: Sequence[str] = ()
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Notes:
@@ -46,7 +48,8 @@ class Notes:
             TypeError, ValueError: a value is of another kind.
         """
         kinds: dict[str, Any] = {each.name: type(getattr(cls(), each.name)) for each in fields(cls)}
-        return cls(**{name: kind(data[name]) for name, kind in kinds.items() if name in data})
+        read = {name: kind(data[name]) for name, kind in kinds.items() if name in data}
+        return cls(**{**read, "remarks": tuple(map(str, read.get("remarks", ())))})
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def test_a_damaged_file_is_named(path: Path) -> None:
 
 def test_a_foreign_file_is_named(tmp_path: Path) -> None:
     save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
-    with pytest.raises(RecordError, match="no record"):
+    with pytest.raises(RecordError, match="not a record of ours"):
         load_record(tmp_path / "model.safetensors")
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.png")
     with pytest.raises(RecordError, match="no record"):

@@ -66,7 +66,7 @@ def report_html(result: Result, *, scripts: Sequence[str] = SCRIPTS) -> str:
 
 def safe_json(data: Any) -> str:
     """JSON that may stand in a script element, whatever the prompt holds."""
-    text = json.dumps(data, ensure_ascii=True)
+    text = json.dumps(data, ensure_ascii=True, allow_nan=False)
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 

@@ -72,6 +72,7 @@ def truth_of(unet: nn.Module) -> Iterator[Truth]:
 
 
 def pag(pipeline: Any) -> Any:
+    pytest.importorskip("diffusers", minversion="0.30", reason="no pipelines of perturbed-attention guidance")
     return diffusers.StableDiffusionPAGPipeline(
         **pipeline.components, requires_safety_checker=False, pag_applied_layers=["mid"]
     )

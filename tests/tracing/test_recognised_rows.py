@@ -103,6 +103,8 @@ def test_a_picture_made_of_windows_is_refused() -> None:
 
 
 def test_the_maps_of_a_crop_lie_where_it_is_pasted() -> None:
+    reason = "older versions paste the crop into a picture of the size that was generated"
+    pytest.importorskip("diffusers", minversion="0.30", reason=reason)
     pipeline = diffusers.StableDiffusionInpaintPipeline(**sd1().components, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)

@@ -15,7 +15,7 @@ from daam.results.drawing_settings import DrawingSettings
 from daam.results.file_names import safe_file_names
 from daam.results.record import save_record
 from daam.results.report import versions
-from daam.results.result import Notes, Result
+from daam.results.result import Notes, Result, now
 from daam.results.settings import TITLE
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.earlier import SUFFIX
@@ -65,7 +65,7 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     region = host().pasted_region(p)
     traces = [_fitted(run.traces[number], picture, region) for number, picture in zip(numbers, pictures)]
     settings = DrawingSettings.of(run.settings, len(pictures), host().grid_background())
-    result = Result(pictures, traces, settings, Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p)))
+    result = Result(pictures, traces, settings, _notes(p))
     run.result = result
     processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
     _save_records(p, result)
@@ -90,6 +90,11 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         if not run.settings.no_saving:
             _save_tiles(p, drawing, pictures, numbers, infotexts)
     _show(p, processed, run, shown)
+
+
+def _notes(p: Any) -> Notes:
+    settings = {"steps": p.steps, "sampler": p.sampler_name, "guidance_scale": p.cfg_scale}
+    return Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p), settings=settings, date=now())
 
 
 def _fitted(trace: ImageTrace, picture: Image.Image, region: tuple[int, int, int, int] | None) -> ImageTrace:

@@ -117,7 +117,7 @@
             const {make, button, menu, save, copy} = SHARED.parts;
             const box = make("div", "actions");
             const act = (text, label, onClick) => button("action", text, label, onClick);
-            this.chosen = make("span", "chosen");
+            this.chosen = make("p", "chosen");
             this.weaken = act("−", "", () => this.edit(this.selection.groups, (edits, spans) => edits.changeWeight(spans, -STEP)));
             this.strengthen = act("+", "", () => this.edit(this.selection.groups, (edits, spans) => edits.changeWeight(spans, STEP)));
             this.removeButton = act("Remove", "", () => this.removeOrRestore(this.selection.groups));
@@ -137,7 +137,7 @@
                 items.push(act("Save report", "this viewer as one file that needs nothing else", () => this.callbacks.onSaveReport(this.remember())));
             }
             const row = make("div", "buttons");
-            row.append(this.weaken, this.strengthen, this.removeButton, this.undoButton, this.chosen, menu("More", items));
+            row.append(this.weaken, this.strengthen, this.removeButton, this.undoButton, make("span", "space"), menu("More", items));
             if (this.callbacks.onGenerate) {
                 const keys = MAC ? "⌘ Enter" : "Ctrl+Enter";
                 row.append(button("action", "Generate", `generate with the changed prompt (${keys})`, () => this.callbacks.onGenerate()));
@@ -145,7 +145,7 @@
             }
             this.message = make("p", "message");
             this.message.setAttribute("role", "status");
-            box.append(row, ...this.buildFields(), this.message);
+            box.append(this.chosen, row, ...this.buildFields(), this.message);
             return box;
         }
 

@@ -46,7 +46,8 @@
             all.forEach(({chip, share}, at) => {
                 const row = this.rows[at];
                 row.chip = chip;
-                row.name.textContent = chip.text;
+                row.name.textContent = [chip.text, chip.each.part_labels?.[chip.part]].filter(Boolean).join(" · ");
+                row.name.title = row.name.textContent;
                 row.number.textContent = percent(share);
                 row.bar.style.width = `${(100 * share) / most}%`;
                 this.showChange(row, ranked ? null : this.earlier?.get(chip.key));

@@ -15,8 +15,8 @@ from daam.results.viewer.data import viewer_data
 SCRIPTS = tuple(
     f"attention_heatmap_{name}.js"
     for name in (
-        "maps", "word_maps", "edits", "colours", "selection", "parts", "prompts", "look", "stage", "beside", "word_line",
-        "word_list", "viewer",
+        "maps", "word_maps", "edits", "colours", "selection", "parts", "prompts", "look", "stage", "beside",
+        "word_line", "word_list", "viewer",
     )
 )  # fmt: skip
 """What the viewer consists of. One more may set `attentionHeatmap.callbacks`, which connects the viewers."""
@@ -31,8 +31,9 @@ PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>body {{ margin: 0; background: #f4f4f6; }} body.dark {{ background: #101014; }}
-main {{ max-width: 900px; margin: 0 auto; padding: 12px; display: grid; gap: 16px; font: 14px/1.45 system-ui, sans-serif; color: #1f2937; }}
-main > * {{ min-width: 0; }} .dark main {{ color: #f3f4f6; }} h1 {{ font-size: 18px; margin: 4px 0; overflow-wrap: anywhere; }}
+main {{ max-width: 900px; margin: 0 auto; padding: 12px; display: grid; gap: 16px; }}
+main {{ font: 14px/1.45 system-ui, sans-serif; color: #1f2937; }} .dark main {{ color: #f3f4f6; }}
+main > * {{ min-width: 0; }} h1 {{ font-size: 18px; margin: 4px 0; overflow-wrap: anywhere; }}
 .facts {{ margin: 0; color: #575e6b; overflow-wrap: anywhere; }} .dark .facts {{ color: #a6adba; }}
 {style}</style>
 </head>
@@ -67,20 +68,19 @@ def report_html(result: Result, *, scripts: Sequence[str] = SCRIPTS) -> str:
     data = [viewer_data(picture, trace, result.drawing) for picture, trace in result.pairs]
     title = result.traces[0].positive.prompt if result.traces else "Attention Heatmap"
     return PAGE.format(
-        title=html.escape(title), facts=html.escape(" · ".join(facts(result))), style=asset("style.css"), data=safe_json(data),
-        scripts="\n".join(asset(f"javascript/{name}") for name in scripts),
+        title=html.escape(title), facts=html.escape(" · ".join(facts(result))), style=asset("style.css"),
+        data=safe_json(data), scripts="\n".join(asset(f"javascript/{name}") for name in scripts),
     )  # fmt: skip
 
 
 def facts(result: Result) -> list[str]:
     """What the generation was made with, as far as it is known: "seed 3", "128×128", "20 steps"."""
     notes, settings = result.notes, result.notes.settings
-    steps, guidance = settings.get("steps"), settings.get("guidance_scale")
+    steps, guidance, negative = (settings.get(name) for name in ("steps", "guidance_scale", "negative"))
     size = f"{result.pictures[0].width}×{result.pictures[0].height}" if result.pictures else ""
     known = [
         f"seed {notes.seed}", notes.model, size, "" if steps is None else f"{steps} steps", settings.get("sampler", ""),
-        "" if guidance is None else f"guidance {guidance:g}", f"without: {negative}" if (negative := settings.get("negative")) else "",
-        notes.date,
+        "" if guidance is None else f"guidance {guidance:g}", f"without: {negative}" if negative else "", notes.date,
     ]  # fmt: skip
     return [str(each) for each in known if each]
 

@@ -168,6 +168,8 @@ class Watch:
         if self.fault is not None:
             raise TraceError(f"the trace stopped with {type(self.fault).__name__}: {self.fault}") from self.fault
         self._witness.check()
+        for capture in self._captures.values():
+            capture.check()
         if not self._passes:
             raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())

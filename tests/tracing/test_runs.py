@@ -1,4 +1,4 @@
-"""Layers that extensions run more than once in a call, each with rows or words of its own, against what they computed."""
+"""Layers that extensions run more than once in a call, each with rows or words of its own."""
 
 from __future__ import annotations
 

@@ -124,9 +124,7 @@ class CrossAttention:
             return key_in(projection.forward(context.to(output)))  # not a call, which would run this hook
 
         keys, size = (key_in(output),), self._sizes[layer.spatial]
-        sight.see(
-            Attended(layer.name, query, keys, layer.heads, layer.scale, size, key_of=key_of, context=inputs[0])
-        )
+        sight.see(Attended(layer.name, query, keys, layer.heads, layer.scale, size, key_of=key_of, context=inputs[0]))
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

@@ -55,6 +55,8 @@ class Run:
             try:
                 for image in range(count):
                     self.traces[first + image] = watch.image_trace(image)
+                for text in watch.notes:
+                    self.note(text)
             except DaamError as error:
                 self.note(f"no heat maps: {error}")
             except Exception as error:  # whatever it is, the picture goes on

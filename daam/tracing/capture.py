@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from daam.errors import ShapeError, TraceError
+from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator, Contribution
 from daam.tracing.engine import Engine, WantedRow
 from daam.tracing.families import Attended, Sight, find_family
@@ -98,9 +98,8 @@ class Capture:
                 self.fault = error
                 self._forget_call()
                 logger.warning(
-                    "the attention trace stopped, the picture is not affected: %s: %s",
-                    type(error).__name__,
-                    error,
+                    "the attention trace stopped, the picture is not affected: %s",
+                    describe(error),
                     exc_info=logger.isEnabledFor(logging.DEBUG),
                 )
 
@@ -134,9 +133,10 @@ class Capture:
     def _end_call(self, model: nn.Module, *_: Any) -> None:
         if model is not self._model:
             return
-        for layer, contributions in self._pending.items():
-            for contribution in contributions:
-                self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        added = [(layer, each) for layer, contributions in self._pending.items() for each in contributions]
+        for layer, contribution in added:
+            self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        self.accumulator.end_call(added, self.calls)
         self.calls += 1
         self.calls_with_text += bool(self._rows)
         self._forget_call()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -280,6 +281,7 @@ class Tracer:
         return Capture(self._pipeline.unet, self._rows, keep_steps=steps, keep_heads=heads, probe=self._probe)
 
     def _see_prompts(self, arguments: dict[str, Any], encoded: Any) -> None:
+        self._capture.thread = threading.get_ident()  # another thread may run a pipeline that shares the UNet
         try:
             self._read_prompts(arguments)
             self._learn_encoded(encoded)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -31,6 +32,7 @@ class Capture:
 
     Attributes:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
+        thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
     a layer that runs twice in one call (ControlNet's reference pass) the last run counts.
@@ -62,6 +64,7 @@ class Capture:
         self._latent_size = (0, 0)
         self._pending: dict[str, list[Contribution]] = {}
         self.step: int | None = None
+        self.thread: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -90,6 +93,8 @@ class Capture:
 
         def run(*arguments: Any) -> None:
             if not self._is_watching or self.fault is not None or (only_wanted and not self._rows):
+                return
+            if self.thread not in (None, threading.get_ident()):
                 return
             try:
                 with torch.no_grad():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from daam.errors import ShapeError, TraceError
+from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator, Contribution
 from daam.tracing.engine import Engine, WantedRow
 from daam.tracing.families import Attended, Sight, find_family
@@ -40,6 +41,7 @@ class Capture:
 
     Attributes:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
+        thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
     a layer that runs twice with one row in one call (ControlNet's reference pass) the last run counts.
@@ -72,6 +74,7 @@ class Capture:
         self._runs = LayerRuns()
         self._pending: dict[str, list[_Run]] = {}
         self.step: int | None = None
+        self.thread: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -101,6 +104,8 @@ class Capture:
         def run(*arguments: Any) -> None:
             if not self._is_watching or self.fault is not None or (only_wanted and not self._texts):
                 return
+            if self.thread not in (None, threading.get_ident()):
+                return
             try:
                 with torch.no_grad():
                     hook(*arguments)
@@ -108,9 +113,8 @@ class Capture:
                 self.fault = error
                 self._forget_call()
                 logger.warning(
-                    "the attention trace stopped, the picture is not affected: %s: %s",
-                    type(error).__name__,
-                    error,
+                    "the attention trace stopped, the picture is not affected: %s",
+                    describe(error),
                     exc_info=logger.isEnabledFor(logging.DEBUG),
                 )
 
@@ -168,9 +172,10 @@ class Capture:
     def _end_call(self, model: nn.Module, *_: Any) -> None:
         if model is not self._model:
             return
-        for layer, runs in self._pending.items():
-            for contribution in (each for run in runs for each in run.contributions):
-                self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        added = [(layer, each) for layer, runs in self._pending.items() for run in runs for each in run.contributions]
+        for layer, contribution in added:
+            self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        self.accumulator.end_call(added, self.calls)
         self.calls += 1
         self.calls_with_text += bool(self._texts)
         self._forget_call()

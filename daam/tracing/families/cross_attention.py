@@ -123,6 +123,8 @@ class CrossAttention:
         def key_of(context: Tensor) -> Tensor:
             return key_in(projection.forward(context.to(output)))  # not a call, which would run this hook
 
+        if layer.spatial not in self._sizes:
+            raise TraceError(f"{layer.name} ran outside of its transformer, so the size of its maps is not known")
         keys, size = (key_in(output),), self._sizes[layer.spatial]
         sight.see(Attended(layer.name, query, keys, layer.heads, layer.scale, size, key_of=key_of, context=inputs[0]))
 

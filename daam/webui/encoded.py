@@ -76,7 +76,7 @@ def _places(
 
 
 def _who(readers: Readers) -> str:
-    names = " and ".join(readers.names)
+    names = " or ".join(readers.names)
     return f"{names} reads prompts in its own way" if names else "another extension changed it on the way"
 
 

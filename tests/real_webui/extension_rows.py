@@ -13,7 +13,8 @@ class Seen:
     """Where the recorded attention of one text lies; see `Truth.error` of the tests' own extension.
 
     Attributes:
-        calls: the first of the model's calls, and the distance to the next.
+        entry: of the schedule.
+        calls: the first of the model's calls, and the distance to the next; the end, where it is not the last.
         run: of each layer in a call; -1 is the last.
         row: of the run.
     """
@@ -22,7 +23,8 @@ class Seen:
     image: int = 0
     side: str = "positive"
     part: int = 0
-    calls: tuple[int, int] = (0, 1)
+    entry: int = 0
+    calls: tuple[int, ...] = (0, 1)
     run: int = -1
 
 
@@ -67,6 +69,12 @@ UGLY = {"negative_prompt": "ugly tree"}
 DETECTOR = {"ad_model": "mediapipe_face_full", "ad_prompt": "a blue face"}
 REGIONS = "its own part of the prompt (Regional Prompter"
 OWN_WAY = "reads prompts in its own way"
+VARIANTS = {"dp_ignore_whitespace": False, "dp_write_raw_template": False, "dp_write_prompts_to_file": False,
+            "dp_parser_variant_start": "{", "dp_parser_variant_end": "}", "dp_parser_wildcard_wrap": "__",
+            "dp_limit_jinja_prompts": False, "dp_auto_purge_cache": False, "dp_wildcard_manager_no_dedupe": False,
+            "dp_wildcard_manager_no_sort": False, "dp_wildcard_manager_shuffle": False,
+            "dp_magicprompt_default_model": "", "dp_magicprompt_batch_size": 1}  # fmt: skip
+"""Settings of Dynamic Prompts, which it adds too late for a WebUI that was started without its page."""
 LATENT = {0: True, 11: "Latent"}
 FUSED = {"prompt_fusion_enabled": True}
 
@@ -107,11 +115,12 @@ def _prompts() -> list[ExtensionRow]:
                      {"prompt": "a red circle, (green grass:-1.2)", **UGLY, "batch_size": 2}, pictures=2,
                      seen=(Seen(0, 0, run=0), Seen(1, 1, run=0), Seen(1, 1, run=1, side="negative"))),
         ExtensionRow("installed, ordinary prompt", FUSION, options=FUSED),
-        ExtensionRow("editing that the WebUI knows too", FUSION, {}, {"prompt": "a [red:blue:0.5] circle"}, FUSED),
+        ExtensionRow("editing that the WebUI knows too", FUSION, {}, {"prompt": "a [red:blue:0.5] circle"}, FUSED,
+                     seen=(Seen(calls=(0, 1, 2)), Seen(entry=1, calls=(2, 1)))),
         ExtensionRow("interpolated words", FUSION, {}, {"prompt": "a [red:blue:0,4] circle"}, FUSED, seen=(),
-                     note=f"{FUSION.split('/')[1]} {OWN_WAY}: from "),
+                     note=f"{OWN_WAY}: from "),
         ExtensionRow("interpolated weight", FUSION, {}, {"prompt": "a red (circle:0.5,1.5)"}, FUSED, seen=(),
-                     note=f"{FUSION.split('/')[1]} {OWN_WAY}: from "),
+                     note=f"{OWN_WAY}: from "),
         ExtensionRow("installed, ordinary AND", NEUTRAL, {}, TWO, seen=(Seen(0), Seen(1, part=1))),
         ExtensionRow("AND_PERP", NEUTRAL, {}, {"prompt": "a red circle AND_PERP a green tree"}, seen=(),
                      note="in 2 parts, by its own rules it has 1"),

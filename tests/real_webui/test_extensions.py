@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from daam.results.settings import SETTINGS
-from tests.real_webui.extension_rows import REPOSITORIES, ROWS, ExtensionRow
+from tests.real_webui.extension_rows import REPOSITORIES, ROWS, VARIANTS, ExtensionRow
 from tests.real_webui.rows import picture
 from tests.real_webui.server import HERE, REPOSITORY, Server, make_checkpoints, pictures, to_image
 from tests.real_webui.server import SETTINGS as WEBUI_SETTINGS
@@ -43,7 +43,8 @@ def server(webui: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     found = {name.split("/")[1]: folder / name.split("/")[1] for name in REPOSITORIES}
     extensions = {name: path for name, path in found.items() if path.is_dir()}
     extensions |= {"attention-heatmap": REPOSITORY, "bench": HERE / "bench_extension"}
-    settings = {**WEBUI_SETTINGS, "prompt_fusion_enabled": False}
+    settings = {**WEBUI_SETTINGS, **VARIANTS, "prompt_fusion_enabled": False}
+    (data / "ui-config.json").write_text("{}", "utf-8")  # NegPiP reads it when it is loaded, also at the first start
     checkpoint = str(data / "models" / "Stable-diffusion" / "embedded.safetensors")
     with Server(webui, data, "--ckpt", checkpoint, extensions=extensions, settings=settings) as started:
         yield started
@@ -121,7 +122,7 @@ def test_row(server: Server, folder: Path, row: ExtensionRow) -> None:
     assert row.note in notes and ("no heat maps" in notes) == (not row.seen), notes
     for seen in row.seen:
         where = {"calls": seen.calls, "run": seen.run, "row": seen.row}
-        place = {"image": str(seen.image), "side": seen.side, "part": str(seen.part)}
+        place = {"image": str(seen.image), "side": seen.side, "part": str(seen.part), "entry": str(seen.entry)}
         error = server.post("/bench/error", where, result=extra["Attention Heatmap result"], **place)
         assert error < TOLERANCE, (seen, error)
     RESULTS[name_of(row)] = f"{'exact' if row.seen else 'refused'}{'; says: ' if notes else ''}{notes}"

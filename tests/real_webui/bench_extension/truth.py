@@ -50,10 +50,10 @@ class Truth:
 
         Args:
             sums: layer to [column, height, width].
-            where: "calls": [first, step]; "run": of each layer in a call; "row": of the run.
+            where: "calls": [first, step] or [first, step, end]; "run": of each layer in a call; "row": of the run.
         """
-        first, step = where["calls"]
-        chosen = self.calls[first::step]
+        first, step, *end = where["calls"]
+        chosen = self.calls[first : (end or [None])[0] : step]
         if not chosen or {name.partition("@")[0] for name in sums} != set(chosen[0]):
             return 1.0
         worst = 0.0

@@ -186,10 +186,10 @@ def tokens(text: str) -> list[list[list[int]]]:
     return [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders]
 
 
-def error(result: str, image: int, side: str, part: int, where: dict[str, Any]) -> float:
+def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:
     """How far the maps of one text of a finished generation are from what was recorded; see `Truth.error`."""
     texts = sys.modules["daam.webui.result_store"].store.get(result).traces[image].texts
-    (maps,) = (maps for key, maps in texts.items() if (key.side, key.part) == (side, part))
+    (maps,) = (maps for key, maps in texts.items() if (key.side, key.part, key.entry) == (side, part, entry))
     assert Bench.truth is not None
     return Bench.truth.error(maps.sums, maps.text.columns, where)
 

@@ -111,7 +111,8 @@ class Tracer:
         self._latents: tuple[int, int] | None = None
         self._crop: tuple[tuple[int, int], Region] | None = None
         self._known = ConditioningBook()
-        self._strange = 0
+        self._strange = self._tuning = self._repeated = 0
+        self._seen = _SeenAtStep()
         self._second_prompt: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
@@ -126,9 +127,12 @@ class Tracer:
             stack.callback(listen(self._pipeline, "encode_prompt", self._see_prompts))
             if callable(getattr(self._pipeline, "prepare_latents", None)):
                 stack.callback(listen(self._pipeline, "prepare_latents", self._see_latents))
-            masks = getattr(self._pipeline, "mask_processor", None)
-            if callable(getattr(masks, "get_crop_region", None)):
-                stack.callback(listen(masks, "get_crop_region", self._see_crop))
+            for processor, method, see in (
+                ("mask_processor", "get_crop_region", self._see_crop),
+                ("image_processor", "apply_overlay", self._see_pasted),
+            ):
+                if callable(getattr(getattr(self._pipeline, processor, None), method, None)):
+                    stack.callback(listen(getattr(self._pipeline, processor), method, see))
             self._capture.install(stack)
             self._stack = stack.pop_all()
         return self
@@ -206,6 +210,16 @@ class Tracer:
                 f"{self._strange} rows of {self._capture.calls} model calls were conditioned by something else than "
                 "the prompts, as the pipeline encoded them; they are not counted"
             )
+        if self._tuning:
+            found.append(
+                f"{self._tuning} of {self._capture.calls} model calls were made to change the latents by their "
+                "gradients, not to sample; they are not counted"
+            )
+        if self._repeated:
+            found.append(
+                f"{self._repeated} of {self._capture.calls} model calls looked again at a text of the same step, as "
+                "guidance by a further pass does; the first one counts"
+            )
         if self._second_prompt is not None:
             found.append(
                 f"a second prompt was used, {self._second_prompt!r}: each column holds a token of both, and the maps "
@@ -269,7 +283,8 @@ class Tracer:
         """Forgets the last generation and begins one of these prompts."""
         self._capture.restart()
         self._prompts, self._fault, self._is_expected = prompts, fault, False
-        self._known, self._strange = ConditioningBook(), 0
+        self._known, self._seen = ConditioningBook(), _SeenAtStep()
+        self._strange = self._tuning = self._repeated = 0
         self._latents = self._crop = self._second_prompt = None
         self._texts = self._new_texts()
 
@@ -335,6 +350,11 @@ class Tracer:
         left, top, right, bottom = (int(edge) for edge in crop)
         self._crop = ((height, width), (left, top, right - left, bottom - top))
 
+    def _see_pasted(self, _arguments: dict[str, Any], picture: Any) -> None:
+        """Versions of diffusers before 0.28 paste the crop into a picture of the size that was generated."""
+        if self._crop is not None:
+            self._crop = ((picture.height, picture.width), self._crop[1])
+
     def _table(self, prompt: str) -> PromptTable:
         """SDXL's refiner has only the second tokenizer; elsewhere both give the same positions."""
         tokenizer = self._pipeline.tokenizer or self._pipeline.tokenizer_2
@@ -343,6 +363,9 @@ class Tracer:
 
     def _rows(self, call: ModelCall) -> Sequence[TracedText | None]:
         if self._prompts is None:
+            return [None] * call.rows
+        if call.is_tuning:
+            self._tuning += 1
             return [None] * call.rows
         factor = self._pipeline.vae_scale_factor
         self._size = (call.height * factor, call.width * factor)
@@ -356,12 +379,33 @@ class Tracer:
         candidates = self._known.candidates(call.conditioning)
         found = assign(candidates, self.images, self._capture.calls)
         self._strange += sum(not texts for texts in candidates)
-        return [None if text is None else self._text(text) for text in found]
+        first = self._seen.first(call.timestep, found)
+        self._repeated += first != found
+        return [None if text is None else self._text(text) for text in first]
 
     def _text(self, text: Conditioned) -> TracedText | None:
         assert self._prompts is not None
         table = self._prompts.of(text.side)[text.image]
         return None if table is None else self._texts.text(text.image, text.side, table.parts[0], 0, text.entry)
+
+
+class _SeenAtStep:
+    """Which texts were looked at in the calls of one step: guidance by a further pass (SAG) looks again.
+
+    Loops hand every call of a step the same tensor of the timestep, and the next step another one.
+    """
+
+    def __init__(self) -> None:
+        self._timestep: Any = None
+        self._texts: set[tuple[int, Side]] = set()
+
+    def first(self, timestep: Any, texts: Sequence[Conditioned | None]) -> list[Conditioned | None]:
+        """The texts that were not looked at in an earlier call with this very timestep; None for the others."""
+        if timestep is None or timestep is not self._timestep:
+            self._timestep, self._texts = timestep, set()
+        new = [None if text is None or (text.image, text.side) in self._texts else text for text in texts]
+        self._texts |= {(text.image, text.side) for text in texts if text is not None}
+        return new
 
 
 def _as_list(prompt: str | Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
@@ -39,6 +39,24 @@ class TracedPrompts:
 
     def of(self, side: Side) -> tuple[PromptTable | None, ...]:
         return self.positive if side == "positive" else self.negative
+
+
+@dataclass
+class EncodedPrompts:
+    """What a pipeline encoded at once: the prompts, what came of them, and SDXL's second prompt where it is another."""
+
+    prompts: TracedPrompts | None = None
+    known: ConditioningBook = field(default_factory=ConditioningBook)
+    second_prompt: str | None = None
+
+    def condition(self, conditioning: Tensor | None) -> bool:
+        """Whether a row of [row, column, channel] was made from the first picture's prompt."""
+        rows = [] if conditioning is None else self.known.candidates(conditioning)
+        return any((text.image, text.side) == (0, "positive") for texts in rows for text in texts)
+
+
+MOST_ENCODED = 8
+"""How many earlier prompts are remembered that were encoded before the model was called."""
 
 
 def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", probe: str = "") -> Tracer:
@@ -103,17 +121,16 @@ class Tracer:
         self._terms = parse_terms(terms)
         self._probe_terms = parse_terms(probe)
         self._probe: Probe | None = None
-        self._prompts: TracedPrompts | None = None
+        self._encoded = EncodedPrompts()
+        self._earlier: list[EncodedPrompts] = []
         self._texts = self._new_texts()
         self._is_expected = False
         self._fault: Exception | None = None
         self._size = (0, 0)
         self._latents: tuple[int, int] | None = None
         self._crop: tuple[tuple[int, int], Region] | None = None
-        self._known = ConditioningBook()
         self._strange = self._tuning = self._repeated = 0
         self._seen = _SeenAtStep()
-        self._second_prompt: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
 
@@ -169,15 +186,15 @@ class Tracer:
             raise TraceError(self._why_never_called())
         if self._prompts is None:
             raise TraceError(
-                "nothing was traced: no prompt was seen, since the pipeline was given embeddings, or encodes a prompt by "
-                "another method than `encode_prompt`; say what the embeddings were made from with "
+                "nothing was traced: no prompt was seen, since the pipeline was given embeddings, or encodes a prompt "
+                "by another method than `encode_prompt`; say what the embeddings were made from with "
                 "`tracer.expect([text])` before the pipeline runs"
             )
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
         if self._capture.calls_with_text and not self._capture.accumulator.texts:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
-        self._known.check()
+        self._encoded.known.check()
         texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
         if self._strange and not any(key.side == "positive" for key in texts) and every_word(positive):
@@ -220,12 +237,16 @@ class Tracer:
                 f"{self._repeated} of {self._capture.calls} model calls looked again at a text of the same step, as "
                 "guidance by a further pass does; the first one counts"
             )
-        if self._second_prompt is not None:
+        if self._encoded.second_prompt is not None:
             found.append(
-                f"a second prompt was used, {self._second_prompt!r}: each column holds a token of both, and the maps "
-                "name the first prompt's words only"
+                f"a second prompt was used, {self._encoded.second_prompt!r}: each column holds a token of "
+                "both, and the maps name the first prompt's words only"
             )
         return found
+
+    @property
+    def _prompts(self) -> TracedPrompts | None:
+        return self._encoded.prompts
 
     @property
     def images(self) -> int:
@@ -270,7 +291,7 @@ class Tracer:
         Args:
             context: [column, channel].
         """
-        self._known.learn(text, context)
+        self._encoded.known.learn(text, context)
 
     def _expected_table(self, text: PromptTable | str) -> PromptTable:
         if isinstance(text, PromptTable):
@@ -280,12 +301,18 @@ class Tracer:
         return self._table(text)
 
     def _begin(self, prompts: TracedPrompts | None, fault: Exception | None = None) -> None:
-        """Forgets the last generation and begins one of these prompts."""
+        """Forgets the last generation and begins one of these prompts.
+
+        What was encoded before it, without a call of the model, may be what conditions it all the same: CycleDiffusion
+        encodes the text of its source last.
+        """
+        is_waiting = self._capture.calls == 0 and self._prompts is not None
+        self._earlier = [*self._earlier, self._encoded][-MOST_ENCODED:] if is_waiting else []
         self._capture.restart()
-        self._prompts, self._fault, self._is_expected = prompts, fault, False
-        self._known, self._seen = ConditioningBook(), _SeenAtStep()
+        self._encoded, self._fault, self._is_expected = EncodedPrompts(prompts), fault, False
+        self._seen = _SeenAtStep()
         self._strange = self._tuning = self._repeated = 0
-        self._latents = self._crop = self._second_prompt = None
+        self._latents = self._crop = None
         self._texts = self._new_texts()
 
     def _new_texts(self) -> TextBook:
@@ -322,7 +349,7 @@ class Tracer:
         self._begin(TracedPrompts(tuple(positive), tuple(negative)))
         second = arguments.get("prompt_2")
         if second is not None and _as_list(second) != prompts:
-            self._second_prompt = ", ".join(_as_list(second))
+            self._encoded.second_prompt = ", ".join(_as_list(second))
 
     def _learn_encoded(self, encoded: Any) -> None:
         """What `encode_prompt` gave: the positive contexts [picture, column, channel] first, then the negative ones."""
@@ -337,7 +364,7 @@ class Tracer:
             for image, context in enumerate(contexts):
                 table = self._prompts.of(side)[image]
                 if table is not None:
-                    self._known.learn(Conditioned(image, side, active_entry(table.parts[0], 0)), context)
+                    self._encoded.known.learn(Conditioned(image, side, active_entry(table.parts[0], 0)), context)
 
     def _see_latents(self, _arguments: dict[str, Any], latents: Any) -> None:
         tensor = latents[0] if isinstance(latents, tuple) else latents
@@ -362,6 +389,11 @@ class Tracer:
         return plain_table(prompt, tokenizer, convert(prompt, tokenizer) if convert else None)
 
     def _rows(self, call: ModelCall) -> Sequence[TracedText | None]:
+        for encoded in self._earlier:
+            if encoded.condition(call.conditioning):
+                self._encoded = encoded
+                break
+        self._earlier = []
         if self._prompts is None:
             return [None] * call.rows
         if call.is_tuning:
@@ -376,7 +408,7 @@ class Tracer:
             )
         if call.conditioning is None or len(call.conditioning) != call.rows:
             raise ShapeError(f"expected a text for each of {call.rows} rows, got none that can be told apart")
-        candidates = self._known.candidates(call.conditioning)
+        candidates = self._encoded.known.candidates(call.conditioning)
         found = assign(candidates, self.images, self._capture.calls)
         self._strange += sum(not texts for texts in candidates)
         first = self._seen.first(call.timestep, found)

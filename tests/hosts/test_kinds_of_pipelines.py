@@ -98,12 +98,6 @@ def _free_u() -> Any:
     return pipeline
 
 
-def _fused() -> Any:
-    pipeline = sd1()
-    pipeline.fuse_qkv_projections()
-    return pipeline
-
-
 def _pag(kind: str) -> Callable[[], Any]:
     return lambda: as_kind(getattr(diffusers, kind), pag_applied_layers=["mid"])
 
@@ -158,7 +152,6 @@ KINDS = {
         },
     ),  # fmt: skip
     "FreeU": Kind(_free_u),
-    "fused projections": Kind(_fused),
     "DiffEdit": Kind(
         _diffedit,
         lambda: {"mask_image": np.ones((1, 8, 8)), "image_latents": torch.randn(1, 1, 4, 8, 8, generator=seeded())},
@@ -166,7 +159,7 @@ KINDS = {
     "CycleDiffusion": Kind(
         lambda: as_kind(diffusers.CycleDiffusionPipeline),
         lambda: {"image": picture(), "strength": 1.0, "source_prompt": "a cat", "guidance_scale": 2.0},
-        row=2,
+        row=3,
         says="conditioned by something else than the prompts",
     ),
     "perturbed-attention guidance": Kind(_pag("StableDiffusionPAGPipeline"), lambda: {"pag_scale": 3.0}, since="0.30"),
@@ -204,7 +197,7 @@ def test_a_kind_of_pipeline_is_exact_or_refused(name: str) -> None:
     kind = KINDS[name]
     pytest.importorskip("diffusers", minversion=kind.since, reason=f"diffusers has it from {kind.since} on")
     pipeline = kind.make()
-    sizes = {} if "image" in kind.settings() or "height" in kind.settings() else {"height": 64, "width": 64}
+    sizes = {} if {"image", "height", "image_latents"} & set(kind.settings()) else {"height": 64, "width": 64}
     before = _run(pipeline, {**sizes, **kind.settings()})
     with truth_of(pipeline.unet) as truth, daam.trace(pipeline) as tracer:
         traced = _run(pipeline, {**sizes, **kind.settings()})
@@ -237,6 +230,12 @@ def test_base_and_refiner_are_traced_each_by_itself() -> None:
     truth.check(first, 1, [1, 2, 3], calls=slice(0, 2))
     truth.check(last, 1, [1, 2], calls=slice(2, None))
     assert list(first.heat_maps()) == ["a", "red", "circle"] and list(last.heat_maps()) == ["a", "cat"]
+
+
+def test_the_example_of_embeddings_made_elsewhere_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```", TABLE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    exec(compile(block, "diffusers.md", "exec"), {})
+    assert capsys.readouterr().out == "['a', 'red', 'circle'] ['a', 'blue', 'square']\n"
 
 
 def test_the_table_has_every_kind_and_names_tests_that_are_there() -> None:

@@ -16,10 +16,11 @@ import torch
 from torch import nn
 
 from daam.errors import ShapeError, TraceError
-from daam.tracing.accumulator import Accumulator, Contribution
-from daam.tracing.engine import Engine, WantedRow
+from daam.tracing.accumulator import Accumulator
+from daam.tracing.engine import Engine
 from daam.tracing.families import Attended, Sight, find_family
 from daam.tracing.families.base import first_input
+from daam.tracing.layout import WantedRow
 from daam.tracing.plan import ModelCall, RowPlan
 from daam.tracing.probe import Probe
 
@@ -55,17 +56,18 @@ class Capture:
         self._family = find_family(model)
         if probe is not None and self._family.probe_refusal:
             raise TraceError(self._family.probe_refusal)
-        self._engine = Engine(keep_details=keep_steps or keep_heads, keep_heads=keep_heads, probe=probe)
-        self._keep_steps = keep_steps
+        self._probe = probe
+        self._keep_steps, self._keep_heads = keep_steps, keep_heads
         self._is_watching = False
         self._rows: list[WantedRow] = []
         self._latent_size = (0, 0)
-        self._pending: dict[str, list[Contribution]] = {}
         self.step: int | None = None
         self.restart()
 
     def restart(self) -> None:
         """Forgets everything, for the next generation."""
+        keep_details = self._keep_steps or self._keep_heads
+        self._engine = Engine(keep_details=keep_details, keep_heads=self._keep_heads, probe=self._probe)
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
         self.fault: Exception | None = None
         self.calls = 0
@@ -113,7 +115,7 @@ class Capture:
 
     def _forget_call(self) -> None:
         self._rows = []
-        self._pending.clear()
+        self._engine.forget()
 
     def _begin_call(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         if model is not self._model:  # a copy that was made while we watched has our hooks
@@ -127,16 +129,16 @@ class Capture:
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
         self._rows = [(row, text) for row, text in enumerate(texts) if text is not None]
+        self._engine.begin(self._rows)
 
     def _see(self, attended: Attended) -> None:
-        self._pending[attended.layer] = self._engine.contributions(attended, self._rows)
+        self._engine.see(attended)
 
     def _end_call(self, model: nn.Module, *_: Any) -> None:
         if model is not self._model:
             return
-        for layer, contributions in self._pending.items():
-            for contribution in contributions:
-                self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        for block in self._engine.finish():
+            self.accumulator.add(block, self.calls if self.step is None else self.step)
         self.calls += 1
         self.calls_with_text += bool(self._rows)
         self._forget_call()

@@ -127,7 +127,7 @@ def test_a_fault_in_a_hook_is_told_once_and_never_costs_the_picture(
     def fail(*_: Any) -> None:
         raise MemoryError("no memory for maps")
 
-    monkeypatch.setattr(Engine, "contributions", fail)
+    monkeypatch.setattr(Engine, "see", fail)
     with caplog.at_level(logging.WARNING), daam.trace(pipeline) as tracer:
         assert (run(pipeline, "a circle") == before).all()
     assert [record.levelname for record in caplog.records if record.name.startswith("daam")] == ["WARNING"]

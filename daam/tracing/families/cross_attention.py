@@ -124,7 +124,8 @@ class CrossAttention:
             return key_in(projection.forward(context.to(output)))  # not a call, which would run this hook
 
         size = self._size_of(layer, query)
-        sight.see(Attended(layer.name, query, (key_in(output),), layer.heads, layer.scale, size, key_of=key_of))
+        keys, weights = (key_in(output),), _weights(projection)
+        sight.see(Attended(layer.name, query, keys, layer.heads, layer.scale, size, 0, key_of, weights))
 
     def _size_of(self, layer: CrossAttentionLayer, query: Tensor) -> tuple[int, int]:
         height, width = self._sizes[layer.spatial]
@@ -134,6 +135,13 @@ class CrossAttention:
                 "this model does not attend at the size of its transformer's input"
             )
         return height, width
+
+
+def _weights(projection: nn.Module) -> tuple[Tensor, ...] | None:
+    """All that a projection's output depends on; None where more than its weights may take part, as with a LoRA."""
+    if type(projection) is not nn.Linear or "forward" in vars(projection):
+        return None
+    return tuple(projection.parameters(recurse=False))
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

@@ -5,63 +5,21 @@ Layers of one shape are kept in one tensor, as they are worked off: one call add
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from daam.errors import TraceError
+from daam.tracing.block import Block, Legend, Share
+from daam.tracing.finite import FiniteBook
 from daam.tracing.joining import join_texts
-from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.plan import TextKey
 from daam.tracing.text_maps import EVERY_STEP, TextMaps
 
 SPARE_BYTES = 64 * 2**20
 """What blocks may hold twice, because texts come together in ever new ways, before they are taken apart."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """Where one text stands in a block.
-
-    Attributes:
-        row: of the block.
-        columns: places of the text's columns along the block's last axis, in the text's order.
-        detail_columns: the same along the last axis of details.
-    """
-
-    text: TracedText
-    row: int
-    columns: tuple[int, ...]
-    detail_columns: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Legend:
-    """What the axes of a block stand for. Blocks with the same legend, the very object, are added up.
-
-    Attributes:
-        size: (height, width) of the positions.
-        heads: of each layer.
-    """
-
-    shares: tuple[Share, ...]
-    size: tuple[int, int]
-    heads: int
-
-
-@dataclass(frozen=True)
-class Block:
-    """What layers of one shape gave in one call. Whoever makes it gives it away: sums are added up in it.
-
-    Attributes:
-        sums: [layer, row, position, column], float32, summed over heads.
-        detail: [layer, row, head, position, column]; None where none was asked for.
-    """
-
-    legend: Legend
-    layers: tuple[str, ...]
-    sums: Tensor
-    detail: Tensor | None = None
 
 
 @dataclass
@@ -80,6 +38,7 @@ class Accumulator:
         self._keep_steps = keep_steps
         self._totals: dict[tuple[Legend, tuple[str, ...]], _Total] = {}
         self._settled: dict[TextKey, TextMaps] = {}
+        self._finite = FiniteBook()
         self._needed: dict[tuple[TextKey, str], int] = {}
 
     @property
@@ -87,27 +46,45 @@ class Accumulator:
         return not self._totals and not self._settled
 
     @torch.no_grad()
-    def add(self, block: Block, step: int) -> None:
-        """Adds what some layers gave in one call."""
-        key = (block.legend, block.layers)
-        total = self._totals.get(key)
-        if total is None:
-            self._make_room(block)
-            total = self._totals[key] = _Total(block.sums)
-        else:
-            total.sums = _added(total.sums, block.sums)
-        total.count += 1
-        if block.detail is not None:
-            number = step if self._keep_steps else EVERY_STEP
-            kept = total.details
-            kept[number] = _added(kept[number], block.detail) if number in kept else block.detail
+    def add(self, blocks: Sequence[Block], order: Sequence[str], *, step: int, call: int) -> None:
+        """Adds what one call of the model gave.
+
+        Args:
+            order: in which the layers ran.
+            step: number under which details are kept.
+            call: its own number, from 0.
+        """
+        for block in blocks:
+            key = (block.legend, block.layers)
+            total = self._totals.get(key)
+            if total is None:
+                self._make_room(block)
+                total = self._totals[key] = _Total(block.sums)
+            else:
+                total.sums = _added(total.sums, block.sums)
+            total.count += 1
+            self._finite.see(block, order, call)
+            if block.detail is not None:
+                number = step if self._keep_steps else EVERY_STEP
+                kept = total.details
+                kept[number] = _added(kept[number], block.detail) if number in kept else block.detail
 
     @torch.no_grad()
     def on_cpu(self, image: int) -> dict[TextKey, TextMaps]:
         """The maps of one picture's texts as they are now, off the device; what comes later does not change them.
 
         Where a layer's size changed on the way (a hires pass, deep shrink), each size is a layer of its own.
+
+        Raises:
+            TraceError: some are not finite; the text names the layer and the call where that began.
         """
+        fault = self._finite.first_fault(image)
+        if fault is not None:
+            call, layer = fault
+            raise TraceError(
+                f"the attention of {layer} is not finite (NaN or infinite) from model call {call + 1} on, as with half "
+                "precision that overflows or damaged weights; try float32, or another checkpoint"
+            )
         settled = {key: _on_cpu(maps) for key, maps in self._settled.items() if key.image == image}
         return join_texts([settled, *self._taken_apart(torch.device("cpu"), image)])
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from daam.errors import ShapeError, TraceError
+from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine
 from daam.tracing.families import Attended, Sight, find_family
@@ -32,6 +33,7 @@ class Capture:
 
     Attributes:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
+        thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
     a layer that runs twice in one call (ControlNet's reference pass) the last run counts.
@@ -62,6 +64,7 @@ class Capture:
         self._rows: list[WantedRow] = []
         self._latent_size = (0, 0)
         self.step: int | None = None
+        self.thread: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -93,6 +96,8 @@ class Capture:
         def run(*arguments: Any) -> None:
             if not self._is_watching or self.fault is not None or (only_wanted and not self._rows):
                 return
+            if self.thread not in (None, threading.get_ident()):
+                return
             try:
                 with torch.no_grad():
                     hook(*arguments)
@@ -100,9 +105,8 @@ class Capture:
                 self.fault = error
                 self._forget_call()
                 logger.warning(
-                    "the attention trace stopped, the picture is not affected: %s: %s",
-                    type(error).__name__,
-                    error,
+                    "the attention trace stopped, the picture is not affected: %s",
+                    describe(error),
                     exc_info=logger.isEnabledFor(logging.DEBUG),
                 )
 
@@ -137,8 +141,8 @@ class Capture:
     def _end_call(self, model: nn.Module, *_: Any) -> None:
         if model is not self._model:
             return
-        for block in self._engine.finish():
-            self.accumulator.add(block, self.calls if self.step is None else self.step)
+        blocks, order = self._engine.finish()
+        self.accumulator.add(blocks, order, step=self.calls if self.step is None else self.step, call=self.calls)
         self.calls += 1
         self.calls_with_text += bool(self._rows)
         self._forget_call()

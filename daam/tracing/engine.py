@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from daam.tracing.accumulator import Block
+from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
 from daam.tracing.layout import Layout, Wanted, WantedRow
 from daam.tracing.probe import Probe, ProbeKeys
@@ -89,12 +89,13 @@ class Engine:
                 self._work_off_all()
         self._last[attended.layer] = group
 
-    def finish(self) -> list[Block]:
-        """What the layers of the call gave."""
+    def finish(self) -> tuple[list[Block], tuple[str, ...]]:
+        """What the layers of the call gave, and the layers in the order in which they ran."""
         self._work_off_all()
         blocks = [self._latest(group.block, group) for group in self._groups if group.block is not None]
+        order = tuple(self._last)
         self.forget()
-        return [block for block in blocks if block.layers]
+        return [block for block in blocks if block.layers], order
 
     def _layout(self, attended: Attended) -> Layout:
         query = attended.query

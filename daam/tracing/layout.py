@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from daam.errors import ShapeError
-from daam.tracing.accumulator import Block, Legend, Share
 from daam.tracing.attention import CHUNK_ELEMENTS, by_head, cross_attention_probabilities
+from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
 from daam.tracing.plan import TextKey, TracedText
 

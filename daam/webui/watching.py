@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from daam.errors import TraceError
+from daam.errors import TraceError, describe
 from daam.prompt.table import PromptTable, active_entry
 from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
@@ -153,9 +153,8 @@ class Watch:
         except Exception as error:  # whatever it is, the picture goes on
             self._fault = error
             logger.warning(
-                "the attention trace stopped, the picture is not affected: %s: %s",
-                type(error).__name__,
-                error,
+                "the attention trace stopped, the picture is not affected: %s",
+                describe(error),
                 exc_info=logger.isEnabledFor(logging.DEBUG),
             )
 
@@ -166,7 +165,7 @@ class Watch:
             TraceError: the trace failed, or no step ran.
         """
         if self.fault is not None:
-            raise TraceError(f"the trace stopped with {type(self.fault).__name__}: {self.fault}") from self.fault
+            raise TraceError(f"the trace stopped: {describe(self.fault)}") from self.fault
         self._witness.check()
         if not self._passes:
             raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from daam.tracing.accumulator import Accumulator, Block, Legend, Share
+from daam.tracing.accumulator import Accumulator
+from daam.tracing.block import Block, Legend, Share
 from daam.tracing.joining import join_texts
 from daam.tracing.plan import TextKey, TracedText
 from daam.tracing.text_maps import TextMaps
@@ -51,7 +52,7 @@ def test_a_layer_whose_size_changes_on_the_way_is_kept_for_each_size() -> None:
     accumulator = Accumulator(keep_steps=True)
     legends = {size: legend(size) for size in (2, 4)}
     for step, size in enumerate((2, 4, 2)):
-        accumulator.add(block(legends[size]), step)
+        accumulator.add([block(legends[size])], ("a",), step=step, call=step)
     kept = accumulator.on_cpu(0)[KEY]
     assert {name: tuple(maps.shape) for name, maps in kept.sums.items()} == {"a": (1, 2, 2), "a@4x4": (1, 4, 4)}
     assert kept.counts == {"a": 2, "a@4x4": 1} and kept.steps == [0, 1, 2]
@@ -62,7 +63,7 @@ def test_steps_of_two_models_are_joined_and_those_of_both_added() -> None:
     def traced(steps: Sequence[int], heads: int = 1) -> dict[TextKey, TextMaps]:
         accumulator, of_all = Accumulator(keep_steps=True), legend(2, heads)
         for step in steps:
-            accumulator.add(block(of_all), step)
+            accumulator.add([block(of_all)], ("a",), step=step, call=step)
         return accumulator.on_cpu(0)
 
     joined = join_texts([traced([0, 1]), traced([1, 2])])[KEY].details["a"]

@@ -99,6 +99,11 @@ def first_input(arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         ShapeError: it is no tensor [batch, channel, height, width].
     """
     tensor = arguments[0] if arguments else next(iter(named.values()))
-    if not isinstance(tensor, Tensor) or tensor.dim() < 4:
+    if isinstance(tensor, Tensor) and tensor.dim() == 5:
+        raise ShapeError(
+            f"expected the latents of pictures, [batch, channel, height, width], got {list(tensor.shape)}: a video's "
+            "frames share one text, and their maps are not kept apart"
+        )
+    if not isinstance(tensor, Tensor) or tensor.dim() != 4:
         raise ShapeError("expected a model whose first input is [batch, channel, height, width]")
     return tensor

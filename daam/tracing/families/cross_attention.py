@@ -128,6 +128,8 @@ class CrossAttention:
         sight.see(Attended(layer.name, query, keys, layer.heads, layer.scale, size, 0, key_of, weights))
 
     def _size_of(self, layer: CrossAttentionLayer, query: Tensor) -> tuple[int, int]:
+        if layer.spatial not in self._sizes:
+            raise TraceError(f"{layer.name} ran outside of its transformer, so the size of its maps is not known")
         height, width = self._sizes[layer.spatial]
         if height * width != query.shape[1]:
             raise ShapeError(

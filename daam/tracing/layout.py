@@ -5,8 +5,8 @@ Everything that does not change from call to call is here: which rows and column
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,22 +18,22 @@ from daam.tracing.families.base import Attended
 from daam.tracing.plan import TextKey, TracedText
 
 WantedRow = tuple[int, TracedText]
-"""A row of the batch, and the text behind it."""
+"""A row of what a layer attended with, and the text behind it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Wanted:
-    """What is wanted of every layer of a call.
+    """What is wanted of every layer that runs with the same rows.
 
     Attributes:
-        details: whether maps of steps or heads are kept; by_head: each head's by itself.
-        probed: number of words beside the prompt.
+        with_details: whether maps of steps or heads are kept; by_head: each head's by itself.
+        layouts: those that were made for it, by what the layers' shapes are.
     """
 
     rows: tuple[WantedRow, ...]
-    details: bool = False
+    with_details: bool = False
     by_head: bool = False
-    probed: int = 0
+    layouts: dict[Hashable, Layout] = field(default_factory=dict)
 
 
 class Layout:
@@ -47,32 +47,41 @@ class Layout:
         layers_at_once: whose probabilities can be held together.
     """
 
-    def __init__(self, wanted: Wanted, attended: Attended):
+    def __init__(self, wanted: Wanted, attended: Attended, probed: int):
         """
+        Args:
+            probed: number of words beside the prompt, whose keys stand behind its own.
+
         Raises:
-            ShapeError: the keys have fewer columns than the texts.
+            ShapeError: the keys have fewer columns than the texts, or there are not as many positions as in `size`.
         """
+        height, width = attended.size
+        if height * width != attended.query.shape[1]:
+            raise ShapeError(
+                f"expected {height}x{width} image positions in {attended.layer}, got {attended.query.shape[1]}; "
+                "this model does not attend at the size of its transformer's input"
+            )
         device = attended.query.device
         batch, positions = attended.query.shape[:2]
-        width = attended.query.shape[2:].numel()
+        channels = attended.query.shape[2:].numel()
         own_tokens = sum(key.shape[1] for key in attended.keys)
         rows = [row for row, _ in wanted.rows]
-        self._wanted = wanted
+        self._by_head, self._probed = wanted.by_head, probed
         self._heads = attended.heads
-        self._tokens = own_tokens + wanted.probed
-        self._copies = 2 if wanted.probed else 1
-        self._scale = (width // attended.heads) ** -0.5 if attended.scale is None else attended.scale
+        self._tokens = own_tokens + probed
+        self._copies = 2 if probed else 1
+        self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
         is_slice = rows == list(range(rows[0], rows[0] + len(rows)))
         self._rows = range(rows[0], rows[0] + len(rows)) if is_slice else range(len(rows))
         self._chosen = None if is_slice else torch.tensor(rows, device=device)
-        shares, columns, details = _shares(wanted, attended.first_column, own_tokens)
+        shares, columns, details = _shares(wanted, probed, attended.first_column, own_tokens)
         self._legend = Legend(shares, attended.size, attended.heads)
         self._columns = torch.tensor(columns, device=device)
         self._detail_columns = torch.tensor(details, device=device) if details else None
         self._biases: dict[int, Tensor] = {}
 
         matrices = self._copies * len(rows) * attended.heads
-        per_position = max(max(batch, self._copies * len(rows)) * width, matrices * self._tokens)
+        per_position = max(max(batch, self._copies * len(rows)) * channels, matrices * self._tokens)
         self.positions_at_once = max(1, min(positions, CHUNK_ELEMENTS // per_position))
         self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
 
@@ -89,10 +98,9 @@ class Layout:
         whole = torch.cat(parts, dim=1)
         return whole if self._chosen is None else whole.index_select(0, self._chosen)
 
-    def block(self, joined: Mapping[str, Tensor]) -> Block:
-        """What some layers give. Args: joined: layer to what `joined` made of it."""
-        layers, parts = tuple(joined), list(joined.values())
-        sums, detail = self._sums(parts[0] if len(parts) == 1 else torch.cat(parts), len(parts))
+    def block(self, layers: tuple[str, ...], parts: Sequence[Tensor]) -> Block:
+        """What some layers give. Args: parts: what `joined` made of each."""
+        sums, detail = self._sums(parts[0] if len(parts) == 1 else torch.cat(list(parts)), len(parts))
         return Block(self._legend, layers, sums, detail)
 
     def block_in_parts(self, layer: str, query: Tensor, keys: Sequence[Tensor]) -> Block:
@@ -114,7 +122,7 @@ class Layout:
         sums = of_heads.sum(dim=2)
         detail = None
         if self._detail_columns is not None:
-            chosen = of_heads if self._wanted.by_head else sums[:, :, None]
+            chosen = of_heads if self._by_head else sums[:, :, None]
             detail = chosen.index_select(-1, self._detail_columns)
         return sums.index_select(-1, self._columns), detail
 
@@ -126,14 +134,14 @@ class Layout:
                 bias = torch.zeros(1, device=device)
             else:
                 bias = torch.zeros(layers, 2, rows, 1, self._tokens, device=device)
-                bias[:, 0, ..., self._tokens - self._wanted.probed :] = -torch.inf
+                bias[:, 0, ..., self._tokens - self._probed :] = -torch.inf
                 bias = bias.flatten(0, 2)
             self._biases[layers] = bias
         return self._biases[layers]
 
 
 def _shares(
-    wanted: Wanted, first_column: int, tokens: int
+    wanted: Wanted, probed: int, first_column: int, tokens: int
 ) -> tuple[tuple[Share, ...], tuple[int, ...], tuple[int, ...]]:
     """Which text stands where in a block, and the columns along the keys that its last axes hold.
 
@@ -147,11 +155,11 @@ def _shares(
             f"expected at least {needed} context columns for the prompt's tokens, "
             f"got {tokens - first_column}: the context was not made from this prompt"
         )
-    probe = tuple(range(tokens, tokens + wanted.probed))
+    probe = tuple(range(tokens, tokens + probed))
     own = {first_column + column for _, text in wanted.rows for column in text.columns}
     detailed = {first_column + column for _, text in wanted.rows for column in text.detail_columns}
     columns = (*sorted(own), *probe)
-    details = tuple(sorted(detailed)) if wanted.details else ()
+    details = tuple(sorted(detailed)) if wanted.with_details else ()
 
     def share(text: TracedText, row: int) -> Share:
         places = tuple(columns.index(first_column + column) for column in text.columns)
@@ -159,10 +167,10 @@ def _shares(
         return Share(text, row, places, detail_places)
 
     shares = [share(text, row) for row, (_, text) in enumerate(wanted.rows)]
-    probed: set[int] = set()
+    taken: set[int] = set()
     for row, (_, text) in enumerate(wanted.rows):
-        if probe and text.key.side == "positive" and text.key.image not in probed:  # each picture's first
-            probed.add(text.key.image)
+        if probe and text.key.side == "positive" and text.key.image not in taken:  # each picture's first
+            taken.add(text.key.image)
             traced = TracedText(TextKey(text.key.image, "probe"), tuple(range(len(probe))))
             shares.append(Share(traced, len(wanted.rows) + row, tuple(columns.index(place) for place in probe)))
     return tuple(shares), columns, details

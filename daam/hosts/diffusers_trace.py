@@ -165,8 +165,8 @@ class Tracer:
             raise TraceError(self._why_never_called())
         if self._prompts is None:
             raise TraceError(
-                "nothing was traced: no prompt was seen, since the pipeline was given embeddings, or encodes a prompt by "
-                "another method than `encode_prompt`; say what the embeddings were made from with "
+                "nothing was traced: no prompt was seen, since the pipeline was given embeddings, or encodes a prompt "
+                "by another method than `encode_prompt`; say what the embeddings were made from with "
                 "`tracer.expect([text])` before the pipeline runs"
             )
         if not 0 <= image < len(self._prompts.positive):

@@ -10,7 +10,7 @@ from typing import Any
 from PIL import Image
 
 from daam.errors import DaamError, describe
-from daam.results.drawing import Drawing, draw
+from daam.results.drawing import MOST_GREY, Drawing, draw
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.file_names import safe_file_names
 from daam.results.record import save_record
@@ -72,9 +72,7 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     if run.settings.hide_images and run.settings.no_saving:
         return
     drawing = draw(result)
-    for drawn in drawing.terms:
-        if drawn.reason is not None:
-            run.note(drawn.reason if len(pictures) == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
+    _note_missing(run, drawing, len(pictures))
     if not drawing.terms:
         run.note("the prompt has no words to show")
     if run.settings.use_grid or run.settings.per_layer:
@@ -83,12 +81,21 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         if not run.settings.no_saving:
             host().save_grid(p, *shown[0])
     else:
-        shown = [(drawn.tile, infotexts[drawn.image]) for drawn in drawing.terms]
+        shown = [(drawn.tile, infotexts[drawn.image]) for drawn in drawing.terms if drawn.tile is not None]
         for image, infotext in shown:
             host().label_image(image, infotext)
         if not run.settings.no_saving:
             _save_tiles(p, drawing, pictures, numbers, infotexts)
     _show(p, processed, run, shown)
+
+
+def _note_missing(run: Run, drawing: Drawing, pictures: int) -> None:
+    """Why terms have no map; of many the first reasons."""
+    missing = [drawn for drawn in drawing.terms if drawn.reason is not None]
+    for drawn in missing[:MOST_GREY]:
+        run.note(str(drawn.reason) if pictures == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
+    if len(missing) > MOST_GREY:
+        run.note(f"{len(missing) - MOST_GREY} more terms have no map")
 
 
 def _fitted(trace: ImageTrace, picture: Image.Image, region: tuple[int, int, int, int] | None) -> ImageTrace:
@@ -125,7 +132,8 @@ def _save_tiles(
         suffixes = safe_file_names([labels[index] for index in chosen], suffix="")
         for index, suffix in zip(chosen, suffixes):
             tile = drawing.terms[index].tile
-            host().save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
+            if tile is not None:
+                host().save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
 
 
 def _save_records(p: Any, result: Result) -> None:

@@ -135,6 +135,8 @@ def print_terms(report: dict[str, Any]) -> None:
             say(f"{_shorten(row['term'], width):{width}}  {_describe(row, strongest)}")
         if left_out:
             say(f"and {len(missing) - MOST_UNKNOWN} more without a map; {NO_MAP} says why")
+    for remark in report["remarks"]:
+        say(f"\n{remark}")
 
 
 def _describe(row: dict[str, Any], strongest: float) -> str:

@@ -111,8 +111,8 @@ def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
     if maps.side == "probe":
         return [term.quoted for term in parse_terms(maps.table.prompt)]
     if maps.side == "negative":
-        return list(maps)
-    return [term.quoted for term in parse_terms(settings.terms)] or list(maps)
+        return list(maps.words)
+    return [term.quoted for term in parse_terms(settings.terms)] or list(maps.words)
 
 
 def shown_sides(trace: ImageTrace, settings: DrawingSettings) -> list[Side]:

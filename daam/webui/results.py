@@ -66,8 +66,10 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     settings = DrawingSettings.of(run.settings, len(pictures), host().grid_background())
     result = Result(pictures, traces, settings, Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p)))
     run.result = result
+    for remark in result.remarks:
+        run.note(remark)
     processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
-    _save_records(p, result)
+    _save_records(p, result, run)
 
     if run.settings.hide_images and run.settings.no_saving:
         return
@@ -136,8 +138,8 @@ def _save_tiles(
                 host().save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
 
 
-def _save_records(p: Any, result: Result) -> None:
-    """A record beside each saved picture, where the settings ask for it."""
+def _save_records(p: Any, result: Result, run: Run) -> None:
+    """A record beside each saved picture, where the settings ask for it; one that cannot be saved is noted."""
     if not host().option(KEEP_RECORDS, False) or not host().saves_pictures(p):
         return
     folder = str(host().option(RECORD_FOLDER, "")).strip()
@@ -147,5 +149,9 @@ def _save_records(p: Any, result: Result) -> None:
         if file is None:
             continue
         target = (Path(folder) if folder else file.parent) / f"{file.stem}{SUFFIX}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_record(target, replace(result, pictures=[picture], traces=[trace], notes=notes))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save_record(target, replace(result, pictures=[picture], traces=[trace], notes=notes))
+        except (OSError, DaamError) as error:
+            logger.warning("%s: no record was kept: %s", TITLE, error)
+            run.note(f"no record was kept of {file.name}: {error}")

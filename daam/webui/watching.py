@@ -159,7 +159,7 @@ class Watch:
             )
 
     def image_trace(self, image: int) -> ImageTrace:
-        """What was traced of one image of the batch, asked right after the sampling; its size is the latent's in pixels.
+        """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
 
         Raises:
             TraceError: the trace failed, or no step ran.

@@ -176,6 +176,7 @@ class Tracer:
         if self._capture.calls_with_text and not self._capture.accumulator.texts:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
         self._known.check()
+        self._capture.check()
         texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
         if self._strange and not any(key.side == "positive" for key in texts) and every_word(positive):

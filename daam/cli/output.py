@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from daam.maps.heat_maps import HeatMaps
 from daam.pictures.animation import save_animation
 from daam.results.drawing import Drawing, chosen_terms, enlarge
 from daam.results.file_names import safe_file_names
+from daam.results.report import to_json
 from daam.results.result import Result
 from daam.results.step_animation import step_frames
 
@@ -81,7 +81,7 @@ def write_animations(folder: Path, suffix: str, result: Result) -> None:
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """`report.json`."""
-    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    (folder / "report.json").write_text(to_json(report), "utf-8")
 
 
 def print_terms(report: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from daam.errors import SettingError, ShapeError, TraceError
+from daam.errors import SettingError, ShapeError, TraceError, describe
 from daam.hosts.diffusers_probe import probe_of
 from daam.hosts.diffusers_tokens import plain_table
 from daam.hosts.listening import listen
@@ -159,19 +160,21 @@ class Tracer:
         """
         fault = self._fault or self._capture.fault
         if fault is not None:
-            raise TraceError(f"the trace stopped with {type(fault).__name__}: {fault}") from fault
+            raise TraceError(f"the trace stopped: {describe(fault)}") from fault
         if self._capture.calls == 0:
-            raise TraceError("nothing was traced: run the pipeline inside `with daam.trace(pipe) as tracer:`")
+            raise TraceError(self._why_never_called())
         if self._prompts is None:
             raise TraceError(
-                "nothing was traced: the pipeline was given embeddings that were not made from a prompt here; say what "
-                "they were made from with `tracer.expect([text])` before it runs"
+                "nothing was traced: no prompt was seen, since the pipeline was given embeddings, or encodes a prompt by "
+                "another method than `encode_prompt`; say what the embeddings were made from with "
+                "`tracer.expect([text])` before the pipeline runs"
             )
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
         if self._capture.calls_with_text and not self._capture.accumulator.texts:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
         self._known.check()
+        self._capture.check()
         texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
         if self._strange and not any(key.side == "positive" for key in texts) and every_word(positive):
@@ -183,6 +186,17 @@ class Tracer:
         probe = self._probe.table if self._probe is not None else None
         size, region = self._crop or (self._size, None)
         return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe)
+
+    def _why_never_called(self) -> str:
+        if self._prompts is None:
+            return (
+                "nothing was traced: no prompt was seen and the UNet was not called; run this very pipeline inside "
+                "`with daam.trace(pipe) as tracer:`"
+            )
+        return (
+            "nothing was traced: a prompt was read, but no call of the pipeline's UNet came to its end; the pipeline "
+            "failed or was stopped before its first step, or samples with another model than `pipe.unet`"
+        )
 
     @property
     def notes(self) -> list[str]:
@@ -268,12 +282,13 @@ class Tracer:
         return Capture(self._pipeline.unet, self._rows, keep_steps=steps, keep_heads=heads, probe=self._probe)
 
     def _see_prompts(self, arguments: dict[str, Any], encoded: Any) -> None:
+        self._capture.thread = threading.get_ident()  # another thread may run a pipeline that shares the UNet
         try:
             self._read_prompts(arguments)
             self._learn_encoded(encoded)
         except Exception as error:  # whatever it is, the picture goes on
             self._begin(None, error)
-            logger.warning("the prompts cannot be traced, the picture is not affected: %s", error)
+            logger.warning("the prompts cannot be traced, the picture is not affected: %s", describe(error))
 
     def _read_prompts(self, arguments: dict[str, Any]) -> None:
         if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:

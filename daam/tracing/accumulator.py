@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from daam.errors import TraceError
+from daam.tracing.finite import FiniteBook
 from daam.tracing.plan import TextKey, TracedText
 
 LayerMaps = dict[str, Tensor]
@@ -61,6 +64,7 @@ class Accumulator:
     def __init__(self, *, keep_steps: bool = False):
         self._keep_steps = keep_steps
         self.texts: dict[TextKey, TextMaps] = {}
+        self._finite = FiniteBook()
 
     @torch.no_grad()
     def add(self, layer: str, contribution: Contribution, step: int) -> None:
@@ -82,8 +86,24 @@ class Accumulator:
             number = step if self._keep_steps else EVERY_STEP
             kept[number] = kept[number] + contribution.detail if number in kept else contribution.detail
 
+    def end_call(self, added: Sequence[tuple[str, Contribution]], call: int) -> None:
+        """Looks at what one call of the model gave in all; args: call: its number, from 0."""
+        layout = tuple((contribution.text.key.image, layer) for layer, contribution in added)
+        self._finite.see(layout, [contribution.maps for _, contribution in added], call)
+
     def on_cpu(self, image: int) -> dict[TextKey, TextMaps]:
-        """The maps of one picture's texts as they are now, off the device."""
+        """The maps of one picture's texts as they are now, off the device.
+
+        Raises:
+            TraceError: some are not finite; the text names the layer and the call where that began.
+        """
+        fault = self._finite.first_fault(image)
+        if fault is not None:
+            call, layer = fault
+            raise TraceError(
+                f"the attention of {layer} is not finite (NaN or infinite) from model call {call + 1} on, as with half "
+                "precision that overflows or damaged weights; try float32, or another checkpoint"
+            )
         return {key: _on_cpu(maps) for key, maps in self.texts.items() if key.image == image}
 
 

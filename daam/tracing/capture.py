@@ -8,22 +8,32 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from daam.errors import ShapeError, TraceError
+from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator, Contribution
 from daam.tracing.engine import Engine, WantedRow
 from daam.tracing.families import Attended, Sight, find_family
 from daam.tracing.families.base import first_input
-from daam.tracing.plan import ModelCall, RowPlan
+from daam.tracing.plan import ModelCall, RowPlan, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.runs import LayerRuns
 
 logger = logging.getLogger(__name__)
+
+
+class _Run(NamedTuple):
+    """What one run of a layer gives: the call's rows that it ran with, and whether they were recognised."""
+
+    rows: frozenset[int]
+    is_recognised: bool
+    contributions: list[Contribution]
 
 
 class Capture:
@@ -31,9 +41,10 @@ class Capture:
 
     Attributes:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
+        thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
-    a layer that runs twice in one call (ControlNet's reference pass) the last run counts.
+    a layer that runs twice with one row in one call (ControlNet's reference pass) the last run counts.
     """
 
     def __init__(
@@ -58,10 +69,12 @@ class Capture:
         self._engine = Engine(keep_details=keep_steps or keep_heads, keep_heads=keep_heads, probe=probe)
         self._keep_steps = keep_steps
         self._is_watching = False
-        self._rows: list[WantedRow] = []
+        self._texts: dict[int, TracedText] = {}
         self._latent_size = (0, 0)
-        self._pending: dict[str, list[Contribution]] = {}
+        self._runs = LayerRuns()
+        self._pending: dict[str, list[_Run]] = {}
         self.step: int | None = None
+        self.thread: int | None = None
         self.restart()
 
     def restart(self) -> None:
@@ -89,7 +102,9 @@ class Capture:
         """
 
         def run(*arguments: Any) -> None:
-            if not self._is_watching or self.fault is not None or (only_wanted and not self._rows):
+            if not self._is_watching or self.fault is not None or (only_wanted and not self._texts):
+                return
+            if self.thread not in (None, threading.get_ident()):
                 return
             try:
                 with torch.no_grad():
@@ -98,13 +113,24 @@ class Capture:
                 self.fault = error
                 self._forget_call()
                 logger.warning(
-                    "the attention trace stopped, the picture is not affected: %s: %s",
-                    type(error).__name__,
-                    error,
+                    "the attention trace stopped, the picture is not affected: %s",
+                    describe(error),
                     exc_info=logger.isEnabledFor(logging.DEBUG),
                 )
 
         return run
+
+    def check(self) -> None:
+        """To be asked when all calls are through.
+
+        Raises:
+            TraceError: layers ran with other rows than they were taken to run with, or with none of the texts'.
+        """
+        self._runs.check()
+        if self.calls_with_text and self.fault is None and not self.accumulator.texts:
+            raise TraceError(
+                "no layer of the model was seen to attend to the prompt: something runs its attention in its own way"
+            )
 
     def _leave(self) -> None:
         """What hooks are left, on copies of the model, do nothing from now on."""
@@ -112,7 +138,8 @@ class Capture:
         self._forget_call()
 
     def _forget_call(self) -> None:
-        self._rows = []
+        self._texts = {}
+        self._runs.end_call()
         self._pending.clear()
 
     def _begin_call(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -126,17 +153,29 @@ class Capture:
         texts = self._plan(ModelCall(sample.shape[0], *self._latent_size, conditioning, named))
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
-        self._rows = [(row, text) for row, text in enumerate(texts) if text is not None]
+        self._texts = {row: text for row, text in enumerate(texts) if text is not None}
+        self._runs.begin_call(sample.shape[0], conditioning)
 
     def _see(self, attended: Attended) -> None:
-        self._pending[attended.layer] = self._engine.contributions(attended, self._rows)
+        run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])
+        rows: list[WantedRow] = [
+            (place, self._texts[row]) for place, row in enumerate(run.rows) if row is not None and row in self._texts
+        ]
+        numbers = frozenset(row for row in run.rows if row is not None)
+        earlier = self._pending.setdefault(attended.layer, [])
+        if not rows or any(each.is_recognised > run.is_recognised and each.rows & numbers for each in earlier):
+            return
+        contributions = self._engine.contributions(attended, rows)
+        kept = [each for each in earlier if not each.rows & numbers]
+        self._pending[attended.layer] = [*kept, _Run(numbers, run.is_recognised, contributions)]
 
     def _end_call(self, model: nn.Module, *_: Any) -> None:
         if model is not self._model:
             return
-        for layer, contributions in self._pending.items():
-            for contribution in contributions:
-                self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        added = [(layer, each) for layer, runs in self._pending.items() for run in runs for each in run.contributions]
+        for layer, contribution in added:
+            self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        self.accumulator.end_call(added, self.calls)
         self.calls += 1
-        self.calls_with_text += bool(self._rows)
+        self.calls_with_text += bool(self._texts)
         self._forget_call()

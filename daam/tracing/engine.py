@@ -18,7 +18,7 @@ from daam.tracing.plan import TextKey, TracedText
 from daam.tracing.probe import Probe
 
 WantedRow = tuple[int, TracedText]
-"""A row of the batch, and the text behind it."""
+"""A row of what a layer attended with, and the text behind it."""
 
 
 class Engine:
@@ -35,8 +35,14 @@ class Engine:
         """What one layer gives to each of the wanted rows' texts, and to the probe.
 
         Raises:
-            ShapeError: the keys have fewer columns than the texts.
+            ShapeError: the keys have fewer columns than the texts, or there are not as many positions as in `size`.
         """
+        height, width = attended.size
+        if height * width != attended.query.shape[1]:
+            raise ShapeError(
+                f"expected {height}x{width} image positions in {attended.layer}, got {attended.query.shape[1]}; "
+                "this model does not attend at the size of its transformer's input"
+            )
         query = self._by_head(attended.query, attended, rows)
         keys = [self._by_head(key, attended, rows) for key in attended.keys]
         key = keys[0] if len(keys) == 1 else torch.cat(keys, dim=2)

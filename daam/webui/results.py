@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from daam.errors import DaamError
+from daam.errors import DaamError, describe
 from daam.results.drawing import Drawing, draw
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.file_names import safe_file_names
@@ -38,9 +38,8 @@ def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     try:
         _add_heat_maps(p, processed, run)
     except Exception as error:  # whatever it is, the pictures go on
-        known = isinstance(error, DaamError)
-        logger.warning("%s: %s: %s", TITLE, type(error).__name__, error, exc_info=not known)
-        run.note(f"no heat maps: {error}" if known else f"no heat maps: {type(error).__name__}: {error}")
+        logger.warning("%s: %s", TITLE, describe(error), exc_info=not isinstance(error, DaamError))
+        run.note(f"no heat maps: {describe(error)}")
     for note in run.notes:
         line = f"{TITLE}: {note}"
         p.comment(line)  # for scripts that make a result of their own, and drop this one

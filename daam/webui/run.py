@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from daam.errors import DaamError
+from daam.errors import DaamError, describe
 from daam.prompt.terms import parse_terms
 from daam.results.result import Result
 from daam.results.settings import Settings
@@ -52,14 +52,14 @@ class Run:
         count = len(p.prompts)
 
         def done(watch: Watch) -> None:
-            try:
-                for image in range(count):
+            for image in range(count):
+                try:
                     self.traces[first + image] = watch.image_trace(image)
-            except DaamError as error:
-                self.note(f"no heat maps: {error}")
-            except Exception as error:  # whatever it is, the picture goes on
-                logger.warning("no heat maps: %s: %s", type(error).__name__, error, exc_info=True)
-                self.note(f"no heat maps: {type(error).__name__}: {error}")
+                except Exception as error:  # whatever it is, the picture goes on, and so do the others' maps
+                    logger.warning("no heat maps: %s", describe(error), exc_info=not isinstance(error, DaamError))
+                    self.note(f"no heat maps: {describe(error)}")
+            for text in watch.notes:
+                self.note(text)
 
         probe = make_probe_of(self.settings.probe)
         settings = self.settings

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from daam.errors import DaamError
+from daam.errors import DaamError, describe
 from daam.results.settings import TITLE
 from daam.webui.hosts import host
 from daam.webui.panel import make_panel
@@ -25,10 +25,8 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
         try:
             method(self, p, *arguments, **named)
         except Exception as error:
-            known = isinstance(error, DaamError)
-            name = "" if known else f"{type(error).__name__}: "
-            logger.warning("%s: %s%s", TITLE, name, error, exc_info=not known)
-            p.comment(f"{TITLE}: {name}{error}")
+            logger.warning("%s: %s", TITLE, describe(error), exc_info=not isinstance(error, DaamError))
+            p.comment(f"{TITLE}: {describe(error)}")
 
     return call
 

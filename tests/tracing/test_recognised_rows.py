@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -179,6 +180,26 @@ def test_another_pipeline_with_the_same_unet_is_not_counted() -> None:
         before = tracer.heat_maps()["circle"].values
         other("a cat on grass", image=Image.new("RGB", (64, 64)), num_inference_steps=4, guidance_scale=1.0)
     assert (tracer.heat_maps()["circle"].values == before).all()
+
+
+def test_pipelines_in_several_threads_may_share_a_unet() -> None:
+    pipeline = sd1()
+    other = diffusers.StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    other.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+    other.set_progress_bar_config(disable=True)
+    with daam.trace(pipeline) as alone:
+        pictures = run(pipeline, PROMPT, num_inference_steps=8)
+    made: list[Any] = []
+    with daam.trace(pipeline) as tracer, daam.trace(other) as beside:
+        first = threading.Thread(target=lambda: made.append(run(pipeline, PROMPT, num_inference_steps=8)))
+        second = threading.Thread(target=lambda: run(other, "a cat", num_inference_steps=9))
+        for thread in (first, second):
+            thread.start()
+        for thread in (first, second):
+            thread.join()
+    assert (made[0] == pictures).all()
+    assert (tracer.heat_maps()["circle"].values == alone.heat_maps()["circle"].values).all()
+    assert tracer.notes == beside.notes == [] and list(beside.heat_maps()) == ["a", "cat"]
 
 
 def test_expected_texts_may_be_plain() -> None:

@@ -44,7 +44,12 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
             width=width,
             contexts=contexts,
         )
-        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), contexts)
+
+        def inputs() -> tuple[Tensor, Tensor]:  # later callbacks replace the fields, or write to the tensors
+            text = params.text_cond
+            return params.x, text["crossattn"] if isinstance(text, dict) else text
+
+        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), contexts, inputs)
 
     def current_unet(self) -> nn.Module:
         """The UNet that samples now; refiner and hires checkpoint change it.

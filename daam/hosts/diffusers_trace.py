@@ -113,6 +113,7 @@ class Tracer:
         self._known = ConditioningBook()
         self._strange = 0
         self._second_prompt: str | None = None
+        self._cut_short: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
 
@@ -136,6 +137,7 @@ class Tracer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._cut_short = self._why_cut_short(error)
         stack, self._stack = self._stack, None
         if stack is not None:
             stack.close()
@@ -185,7 +187,8 @@ class Tracer:
             )
         probe = self._probe.table if self._probe is not None else None
         size, region = self._crop or (self._size, None)
-        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe)
+        remarks = tuple(self.notes)
+        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe, remarks)
 
     def _why_never_called(self) -> str:
         if self._prompts is None:
@@ -202,6 +205,9 @@ class Tracer:
     def notes(self) -> list[str]:
         """What to know of the last generation's maps, in sentences; none where they are all that they seem."""
         found = []
+        cut_short = self._cut_short if self._stack is None else self._why_cut_short(None)
+        if cut_short is not None:
+            found.append(cut_short)
         if self._strange:
             found.append(
                 f"{self._strange} rows of {self._capture.calls} model calls were conditioned by something else than "
@@ -213,6 +219,13 @@ class Tracer:
                 "name the first prompt's words only"
             )
         return found
+
+    def _why_cut_short(self, error: BaseException | None) -> str | None:
+        """What to say of a generation that did not come to its end; args: error: what left the `with` block."""
+        calls, planned = self._capture.calls, getattr(self._pipeline, "num_timesteps", 0)
+        if not 0 < calls < planned or not (error is not None or getattr(self._pipeline, "interrupt", False)):
+            return None
+        return f"the generation was interrupted: the maps cover only the first {calls} of {planned} model calls"
 
     @property
     def images(self) -> int:
@@ -271,7 +284,7 @@ class Tracer:
         self._capture.restart()
         self._prompts, self._fault, self._is_expected = prompts, fault, False
         self._known, self._strange = ConditioningBook(), 0
-        self._latents = self._crop = self._second_prompt = None
+        self._latents = self._crop = self._second_prompt = self._cut_short = None
         self._texts = self._new_texts()
 
     def _new_texts(self) -> TextBook:

@@ -168,7 +168,7 @@ class Watch:
             )
 
     def image_trace(self, image: int) -> ImageTrace:
-        """What was traced of one image of the batch; its size is that of the latent in pixels.
+        """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
 
         Raises:
             TraceError: the trace failed, or no step ran.
@@ -186,7 +186,8 @@ class Watch:
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
         keep = ("steps",) if self._wanted.keep_steps else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe)
+        remarks = (_interrupted_after(self.calls),) if host().is_interrupted() else ()
+        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=remarks)
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
@@ -233,3 +234,8 @@ class Watch:
     def _table(self, hires: bool, row: Row) -> PromptTable:
         tables = self._passes[hires]
         return (tables.positive if row.side == "positive" else tables.negative)[row.image]
+
+
+def _interrupted_after(steps: int) -> str:
+    ran = "the one step that ran" if steps == 1 else f"the {steps} steps that ran"
+    return f"the generation was interrupted: the heat maps cover only {ran}"

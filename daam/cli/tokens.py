@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from daam.cli.options import Parser
+from daam.cli.terminal import say
 from daam.demo_model import TOKENIZER
 from daam.errors import PromptError, SettingError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt, prompt_to_data
@@ -46,10 +47,10 @@ def run(arguments: Sequence[str]) -> int:
     }
     tokenizer = ClipTokenizer.from_folder(TOKENIZER)
     if options.file is not None:
-        print(json.dumps([_data(prompt, tokenizer, settings) for prompt in _prompts(options.file)]))
+        say(json.dumps([_data(prompt, tokenizer, settings) for prompt in _prompts(options.file)]))
     elif options.json:
         data = _data(options.prompt, tokenizer, settings)
-        print(json.dumps(data))
+        say(json.dumps(data))
         return 2 if "error" in data else 0
     else:
         _print_table(parse_prompt(options.prompt, tokenizer, **settings))
@@ -83,18 +84,18 @@ def _data(prompt: str, tokenizer: ClipTokenizer, settings: dict[str, Any]) -> di
 def _print_table(table: PromptTable) -> None:
     for number, part in enumerate(table.parts):
         if len(table.parts) > 1:
-            print(f"AND part {number + 1}, weight {part.weight:g}: {part.text.strip()}")
+            say(f"AND part {number + 1}, weight {part.weight:g}: {part.text.strip()}")
         for entry in part.schedule:
             if len(part.schedule) > 1:
-                print(f"steps {entry.first_step} to {entry.end_at_step}: {entry.text}")
-            print("column  chunk  token  weight  typed at    kind       piece")
+                say(f"steps {entry.first_step} to {entry.end_at_step}: {entry.text}")
+            say("column  chunk  token  weight  typed at    kind       piece")
             for column in entry.columns:
                 if column.kind != "padding":
                     span = "" if column.span is None else f"{column.span[0]}–{column.span[1]}"
-                    print(
+                    say(
                         f"{column.column:6}  {column.chunk:5}  {column.token:5}  {column.weight:6.3g}  {span:10}  "
                         f"{column.kind:9}  {column.piece}"
                     )
-            print()
+            say()
     for tag in table.tags:
-        print(f"taken out before encoding: {tag.text}")
+        say(f"taken out before encoding: {tag.text}")

@@ -73,7 +73,7 @@ def generate(
 ) -> Result:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
 
-    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=2, batch_size=2)
+    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=3, batch_size=2)
     >>> generation = daam.generate(pipe, settings)
     >>> [picture.size for picture in generation.pictures]
     [(128, 128), (128, 128)]

@@ -131,6 +131,7 @@ class Tracer:
         self._crop: tuple[tuple[int, int], Region] | None = None
         self._strange = self._tuning = self._repeated = 0
         self._seen = _SeenAtStep()
+        self._cut_short: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
 
@@ -157,6 +158,7 @@ class Tracer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._cut_short = self._why_cut_short(error)
         stack, self._stack = self._stack, None
         if stack is not None:
             stack.close()
@@ -192,9 +194,10 @@ class Tracer:
             )
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
-        if self._capture.calls_with_text and not self._capture.accumulator.texts:
+        if self._capture.calls_with_text and self._capture.accumulator.is_empty:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
         self._encoded.known.check()
+        self._capture.check()
         texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
         if self._strange and not any(key.side == "positive" for key in texts) and every_word(positive):
@@ -205,7 +208,8 @@ class Tracer:
             )
         probe = self._probe.table if self._probe is not None else None
         size, region = self._crop or (self._size, None)
-        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe)
+        remarks = tuple(self.notes)
+        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe, remarks)
 
     def _why_never_called(self) -> str:
         if self._prompts is None:
@@ -222,6 +226,9 @@ class Tracer:
     def notes(self) -> list[str]:
         """What to know of the last generation's maps, in sentences; none where they are all that they seem."""
         found = []
+        cut_short = self._cut_short if self._stack is None else self._why_cut_short(None)
+        if cut_short is not None:
+            found.append(cut_short)
         if self._strange:
             found.append(
                 f"{self._strange} rows of {self._capture.calls} model calls were conditioned by something else than "
@@ -243,6 +250,13 @@ class Tracer:
                 "both, and the maps name the first prompt's words only"
             )
         return found
+
+    def _why_cut_short(self, error: BaseException | None) -> str | None:
+        """What to say of a generation that did not come to its end; args: error: what left the `with` block."""
+        calls, planned = self._capture.calls, getattr(self._pipeline, "num_timesteps", 0)
+        if not 0 < calls < planned or not (error is not None or getattr(self._pipeline, "interrupt", False)):
+            return None
+        return f"the generation was interrupted: the maps cover only the first {calls} of {planned} model calls"
 
     @property
     def _prompts(self) -> TracedPrompts | None:
@@ -312,7 +326,7 @@ class Tracer:
         self._encoded, self._fault, self._is_expected = EncodedPrompts(prompts), fault, False
         self._seen = _SeenAtStep()
         self._strange = self._tuning = self._repeated = 0
-        self._latents = self._crop = None
+        self._latents = self._crop = self._cut_short = None
         self._texts = self._new_texts()
 
     def _new_texts(self) -> TextBook:

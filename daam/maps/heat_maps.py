@@ -98,7 +98,7 @@ class HeatMap:
 
 
 class HeatMaps(Mapping[str, HeatMap]):
-    """The heat maps of one picture: `heat_maps["cute cat"]`. Iterates over the words of the prompt.
+    """The heat maps of one picture: `heat_maps["cute cat"]`. Iterates over the words of the prompt that have a map.
 
     Any term of the prompt may be asked for; `select` narrows what the maps are made from.
 
@@ -106,6 +106,8 @@ class HeatMaps(Mapping[str, HeatMap]):
     ['a', 'red', 'circle', 'and', 'blue', 'square']
     >>> heat_maps["blue square"].values.shape
     (128, 128)
+    >>> [word for word in heat_maps.words if word not in heat_maps]
+    []
     >>> "unicorn" in heat_maps
     False
     >>> heat_maps.explain("unicorn")
@@ -140,13 +142,22 @@ class HeatMaps(Mapping[str, HeatMap]):
         return self._maps[term]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._words)
+        return iter(self._found)
 
     def __len__(self) -> int:
-        return len(self._words)
+        return len(self._found)
 
     def __contains__(self, term: object) -> bool:
         return isinstance(term, str) and self.explain(term) is None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every word of the prompt, with a map or without, as it is looked up."""
+        return self._words
+
+    @cached_property
+    def _found(self) -> tuple[str, ...]:
+        return tuple(word for word in self._words if word in self)
 
     def explain(self, term: str) -> str | None:
         """Why a term has no map, as one sentence; None when it has one."""
@@ -209,7 +220,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         if scale == "shared":
             others += [self[term].values for term in compared_with if term in self]
             if self.reference is not self:
-                others += [self.reference[word].values for word in self.reference if word in self.reference]
+                others += [heat_map.values for heat_map in self.reference.values()]
         maps = np.stack([*(self[term].values for term in terms), *others])
         return apply_scale(scale, maps, self.reference.all_words() if scale == "share" else maps[0])[: len(terms)]
 
@@ -222,9 +233,8 @@ class HeatMaps(Mapping[str, HeatMap]):
         """[height, width]: the sum of the maps of every word of the prompt."""
         if self._all_words is None:
             self._all_words = np.zeros(self.picture_size, np.float32)
-            for word in self:
-                if word in self:
-                    self._all_words += self[word].values
+            for heat_map in self.values():
+                self._all_words += heat_map.values
         return self._all_words
 
     def attention_by_column(self) -> dict[tuple[int, int, int], float]:
@@ -283,7 +293,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         if not places:
             other: Side = "negative" if self.side == "positive" else "positive"
             reason = why_not_found(term, self.table, self.trace.table(other), f"{other} prompt")
-            raise TermError(f"{reason}; it has: {', '.join(self) or 'no word'}")
+            raise TermError(f"{reason}; it has: {', '.join(self._words) or 'no word'}")
         if not self._texts:
             raise TermError(why_side_unused(term, self.side))
         active = [place for place in places if (place.part, place.entry) in self._texts]

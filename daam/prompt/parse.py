@@ -76,6 +76,7 @@ class _PartBuilder:
         self._rule = rule
         self._encoded: dict[tuple[str, tuple[int, ...]], EncodedText] = {}
         self._characters = 0
+        self._chunks = 0
 
     def build(self, part: SourceText, weight: float) -> PromptPart:
         entries = []
@@ -101,7 +102,8 @@ class _PartBuilder:
         if key not in self._encoded:
             self._characters += len(text)
             check_limit(self._characters, MAX_SCHEDULED_CHARACTERS, "characters over all texts of its schedule")
-            self._encoded[key] = self._encoding.encode(text)
+            self._encoded[key] = self._encoding.encode(text, self._chunks)
+            self._chunks += len(self._encoded[key].chunks)
         return self._encoded[key]
 
 

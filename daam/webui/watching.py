@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from daam.errors import TraceError, describe
 from daam.prompt.table import PromptTable, active_entry
@@ -26,7 +26,8 @@ from daam.tracing.joining import join_texts
 from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.texts import TextBook
-from daam.webui.hosts import Row, RowOrder, host
+from daam.webui.hosts import DenoiserCall, Row, host
+from daam.webui.moved_rows import MovedRows
 from daam.webui.prompts import PassTables, pass_tables
 
 logger = logging.getLogger(__name__)
@@ -105,8 +106,9 @@ class Watch:
         self._wanted_passes: Passes = wanted.passes if host().has_hires_pass(p) else "first"
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
-        self._order: RowOrder | None = None
-        self._contexts: tuple[Tensor, ...] = ()
+        self._call: DenoiserCall | None = None
+        self._is_first_of_step = False
+        self._moved = MovedRows()
         self._witness = RowWitness()
         self._step = 0
         self._is_hires = False
@@ -114,6 +116,7 @@ class Watch:
         self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms)
         self._fault: Exception | None = None
         self._size = (0, 0)
+        self._foreign_calls = 0
         self.calls = 0
 
     @property
@@ -121,6 +124,13 @@ class Watch:
         """What ended the trace before the sampling ended."""
         faults = (capture.fault for capture in self._captures.values())
         return self._fault or next((fault for fault in faults if fault is not None), None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What of the sampling is not in the maps, in sentences."""
+        if not self._foreign_calls:
+            return []
+        return [f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"]
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -130,12 +140,12 @@ class Watch:
             with ExitStack() as self._stack:
                 yield
         finally:
-            self._stack = self._order = None
+            self._stack = self._call = None
             _active.reset(token)
 
     def see_denoiser_call(self, params: Any) -> None:
         """Prepares for the model calls of one denoiser call."""
-        self._order = None
+        self._call = None
         if self.fault is not None or self._stack is None:
             return
         try:
@@ -146,8 +156,7 @@ class Watch:
             if self._is_hires not in self._passes:
                 self._passes[self._is_hires] = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
             self._hook(host().current_unet(), self._stack).step = self.calls
-            self._order, self._contexts = call.order, call.contexts
-            self._step = call.step
+            self._call, self._is_first_of_step, self._step = call, True, call.step
             self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
         except Exception as error:  # whatever it is, the picture goes on
@@ -159,7 +168,7 @@ class Watch:
             )
 
     def image_trace(self, image: int) -> ImageTrace:
-        """What was traced of one image of the batch; its size is that of the latent in pixels.
+        """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
 
         Raises:
             TraceError: the trace failed, or no step ran.
@@ -167,6 +176,9 @@ class Watch:
         if self.fault is not None:
             raise TraceError(f"the trace stopped: {describe(self.fault)}") from self.fault
         self._witness.check()
+        self._moved.check()
+        for capture in self._captures.values():
+            capture.check()
         if not self._passes:
             raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())
@@ -174,7 +186,8 @@ class Watch:
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
         keep = ("steps",) if self._wanted.keep_steps else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe)
+        remarks = (_interrupted_after(self.calls),) if host().is_interrupted() else ()
+        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=remarks)
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
@@ -189,12 +202,23 @@ class Watch:
         return self._captures[unet]
 
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
-        if self._order is None:
+        if self._call is None:
             return [None] * call.rows
-        rows = self._order.take(call)
+        if self._is_first_of_step:
+            self._find_moved_rows(self._call)
+            self._is_first_of_step = False
+        rows = self._call.order.take(call)
+        self._foreign_calls += not any(rows)
         if call.conditioning is not None and len(call.conditioning) == len(rows):
-            self._witness.see(call.conditioning, [None if row is None else row.context for row in rows], self._contexts)
+            contexts = [None if row is None else row.context for row in rows]
+            self._witness.see(call.conditioning, contexts, self._call.contexts)
         return [None if row is None else self._text(row) for row in rows]
+
+    def _find_moved_rows(self, call: DenoiserCall) -> None:
+        """By now every extension's callback has run."""
+        if call.inputs is not None:
+            order = self._moved.order(call.order.rows, *call.inputs())
+            call.order.rows = [call.order.rows[number] for number in order]
 
     def _text(self, row: Row) -> TracedText | None:
         """The text that conditions a row in this step; the parts of a later pass count on behind the earlier one's."""
@@ -210,3 +234,8 @@ class Watch:
     def _table(self, hires: bool, row: Row) -> PromptTable:
         tables = self._passes[hires]
         return (tables.positive if row.side == "positive" else tables.negative)[row.image]
+
+
+def _interrupted_after(steps: int) -> str:
+    ran = "the one step that ran" if steps == 1 else f"the {steps} steps that ran"
+    return f"the generation was interrupted: the heat maps cover only {ran}"

@@ -44,7 +44,12 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
             width=width,
             contexts=contexts,
         )
-        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), contexts)
+
+        def inputs() -> tuple[Tensor, Tensor]:  # later callbacks replace the fields, or write to the tensors
+            text = params.text_cond
+            return params.x, text["crossattn"] if isinstance(text, dict) else text
+
+        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), contexts, inputs)
 
     def current_unet(self) -> nn.Module:
         """The UNet that samples now; refiner and hires checkpoint change it.
@@ -67,6 +72,9 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
 
     def in_hires_pass(self, p: Any) -> bool:
         return bool(getattr(p, "is_hr_pass", False))
+
+    def is_interrupted(self) -> bool:
+        return bool(shared.state.interrupted or shared.state.skipped)
 
     def encoded_prompts(self, p: Any, *, hires: bool) -> EncodedPrompts:
         """Must be read while `p.sample` runs: before, they are not made yet; afterwards `p.prompts` is reset."""

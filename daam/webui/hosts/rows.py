@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,7 +26,13 @@ class Row:
 
 
 class RowOrder(Protocol):
-    """Gives the rows of one denoiser call to the model calls that it makes, one or several."""
+    """Gives the rows of one denoiser call to the model calls that it makes, one or several.
+
+    Attributes:
+        rows: all of them, in the order in which the model gets them.
+    """
+
+    rows: list[Row]
 
     def take(self, call: ModelCall) -> Sequence[Row | None]:
         """The rows of the next model call, in its order; None for a row of no prompt of ours.
@@ -46,6 +52,8 @@ class DenoiserCall:
         height, width: of the latent.
         order: of the rows in the model calls that follow.
         contexts: what was encoded for all of them, each [column, channel].
+        inputs: what the host will really cut into model calls, known when the first of them comes: the latents of all
+            rows, [row, channel, height, width], and what conditions the positive ones, [row, column, channel].
     """
 
     owner: Any
@@ -54,3 +62,4 @@ class DenoiserCall:
     width: int
     order: RowOrder
     contexts: tuple[Tensor, ...] = ()
+    inputs: Callable[[], tuple[Tensor, Tensor]] | None = None

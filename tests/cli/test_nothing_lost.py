@@ -200,6 +200,12 @@ def test_a_model_that_gives_nan_is_named_and_its_picture_is_kept(
     assert [path.name for path in kept.iterdir()] == ["picture.png"]
 
 
+def test_tokens_as_json_hold_no_infinity(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokens", "--json", f"a (cat:1{'0' * 400})"]) == 2
+    data = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+    assert "error" in data and "parts" not in data
+
+
 # ---- Earlier results
 
 

@@ -173,7 +173,7 @@ class Tracer:
             )
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
-        if self._capture.calls_with_text and not self._capture.accumulator.texts:
+        if self._capture.calls_with_text and self._capture.accumulator.is_empty:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
         self._known.check()
         self._capture.check()

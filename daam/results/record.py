@@ -43,9 +43,9 @@ from daam.results.record_check import (
     read_text,
 )
 from daam.results.result import Notes, Result
-from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.text_maps import TextMaps
 
 _DAMAGES = (
     SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from daam.prompt.table import PromptTable
-from daam.tracing.accumulator import TextMaps
 from daam.tracing.plan import Side, TextKey
+from daam.tracing.text_maps import TextMaps
 
 Region = tuple[int, int, int, int]
 """(left, top, width, height) in pixels."""

@@ -64,3 +64,8 @@ class RowPlan(Protocol):
     """Says, for one call of the model, which text stands behind each row; None for rows of no interest."""
 
     def __call__(self, call: ModelCall) -> Sequence[TracedText | None]: ...
+
+
+def version_of(tensor: Tensor) -> int:
+    """Tells whether a tensor was written to since; tensors of inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version

@@ -126,11 +126,17 @@ class Watch:
         return self._fault or next((fault for fault in faults if fault is not None), None)
 
     @property
-    def notes(self) -> list[str]:
-        """What of the sampling is not in the maps, in sentences."""
-        if not self._foreign_calls:
-            return []
-        return [f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"]
+    def remarks(self) -> tuple[str, ...]:
+        """What of the sampling is not in the maps, in sentences; asked right after it."""
+        found = []
+        if host().is_interrupted():
+            ran = "the one step that ran" if self.calls == 1 else f"the {self.calls} steps that ran"
+            found.append(f"the generation was interrupted: the heat maps cover only {ran}")
+        if self._foreign_calls:
+            found.append(
+                f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"
+            )
+        return tuple(found)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -186,8 +192,7 @@ class Watch:
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
         keep = ("steps",) if self._wanted.keep_steps else ()
-        remarks = (_interrupted_after(self.calls),) if host().is_interrupted() else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=remarks)
+        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=self.remarks)
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
@@ -234,8 +239,3 @@ class Watch:
     def _table(self, hires: bool, row: Row) -> PromptTable:
         tables = self._passes[hires]
         return (tables.positive if row.side == "positive" else tables.negative)[row.image]
-
-
-def _interrupted_after(steps: int) -> str:
-    ran = "the one step that ran" if steps == 1 else f"the {steps} steps that ran"
-    return f"the generation was interrupted: the heat maps cover only {ran}"

@@ -65,8 +65,6 @@ class Run:
                 except Exception as error:  # whatever it is, the picture goes on, and so do the others' maps
                     logger.warning("no heat maps: %s", describe(error), exc_info=not isinstance(error, DaamError))
                     self.note(f"no heat maps: {describe(error)}")
-            for text in watch.notes:
-                self.note(text)
 
         probe = make_probe_of(self.settings.probe)
         settings = self.settings

@@ -149,11 +149,17 @@ class Watch:
         return self._fault or next((fault for fault in faults if fault is not None), None)
 
     @property
-    def notes(self) -> list[str]:
-        """What of the sampling is not in the maps, in sentences."""
-        if not self._foreign_calls:
-            return []
-        return [f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"]
+    def remarks(self) -> tuple[str, ...]:
+        """What of the sampling is not in the maps, in sentences; asked right after it."""
+        found = []
+        if host().is_interrupted():
+            ran = "the one step that ran" if self.calls == 1 else f"the {self.calls} steps that ran"
+            found.append(f"the generation was interrupted: the heat maps cover only {ran}")
+        if self._foreign_calls:
+            found.append(
+                f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"
+            )
+        return tuple(found)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -199,7 +205,7 @@ class Watch:
         self._passes[self._is_hires] = tables
 
     def image_trace(self, image: int) -> ImageTrace:
-        """What was traced of one image of the batch; its size is that of the latent in pixels.
+        """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
 
         Raises:
             TraceError: the trace failed, or no step ran.
@@ -217,7 +223,7 @@ class Watch:
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
         keep = ("steps",) if self._wanted.keep_steps else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe)
+        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=self.remarks)
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")

@@ -93,6 +93,9 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
     def in_hires_pass(self, p: Any) -> bool:
         return bool(getattr(p, "is_hr_pass", False))
 
+    def is_interrupted(self) -> bool:
+        return bool(shared.state.interrupted or shared.state.skipped)
+
     def encoded_prompts(self, p: Any, *, hires: bool) -> EncodedPrompts:
         """Must be read while `p.sample` runs: before, they are not made yet; afterwards `p.prompts` is reset."""
         prefix = "hr_" if hires else ""

@@ -64,6 +64,9 @@ class Sampling(Protocol):
 
     def in_hires_pass(self, p: Any) -> bool: ...
 
+    def is_interrupted(self) -> bool:
+        """Whether the user has interrupted or skipped what is being sampled."""
+
     def encoded_prompts(self, p: Any, *, hires: bool) -> EncodedPrompts:
         """Must be read while `p.sample` runs: before, they are not made yet; afterwards they are reset."""
 

@@ -139,17 +139,17 @@ def _fail_at_third_call() -> None:
 
 
 def _break_our_hook(kind: type[Exception]) -> None:
-    engine = sys.modules["daam.tracing.engine"]
-    original, calls = engine.sum_over_heads, []
+    layout = sys.modules["daam.tracing.layout"]
+    original, calls = layout.cross_attention_probabilities, []
 
     def broken(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 5:
-            engine.sum_over_heads = original
+            layout.cross_attention_probabilities = original
             raise kind("bench: our hook fails")
         return original(*arguments)
 
-    engine.sum_over_heads = broken
+    layout.cross_attention_probabilities = broken
 
 
 def on_denoiser(params: Any) -> None:

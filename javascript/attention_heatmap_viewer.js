@@ -168,12 +168,15 @@
             const {make, button} = SHARED.parts;
             const list = make("ul", "observations");
             for (const observation of this.data.observations) {
-                const item = make("li", "");
+                const item = make("li", "", observation.terms.length > 0 ? undefined : observation.text);
+                list.append(item);
+                if (observation.terms.length === 0) {
+                    continue;
+                }
                 item.append(button("observation", observation.text, observation.text, () => {
                     const isMeant = (chip) => chip.side === "positive" && observation.terms.includes(chip.term.replace(/#\d+$/, ""));
                     this.afterChoice(null, () => (this.selection.groups = this.words.filter(isMeant).map((chip) => [chip])));
                 }));
-                list.append(item);
             }
             return list;
         }

@@ -145,8 +145,7 @@ def most_telling(observations: Sequence[dict[str, Any]], most: int) -> list[dict
 
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
-    isalnum = str.isalnum
-    named = [word for word in heat_maps if word not in FUNCTION_WORDS and any(map(isalnum, word)) and word in heat_maps]
+    named = [word for word in heat_maps if word not in FUNCTION_WORDS and any(map(str.isalnum, word))]
     statistics, neighbours = term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named))
     return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
 

@@ -100,6 +100,11 @@ def _guidance() -> list[ExtensionRow]:
     return [
         incantations("perturbed-attention guidance", {12: True, 13: 3}, seen=(Seen(calls=(0, 2)),),
                      note="4 further calls of the model"),
+        ExtensionRow("self-attention guidance", "ashen-sensored/sd_webui_SAG", {"self attention guidance": {0: True}},
+                     seen=(Seen(calls=(0, 2)),), note="4 further calls of the model"),
+        ExtensionRow("FreeU", "ljleb/sd-webui-freeu", {"freeu": {0: True}}),
+        ExtensionRow("tiles", "pkuliyi2015/multidiffusion-upscaler-for-automatic1111",
+                     {"tiled diffusion": {0: True, 6: 16, 7: 16, 8: 8}}, {"width": 256}, seen=(), note="works in tiles"),
         incantations("SEG", {0: True}),
         incantations("S-CFG", {4: True}),
         incantations("T2I-Zero", {21: True, 22: True, 27: "1"}),

@@ -153,7 +153,7 @@ def test_a_fault_in_the_trace_leaves_the_pictures(monkeypatch: pytest.MonkeyPatc
     def fail(*_: Any) -> None:
         raise MemoryError("no memory for maps")
 
-    monkeypatch.setattr(Engine, "contributions", fail)
+    monkeypatch.setattr(Engine, "see", fail)
     after = run(sd1(), "a circle")
     assert (pixels(after) == pixels(before)).all() and after.traces == []
     with pytest.raises(TraceError, match="no memory for maps"):

@@ -82,7 +82,7 @@ def save(shot: bytes, path: Path) -> None:
 def study(server: Server, folder: Path, seed: int) -> None:
     """study.jpg: the grid of the Script dropdown's study."""
     payload = {
-        "prompt": PROMPT, **SMALL, "steps": 20, "seed": seed, "script_name": "Attention Heatmap",
+        "prompt": PROMPT, **SMALL, "steps": 20, "seed": seed, "script_name": "Attention Heatmap: study",
         "script_args": ["circle, blue square", "0.6, 1.4", True],
         "alwayson_scripts": {"Attention Heatmap": {"args": [False, "", 0.5, True, "Auto", 1.5]}},
     }  # fmt: skip

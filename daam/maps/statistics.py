@@ -78,6 +78,11 @@ def overlap(context: TermContext) -> dict[str, float]:
     return found
 
 
+def strengths(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, float]:
+    """The strength alone of every term that has a map."""
+    return {term: strength(TermContext(heat_maps[term], heat_maps, ())) for term in terms if term in heat_maps}
+
+
 STATISTICS: dict[str, Callable[[TermContext], Any]] = {
     "strength": strength,
     "coverage": coverage,

@@ -73,7 +73,7 @@ class Capture:
         self._texts: dict[int, TracedText] = {}
         self._latent_size = (0, 0)
         self._runs = LayerRuns()
-        self._wanted: dict[tuple[int | None, ...], Wanted | None] = {}
+        self._wanted: dict[tuple[int | None, ...], tuple[Wanted | None, frozenset[int]]] = {}
         self._pending: dict[str, list[_Run]] = {}
         self.step: int | None = None
         self.thread: int | None = None
@@ -111,7 +111,10 @@ class Capture:
             if self.thread not in (None, threading.get_ident()):
                 return
             try:
-                with torch.no_grad():
+                if torch.is_grad_enabled():
+                    with torch.no_grad():
+                        hook(*arguments)
+                else:
                     hook(*arguments)
             except Exception as error:
                 self.fault = error
@@ -164,8 +167,7 @@ class Capture:
 
     def _see(self, attended: Attended) -> None:
         run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])
-        wanted = self._wanted_of(run.rows)
-        numbers = frozenset(row for row in run.rows if row is not None)
+        wanted, numbers = self._wanted_of(run.rows)
         earlier = self._pending.setdefault(attended.layer, [])
         if wanted is None or any(each.is_recognised > run.is_recognised and each.rows & numbers for each in earlier):
             return
@@ -175,11 +177,12 @@ class Capture:
             earlier.remove(each)
         earlier.append(_Run(numbers, run.is_recognised, self._engine.see(attended, wanted)))
 
-    def _wanted_of(self, rows: tuple[int | None, ...]) -> Wanted | None:
-        """What is wanted of a layer that runs with these rows of the call; None where it is nothing."""
+    def _wanted_of(self, rows: tuple[int | None, ...]) -> tuple[Wanted | None, frozenset[int]]:
+        """What is wanted of a layer that runs with these rows of the call, None where it is nothing, and which are."""
         if rows not in self._wanted:
             found = tuple((place, self._texts[row]) for place, row in enumerate(rows) if row in self._texts)
-            self._wanted[rows] = self._engine.wanted(found) if found else None
+            wanted = self._engine.wanted(found) if found else None
+            self._wanted[rows] = (wanted, frozenset(row for row in rows if row is not None))
         return self._wanted[rows]
 
     def _end_call(self, model: nn.Module, *_: Any) -> None:

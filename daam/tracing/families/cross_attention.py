@@ -91,7 +91,8 @@ class CrossAttention:
         self._queries.clear()
 
     def _projections(self) -> list[Any]:
-        return [getattr(layer.attention, name, None) for layer in self.layers for name in _PROJECTIONS]
+        """Not asked of the modules' `getattr`, which takes longer than everything else at the start of a call."""
+        return [layer.attention._modules.get(name) for layer in self.layers for name in _PROJECTIONS]
 
     def _see_size(self, spatial: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         height, width = first_input(arguments, named).shape[-2:]
@@ -125,16 +126,20 @@ class CrossAttention:
 
         if layer.spatial not in self._sizes:
             raise TraceError(f"{layer.name} ran outside of its transformer, so the size of its maps is not known")
-        keys, size = (key_in(output),), self._sizes[layer.spatial]
-        attended = Attended(layer.name, query, keys, layer.heads, layer.scale, size)
-        sight.see(attended._replace(key_of=key_of, context=inputs[0], key_weights=_weights(projection)))
+        keys, size, weights = (key_in(output),), self._sizes[layer.spatial], _weights(projection)
+        sight.see(Attended(layer.name, query, keys, layer.heads, layer.scale, size, 0, key_of, inputs[0], weights))
 
 
 def _weights(projection: nn.Module) -> tuple[Tensor, ...] | None:
-    """All that a projection's output depends on; None where more than its weights may take part, as with a LoRA."""
+    """All that a projection's output depends on; None where more than its weights may take part, as with a LoRA.
+
+    WebUIs put their LoRAs into the class of all linear layers.
+    """
     if type(projection) is not nn.Linear or "forward" in vars(projection):
         return None
-    return tuple(projection.parameters(recurse=False))
+    if nn.Linear.forward.__module__ != nn.Linear.__module__:
+        return None
+    return tuple(weight for weight in projection._parameters.values() if weight is not None)
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

@@ -104,8 +104,10 @@ def run(arguments: Sequence[str]) -> int:
         except BaseException as error:
             folder.discard()
             told = _told(rescue(result, options.out, name))
-            if isinstance(error, (OSError, DaamError)):
+            if isinstance(error, OSError):
                 raise SettingError(f"{folder.place} cannot be written: {reason_of(error)}; {told}") from error
+            if isinstance(error, DaamError):
+                raise SettingError(f"{error}; {told}") from error
             say(f"daam: {told}", to=sys.stderr)
             raise
     if result.fault is not None:
@@ -148,6 +150,4 @@ def _generated(options: argparse.Namespace, settings: GenerationSettings, wanted
 
 
 def _told(rescued: Path | None) -> str:
-    if rescued is None:
-        return "no folder took the picture, so it is lost"
-    return f"the picture is in {rescued}"
+    return "no folder took the picture, so it is lost" if rescued is None else f"the picture is in {rescued}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,19 @@ def _prompts(path: Path) -> list[str]:
 
 def _data(prompt: str, tokenizer: ClipTokenizer, settings: dict[str, Any]) -> dict[str, Any]:
     try:
-        return prompt_to_data(parse_prompt(prompt, tokenizer, **settings))
+        table = parse_prompt(prompt, tokenizer, **settings)
+        _check_weights(table)
+        return prompt_to_data(table)
     except PromptError as error:
         return {"prompt": prompt, "error": str(error)}
+
+
+def _check_weights(table: PromptTable) -> None:
+    """JSON has no infinity. Raises PromptError."""
+    columns = (column for part in table.parts for entry in part.schedule for column in entry.columns)
+    endless = next((column for column in columns if not math.isfinite(column.weight)), None)
+    if endless is not None:
+        raise PromptError(f"expected weights that are numbers, got {endless.weight} for {endless.piece!r}")
 
 
 def _print_table(table: PromptTable) -> None:

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from daam.errors import SettingError, TermError
+from daam.errors import SettingError, ShapeError, TermError
 from daam.maps.scales import apply_scale
 from daam.maps.selection import Selection, Size
-from daam.pictures.convert import Picture
+from daam.pictures.convert import Picture, to_rgb_array
 from daam.pictures.overlay import overlay
 from daam.prompt.explanations import why_never_active, why_not_found, why_side_unused
 from daam.prompt.table import PromptTable
@@ -86,7 +86,14 @@ class HeatMap:
 
         >>> heat_maps["blue square"].overlay(picture, opacity=0.6, colormap="viridis").size
         (128, 128)
+
+        Args:
+            picture: the one that was traced, or that one at another size.
+
+        Raises:
+            ShapeError: the picture is of another shape, so that the map would lie in the wrong place.
         """
+        _check_shape(to_rgb_array(picture).shape[:2], self.values.shape)
         return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap)
 
 
@@ -301,6 +308,17 @@ class HeatMaps(Mapping[str, HeatMap]):
 
     def _keeps(self, place: Place) -> bool:
         return set(place.columns) <= set(self.selection.columns(self._texts[place.part, place.entry]))
+
+
+def _check_shape(picture: Sequence[int], heat_map: Sequence[int]) -> None:
+    """Args: both (height, width). Pictures are cut to multiples of 8 on the way."""
+    (height, width), (own_height, own_width) = picture, heat_map
+    factors = (height / own_height, width / own_width)
+    if max(factors) / min(factors) - 1 >= 8 / max(own_height, own_width):
+        raise ShapeError(
+            f"expected the picture that was traced, {own_width}x{own_height}, or that one scaled, got "
+            f"{width}x{height}: the map would lie in the wrong place"
+        )
 
 
 def _one_term(text: str) -> Term:

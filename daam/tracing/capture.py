@@ -20,7 +20,7 @@ from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import first_input
+from daam.tracing.families.base import argument, first_input
 from daam.tracing.layout import Wanted
 from daam.tracing.plan import ModelCall, RowPlan, TracedText
 from daam.tracing.probe import Probe
@@ -159,7 +159,10 @@ class Capture:
         sample = first_input(arguments, named)
         self._latent_size = (sample.shape[-2], sample.shape[-1])
         conditioning = self._family.conditioning(arguments, named)
-        texts = self._plan(ModelCall(sample.shape[0], *self._latent_size, conditioning, named))
+        timestep = argument(arguments, named, 1, ("timestep", "timesteps"))
+        texts = self._plan(
+            ModelCall(sample.shape[0], *self._latent_size, conditioning, timestep, sample.requires_grad, named)
+        )
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
         self._texts = {row: text for row, text in enumerate(texts) if text is not None}

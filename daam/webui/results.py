@@ -34,7 +34,7 @@ NOTES_KEY = "Attention Heatmap notes"
 
 
 def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
-    """Adds the heat maps behind the generated pictures, and what the user should know under them."""
+    """Adds the heat maps right behind the generated pictures, and what the user should know under them."""
     try:
         _add_heat_maps(p, processed, run)
     except Exception as error:  # whatever it is, the pictures go on
@@ -70,6 +70,7 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         run.note(remark)
     processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
     _save_records(p, result, run)
+    _note_retouched(run, numbers)
 
     if run.settings.hide_images and run.settings.no_saving:
         return
@@ -80,15 +81,28 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     if run.settings.use_grid or run.settings.per_layer:
         shown = [(drawing.grid, infotexts[0])]
         host().label_image(*shown[0])
-        if not run.settings.no_saving:
+        is_saved = not run.settings.no_saving and host().saves_grids(p)
+        if is_saved:
             host().save_grid(p, *shown[0])
     else:
         shown = [(drawn.tile, infotexts[drawn.image]) for drawn in drawing.terms if drawn.tile is not None]
         for image, infotext in shown:
             host().label_image(image, infotext)
-        if not run.settings.no_saving:
+        is_saved = not run.settings.no_saving and host().saves_pictures(p)
+        if is_saved:
             _save_tiles(p, drawing, pictures, numbers, infotexts)
-    _show(p, processed, run, shown)
+    _show(p, processed, run, shown, is_saved=is_saved, place=_behind(p, processed, places))
+
+
+def _note_retouched(run: Run, numbers: list[int]) -> None:
+    """Which pictures another generation had a hand in."""
+    for place, number in enumerate(numbers, start=1):
+        if number in run.retouched:
+            where = "" if len(numbers) == 1 else f"picture {place}: "
+            run.note(
+                f"{where}another extension (ADetailer, say) made parts of the picture anew, in a generation and from a "
+                "prompt of its own, which is not in the heat maps"
+            )
 
 
 def _note_missing(run: Run, drawing: Drawing, pictures: int) -> None:
@@ -105,7 +119,14 @@ def _fitted(trace: ImageTrace, picture: Image.Image, region: tuple[int, int, int
     return replace(trace, picture_size=(picture.height, picture.width), region=region)
 
 
-def _show(p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]]) -> None:
+def _behind(p: Any, processed: Any, places: dict[int, int]) -> int:
+    """The place in `processed.images` behind the last generated picture and its masks; other extensions' come later."""
+    return places.get(len(p.all_prompts), len(processed.images))
+
+
+def _show(
+    p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]], *, is_saved: bool, place: int
+) -> None:
     if run.settings.hide_images:
         return
     if is_overridden(p):  # a cell of X/Y/Z plot, which shows the first image
@@ -115,14 +136,14 @@ def _show(p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]]
         return
     script = host().selected_script(p)
     if script is not None and script.casefold() not in SCRIPTS_THAT_TAKE_MORE_IMAGES:
-        run.note(f"the script {script!r} works on the returned images, so the heat maps are only saved, not shown")
+        what = "only saved, not shown" if is_saved else "not shown; saving is off for them too, so that none is left"
+        run.note(f"the script {script!r} works on the returned images, so the heat maps are {what}")
         return
     if run.settings.use_grid and not host().shows_grids():
         run.note("the grid is not shown because the setting 'Show grid in results for web' is off")
         return
-    for image, infotext in shown:
-        processed.images.append(image)
-        processed.infotexts.append(infotext)
+    processed.images[place:place] = [image for image, _ in shown]
+    processed.infotexts[place:place] = [infotext for _, infotext in shown]
 
 
 def _save_tiles(

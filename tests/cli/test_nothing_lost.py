@@ -148,6 +148,14 @@ def test_where_its_folder_takes_nothing_the_picture_goes_elsewhere(
     assert Image.open(kept / "picture.png").size == (128, 128) and load_record(kept / "record.safetensors")
 
 
+def test_maps_that_cannot_be_drawn_cost_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*FEW, "--layers", "bogus", "--out", str(tmp_path)]) == 2
+    (kept,) = tmp_path.iterdir()
+    line = told(capsys)
+    assert line.startswith("daam: no layer is left of ") and line.endswith(f"the picture is in {kept}")
+    assert {path.name for path in kept.iterdir()} == {"picture.png", "record.safetensors"}
+
+
 def test_where_no_folder_takes_it_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -198,6 +206,12 @@ def test_a_model_that_gives_nan_is_named_and_its_picture_is_kept(
     line = told(capsys)
     assert f"of {layers[0]} is not finite" in line and "from model call 2 on" in line and line.endswith(str(kept))
     assert [path.name for path in kept.iterdir()] == ["picture.png"]
+
+
+def test_tokens_as_json_hold_no_infinity(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tokens", "--json", f"a (cat:1{'0' * 400})"]) == 2
+    data = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+    assert "error" in data and "parts" not in data
 
 
 # ---- Earlier results

@@ -55,6 +55,21 @@ def test_a_record_that_cannot_be_saved_costs_no_maps(trace: ImageTrace, tmp_path
     assert len(processed.images) == 2 and made.result is not None
 
 
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_interrupted_sampling_is_said_and_one_that_ended_is_not(trace: ImageTrace, steps: int) -> None:
+    with fake_webui() as fake:
+        watching = import_module("daam.webui.watching")
+        fake.host.has_hires_pass.return_value = False
+        watch = watching.Watch(SimpleNamespace(), watching.Wanted(), None)
+        watch._passes = {False: watching.PassTables((trace.positive,), (trace.positive,))}
+        watch.calls = steps
+        for fake.host.is_interrupted.return_value in (True, False):
+            remarks = watch.image_trace(0).remarks
+            assert bool(remarks) is fake.host.is_interrupted()
+            ran = "the one step that ran" if steps == 1 else "the 3 steps that ran"
+            assert remarks in ((), (f"the generation was interrupted: the heat maps cover only {ran}",))
+
+
 def test_thousands_of_unknown_terms_are_few_notes(trace: ImageTrace, tmp_path: Path) -> None:
     terms = ", ".join(f"word{letter}" for letter in "bcdefghijklmnopqrst")
     made, _ = finished(trace, terms, tmp_path)

@@ -106,9 +106,12 @@ class Capture:
         """
 
         def run(*arguments: Any) -> None:
-            if not self._is_watching or self.fault is not None or (only_wanted and not self._texts):
+            if only_wanted:
+                if not self._texts:  # as after a fault, and after the end
+                    return
+            elif not self._is_watching or self.fault is not None:
                 return
-            if self.thread not in (None, threading.get_ident()):
+            if self.thread is not None and self.thread != threading.get_ident():
                 return
             try:
                 if torch.is_grad_enabled():
@@ -171,10 +174,12 @@ class Capture:
     def _see(self, attended: Attended) -> None:
         run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])
         wanted, numbers = self._wanted_of(run.rows)
-        earlier = self._pending.setdefault(attended.layer, [])
-        if wanted is None or any(each.is_recognised > run.is_recognised and each.rows & numbers for each in earlier):
+        if wanted is None:
             return
-        replaced = [each for each in earlier if each.rows & numbers]
+        earlier = self._pending.setdefault(attended.layer, [])
+        replaced = [each for each in earlier if each.rows & numbers] if earlier else []
+        if any(each.is_recognised > run.is_recognised for each in replaced):
+            return
         for each in replaced:
             each.task.drop()
             earlier.remove(each)

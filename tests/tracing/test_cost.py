@@ -71,7 +71,7 @@ def test_no_more_is_set_aside_than_the_budget(monkeypatch: pytest.MonkeyPatch) -
 
     def see(self: Any, *arguments: Any) -> Any:
         task = original(self, *arguments)
-        held.append(sum(task.joined.numel() * 4 for group in self._open.values() for task in group.tasks))
+        held.append(sum(task.joined.numel() * 4 for group in self._open.values() for task in group.tasks.values()))
         return task
 
     monkeypatch.setattr(engine.Engine, "see", see)
@@ -104,15 +104,8 @@ def test_texts_that_come_together_in_ever_new_ways_do_not_hold_ever_more(monkeyp
 
 
 def attended(projection: torch.nn.Linear, *, knows_weights: bool = True) -> Attended:
-    made: list[int] = []
-
-    def key_of(context: Tensor) -> Tensor:
-        made.append(1)
-        return projection(context)
-
-    key, weights = torch.zeros(2, 7, 8), tuple(projection.parameters())
-    found = Attended("a", torch.zeros(2, 4, 8), (key,), 2, None, (2, 2), 0, key_of)
-    return found._replace(key_weights=weights if knows_weights else None)
+    found = Attended("a", torch.zeros(2, 4, 8), (torch.zeros(2, 7, 8),), 2, None, (2, 2), 0, projection)
+    return found._replace(key_weights=lambda: tuple(projection.parameters()) if knows_weights else None)
 
 
 @torch.no_grad()

@@ -58,7 +58,7 @@ def test_the_report_is_without_violations_in_every_state(browser: Any, axe: Path
 
 
 def test_the_page_of_daam_ui_is_without_violations_of_ours(browser: Any, axe: Path) -> None:
-    """Gradio's own parts break a rule or two (its orange button, its hints, its thumbnails); ours are the boxes' names."""
+    """Gradio's own parts break a rule or two (orange button, hints, thumbnails); ours are the boxes' names."""
     pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
     from daam.app.page import make_app
 

@@ -74,7 +74,7 @@ class Session:
             return self._stop.is_set()
 
         made = generate(pipeline_of(model), settings, probe=wanted.probe, on_step=on_step)
-        result = replace(made, drawing=DrawingSettings.of(wanted))
+        result = replace(made, drawing=DrawingSettings.of(wanted), notes=replace(made.notes, model=model))
         page = report_html(result, scripts=APP_SCRIPTS)
         self.runs.insert(0, (result.pictures[0], settings.prompt))
         self.pages.insert(0, page)
@@ -145,11 +145,12 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
         gr.Markdown(HEADING)
         with gr.Row():
             with gr.Column(scale=1):
-                inputs = {**make_generation_inputs(model), **make_setting_inputs(settings_of(table))}
+                inputs = make_prompt_inputs()
                 with gr.Row():
                     start = gr.Button("Generate", variant="primary", elem_id="generate")
                     stop = gr.Button("Interrupt", elem_id="interrupt")
                 gr.Examples([[example] for example in EXAMPLES], [inputs["prompt"]], label="Try")
+                inputs |= {**make_generation_inputs(model), **make_setting_inputs(settings_of(table))}
                 grid = gr.DownloadButton("Download the grid", interactive=False, elem_id="grid")
                 gallery = gr.Gallery(label="Last runs", columns=4, elem_id="runs")
             with gr.Column(scale=2):
@@ -161,14 +162,9 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
 
 
 def make_generation_inputs(model: str) -> dict[str, Any]:
-    """The components that say what to generate, by name."""
+    """The components that say how to generate, by name, in the WebUI's order."""
     guidance_scale = EMBEDDED_GUIDANCE_SCALE if model == EMBEDDED else 7.0
-    made = {
-        "prompt": gr.Textbox(
-            PROMPT, label="Prompt", info="With the WebUI's weights: (word:1.2)", lines=3, elem_id="prompt"
-        ),
-        "negative": gr.Textbox("", label="Negative prompt", lines=2, elem_id="negative"),
-    }
+    made: dict[str, Any] = {}
     with gr.Row():
         made["sampler"] = gr.Dropdown(list(SAMPLERS), value="DPM++ 2M", label="Sampling method", elem_id="sampler")
         made["steps"] = gr.Slider(1, 100, 20, step=1, label="Sampling steps", elem_id="steps")
@@ -181,6 +177,14 @@ def make_generation_inputs(model: str) -> dict[str, Any]:
         made["seed"] = gr.Number(1, label="Seed", precision=0, elem_id="seed")
     label = "Model (embedded, a diffusers folder, a checkpoint, a hub id)"
     return {**made, "model": gr.Textbox(model, label=label, elem_id="model")}
+
+
+def make_prompt_inputs() -> dict[str, Any]:
+    """The two prompts, by name."""
+    return {
+        "prompt": gr.Textbox(PROMPT, label="Prompt, with the WebUI's weights", lines=3, elem_id="prompt"),
+        "negative": gr.Textbox("", label="Negative prompt", lines=2, elem_id="negative"),
+    }
 
 
 def make_setting_inputs(settings: Sequence[Setting]) -> dict[str, Any]:

@@ -27,7 +27,11 @@ class Settings:
     """
 
     enabled: bool = declare(
-        TITLE, False, "Show what every word of the prompt did to the picture.", infotext=TITLE, place=("switch", 1)
+        TITLE,
+        False,
+        "Show which part of the picture each word of the prompt attended to.",
+        infotext=TITLE,
+        place=("switch", 1),
     )
     terms: str = declare(
         "Attention terms (comma separated; empty = every word)",
@@ -185,12 +189,12 @@ class Settings:
     probe: str = declare(
         "Probe words (need not be in the prompt)",
         "",
-        "Where would these words look? Comma separated. The picture is not touched.",
+        "Words that need not be in the prompt, comma separated: where the picture would attend to them. It stays as it is.",
         infotext="Heatmap probe",
         place=("probe", 1),
         check=parse_terms,
         is_in_app=True,
-        option=Option("--probe", "words beside the prompt: where they would look", "LIST"),
+        option=Option("--probe", "words that are not in the prompt", "LIST"),
     )
     keep_steps: bool = declare(
         "Keep each step",

@@ -189,7 +189,8 @@ class Settings:
     probe: str = declare(
         "Probe words (need not be in the prompt)",
         "",
-        "Words that need not be in the prompt, comma separated: where the picture would attend to them. It stays as it is.",
+        "Words that need not be in the prompt, comma separated: where the picture would attend to them. It stays as it "
+        "is.",
         infotext="Heatmap probe",
         place=("probe", 1),
         check=parse_terms,

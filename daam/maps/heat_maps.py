@@ -21,8 +21,12 @@ from daam.pictures.overlay import overlay
 from daam.prompt.explanations import why_never_active, why_not_found, why_side_unused
 from daam.prompt.table import PromptTable
 from daam.prompt.terms import Place, Term, every_word, find_term, parse_terms
+from daam.prompt.typed_words import table_words
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
+
+MOST_NAMED = 100
+"""So many words of the prompt are named where a term is not among them."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,24 @@ class HeatMap:
         return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap)
 
 
+@dataclass
+class _TextSums:
+    """Maps of one text, added up over layers of one size: [column, height, width] each.
+
+    Attributes:
+        key: (part, entry) of the first of the equal texts that they come from.
+        rows: of each column.
+    """
+
+    key: tuple[int, int]
+    rows: dict[int, int]
+    by_size: dict[Size, Tensor] = field(default_factory=dict)
+
+    def add(self, maps: Tensor) -> None:
+        size = (maps.shape[-2], maps.shape[-1])
+        self.by_size[size] = self.by_size[size] + maps if size in self.by_size else maps
+
+
 class HeatMaps(Mapping[str, HeatMap]):
     """The heat maps of one picture: `heat_maps["cute cat"]`. Iterates over the words of the prompt.
 
@@ -117,6 +139,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         self.selection = selection or Selection()
         self._words = tuple(word.quoted for word in every_word(table))
         self._maps: dict[str, HeatMap] = {}
+        self._known: dict[str, tuple[Term, list[Place]]] = {}
         self._all_words: NDArray[np.float32] | None = None
         self._texts = {
             (key.part, key.entry): maps for key, maps in trace.texts.items() if key.side == side and maps.sums
@@ -144,7 +167,7 @@ class HeatMaps(Mapping[str, HeatMap]):
     def explain(self, term: str) -> str | None:
         """Why a term has no map, as one sentence; None when it has one."""
         try:
-            self._places(_one_term(term))
+            self._places(*self._find(term))
         except TermError as error:
             return str(error)
         return None
@@ -154,14 +177,36 @@ class HeatMaps(Mapping[str, HeatMap]):
         """(height, width) in pixels."""
         return self.trace.picture_size
 
-    @property
+    @cached_property
     def layers(self) -> dict[str, Size]:
         """The layers that the maps are made from, with the size of their maps."""
         return {
             name: (maps.shape[-2], maps.shape[-1])
-            for text in self._texts.values()
-            for name, maps in self.selection.layer_maps(text).items()
+            for layers in self._layer_maps.values()
+            for name, maps in layers.items()
         }
+
+    @cached_property
+    def _layer_maps(self) -> dict[tuple[int, int], dict[str, Tensor]]:
+        """The selected layers' maps of each text [column, height, width]."""
+        return {key: self.selection.layer_maps(text) for key, text in self._texts.items()}
+
+    @cached_property
+    def _sums(self) -> list[_TextSums]:
+        """The texts' maps, with those added up whose columns mean the same, as the turns of an alternation."""
+        words = table_words(self.table)
+        found: dict[tuple[int, int, tuple[int, ...]], _TextSums] = {}
+        for key, text in self._texts.items():
+            columns = self.selection.columns(text)
+            same = key[0], id(words.of(*key)), columns
+            sums = found.setdefault(same, _TextSums(key, {column: row for row, column in enumerate(columns)}))
+            for maps in self._layer_maps[key].values():
+                sums.add(maps)
+        return list(found.values())
+
+    def know(self, name: str, term: Term, places: Sequence[Place]) -> None:
+        """Where a term stands, for who has found it already; `name` is how it will be asked for."""
+        self._known[name] = term, list(places)
 
     def select(
         self,
@@ -221,12 +266,30 @@ class HeatMaps(Mapping[str, HeatMap]):
         return self._all_words
 
     def attention_by_column(self) -> dict[tuple[int, int, int], float]:
-        """For each (part, entry, column) of a word: its attention, averaged over positions, summed over layers."""
-        return {
-            (*key, column): sum(float(maps[index].mean()) for maps in self.selection.layer_maps(text).values())
-            for key, text in self._texts.items()
-            for index, column in enumerate(self.selection.columns(text))
-        }
+        """For each (part, entry, column) that was kept: its attention, averaged over positions, summed over layers."""
+        return self._column_attention
+
+    @cached_property
+    def _column_attention(self) -> dict[tuple[int, int, int], float]:
+        found: dict[tuple[int, int, int], float] = {}
+        for key, text in self._texts.items():
+            columns = self.selection.columns(text)
+            means = [maps.mean(dim=(1, 2), dtype=torch.float64) for maps in self._layer_maps[key].values()]
+            total = torch.stack(means).sum(dim=0).tolist() if means else [0.0] * len(columns)
+            found |= {(*key, column): value for column, value in zip(columns, total)}
+        return found
+
+    @cached_property
+    def attention_of_words(self) -> float:
+        """The attention of all words of the prompt together; punctuation is none."""
+        by_column, words = self._column_attention, table_words(self.table)
+        return sum(
+            by_column.get((*key, column), 0.0)
+            for key in self._texts
+            for word in words.of(*key).words
+            if not word.is_sign
+            for column in word.columns
+        )
 
     def by_size(self, term: str) -> dict[Size, Tensor]:
         """A term's map at each resolution before upscaling: [height, width], summed over layers, heads and steps.
@@ -234,23 +297,24 @@ class HeatMaps(Mapping[str, HeatMap]):
         Raises:
             TermError: the term has no map.
         """
-        return self._by_size(self._places(_one_term(term)))
+        return self._by_size(self._places(*self._find(term)))
 
     def _make(self, name: str) -> HeatMap:
-        places = self._places(_one_term(name))
+        places = self._places(*self._find(name))
         return HeatMap(name, self._upscale(self._by_size(places)), tuple(places), self)
 
     def _by_size(self, places: Sequence[Place]) -> dict[Size, Tensor]:
+        columns: dict[tuple[int, int], list[int]] = {}
+        for place in places:
+            columns.setdefault((place.part, place.entry), []).extend(place.columns)
         by_size: dict[Size, Tensor] = {}
-        for key, text in self._texts.items():
-            columns = [column for place in places if (place.part, place.entry) == key for column in place.columns]
-            if not columns:
+        for sums in self._sums:
+            if sums.key not in columns:
                 continue
-            kept = self.selection.columns(text)
-            rows = torch.tensor([kept.index(column) for column in columns])
-            for maps in self.selection.layer_maps(text).values():
-                size = (maps.shape[-2], maps.shape[-1])
-                by_size[size] = by_size.get(size, torch.zeros(size)) + maps[rows].mean(dim=0)
+            rows = torch.tensor([sums.rows[column] for column in columns[sums.key]])
+            for size, maps in sums.by_size.items():
+                mean = maps[rows].mean(dim=0)
+                by_size[size] = by_size[size] + mean if size in by_size else mean
         return by_size
 
     def _upscale(self, by_size: dict[Size, Tensor]) -> NDArray[np.float32]:
@@ -266,17 +330,29 @@ class HeatMaps(Mapping[str, HeatMap]):
             total += upscaled[0, 0, : total.shape[0], : total.shape[1]]
         return np.asarray(whole.clamp_(min=0).numpy())
 
-    def _places(self, term: Term) -> list[Place]:
+    def _find(self, name: str) -> tuple[Term, list[Place]]:
+        """The term of that name and its places in the prompt, looked up once."""
+        if name not in self._known:
+            term = _one_term(name)
+            self._known[name] = term, find_term(term, self.table)
+        return self._known[name]
+
+    @cached_property
+    def _word_list(self) -> str:
+        shown = ", ".join(self._words[:MOST_NAMED])
+        more = len(self._words) - MOST_NAMED
+        return f"{shown} and {more} more" if more > 0 else shown or "no word"
+
+    def _places(self, term: Term, places: Sequence[Place]) -> list[Place]:
         """The places of a term that have maps.
 
         Raises:
             TermError: there is none; the text says why.
         """
-        places = find_term(term, self.table)
         if not places:
             other: Side = "negative" if self.side == "positive" else "positive"
             reason = why_not_found(term, self.table, self.trace.table(other), f"{other} prompt")
-            raise TermError(f"{reason}; it has: {', '.join(self) or 'no word'}")
+            raise TermError(f"{reason}; it has: {self._word_list}")
         if not self._texts:
             raise TermError(why_side_unused(term, self.side))
         active = [place for place in places if (place.part, place.entry) in self._texts]

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from daam.errors import PromptError
 from daam.prompt import PromptTable, TokenColumn
-from daam.prompt.terms import entry_words
+from daam.prompt.typed_words import entry_words
 from daam.rewriting import edit_frames, remove, set_weight
 from daam.rewriting.frame_checks import TOO_LONG
 from daam.rewriting.numbers import rounded

@@ -12,6 +12,7 @@ import argparse
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import cycle, islice
 
 import torch
@@ -60,6 +61,11 @@ def trace_of(table: PromptTable, sides: tuple[int, ...] = SIDES, size: int = 512
     return ImageTrace((size, size), table, None, texts, STEPS)
 
 
+def find_every_word(table: PromptTable) -> None:
+    for term in every_word(table):
+        find_term(term, table)
+
+
 def seconds(action: Callable[[], object]) -> str:
     since = time.process_time()
     try:
@@ -77,11 +83,11 @@ def by_length(tokenizer: ClipTokenizer) -> None:
         table = parse_prompt(prompt, tokenizer, steps=2)
         fresh = parse_prompt(prompt, tokenizer, steps=2)
         cells = (
-            seconds(lambda: parse_prompt(prompt, tokenizer, steps=2)),
-            seconds(lambda: read_schedule(part, StepRule(STEPS))),
-            seconds(lambda: [find_term(term, fresh) for term in every_word(fresh)]),
-            seconds(lambda: set_weight(prompt, (0, 4), 1.3)),
-            seconds(lambda: viewer_data(Image.new("RGB", (512, 512)), trace_of(table), DrawingSettings())),
+            seconds(partial(parse_prompt, prompt, tokenizer, steps=2)),
+            seconds(partial(read_schedule, part, StepRule(STEPS))),
+            seconds(partial(find_every_word, fresh)),
+            seconds(partial(set_weight, prompt, (0, 4), 1.3)),
+            seconds(partial(viewer_data, Image.new("RGB", (512, 512)), trace_of(table), DrawingSettings())),
         )
         print(f"{length:10}  " + "  ".join(f"{cell:>{width}}" for cell, width in zip(cells, (8, 8, 8, 9, 11))))
 
@@ -100,7 +106,7 @@ def by_words(tokenizer: ClipTokenizer) -> None:
         for sides, size in (((64, 32, 16, 8), 512), (SIDES, 128)):
             trace = trace_of(parse_prompt(prompt, tokenizer, steps=STEPS), sides, size)
             picture = Image.new("RGB", (size, size))
-            cells.append(seconds(lambda: viewer_data(picture, trace, DrawingSettings())))
+            cells.append(seconds(partial(viewer_data, picture, trace, DrawingSettings())))
         print(f"{name:36}  {cells[0]:>13}  {cells[1]:>8}")
 
 

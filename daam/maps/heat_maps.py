@@ -25,6 +25,7 @@ from daam.prompt.typed_words import table_words
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 
+_MAPS_AT_ONCE = 64
 MOST_NAMED = 100
 """So many words of the prompt are named where a term is not among them."""
 
@@ -303,6 +304,16 @@ class HeatMaps(Mapping[str, HeatMap]):
         places = self._places(*self._find(name))
         return HeatMap(name, self._upscale(self._by_size(places)), tuple(places), self)
 
+    def prepare(self, names: Sequence[str]) -> None:
+        """Makes the maps of several terms at once, which is quicker than one by one; those without a map are left."""
+        missing = [name for name in dict.fromkeys(names) if name not in self._maps and name in self]
+        for start in range(0, len(missing), _MAPS_AT_ONCE):
+            some = missing[start : start + _MAPS_AT_ONCE]
+            places = [self._places(*self._find(name)) for name in some]
+            values = self._upscale_all([self._by_size(each) for each in places])
+            for name, where, value in zip(some, places, values):
+                self._maps[name] = HeatMap(name, value, tuple(where), self)
+
     def _by_size(self, places: Sequence[Place]) -> dict[Size, Tensor]:
         columns: dict[tuple[int, int], list[int]] = {}
         for place in places:
@@ -318,17 +329,22 @@ class HeatMaps(Mapping[str, HeatMap]):
         return by_size
 
     def _upscale(self, by_size: dict[Size, Tensor]) -> NDArray[np.float32]:
+        return self._upscale_all([by_size])[0]
+
+    def _upscale_all(self, terms: Sequence[dict[Size, Tensor]]) -> list[NDArray[np.float32]]:
         """Upscaling is linear, so the sum of the layers of one size is upscaled at once.
 
         Outside the region that was generated the map is 0.
         """
-        whole = torch.zeros(self.picture_size)
-        left, top, width, height = self.trace.region or (0, 0, whole.shape[1], whole.shape[0])
-        total = whole[top : top + height, left : left + width]
-        for maps in by_size.values():
-            upscaled = functional.interpolate(maps[None, None], (height, width), mode="bicubic", align_corners=False)
-            total += upscaled[0, 0, : total.shape[0], : total.shape[1]]
-        return np.asarray(whole.clamp_(min=0).numpy())
+        whole = torch.zeros((len(terms), *self.picture_size))
+        left, top, width, height = self.trace.region or (0, 0, whole.shape[2], whole.shape[1])
+        total = whole[:, top : top + height, left : left + width]
+        for size in dict.fromkeys(size for by_size in terms for size in by_size):
+            chosen = [number for number, by_size in enumerate(terms) if size in by_size]
+            maps = torch.stack([terms[number][size] for number in chosen])[:, None]
+            upscaled = functional.interpolate(maps, (height, width), mode="bicubic", align_corners=False)
+            total[chosen] += upscaled[:, 0, : total.shape[1], : total.shape[2]]
+        return list(whole.clamp_(min=0).numpy())
 
     def _find(self, name: str) -> tuple[Term, list[Place]]:
         """The term of that name and its places in the prompt, looked up once."""
@@ -366,7 +382,11 @@ class HeatMaps(Mapping[str, HeatMap]):
         return kept
 
     def _keeps(self, place: Place) -> bool:
-        return set(place.columns) <= set(self.selection.columns(self._texts[place.part, place.entry]))
+        return self._kept_columns[place.part, place.entry].issuperset(place.columns)
+
+    @cached_property
+    def _kept_columns(self) -> dict[tuple[int, int], frozenset[int]]:
+        return {key: frozenset(self.selection.columns(text)) for key, text in self._texts.items()}
 
 
 def _one_term(text: str) -> Term:

@@ -31,6 +31,7 @@ WIDE_COVERAGE = 0.7
 """A word counts as spread over everything from this share of the picture on."""
 SAME_REGION = 0.7
 """Two words are on one region from this IoU of their masks on."""
+MEASURED = ("strength", "coverage", "overlap")
 MOST_WORDS = 300
 """So many words of a prompt are looked at, from its beginning: pairs are many."""
 ELSEWHERE = 0.2
@@ -136,7 +137,7 @@ def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
     named = [word for word in heat_maps if word not in FUNCTION_WORDS and word in heat_maps][:MOST_WORDS]
-    statistics, neighbours = term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named))
+    statistics, neighbours = term_statistics(heat_maps, named, names=MEASURED), tuple(_neighbours(heat_maps, named))
     return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
 
 

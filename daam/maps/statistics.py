@@ -96,8 +96,10 @@ STATISTICS: dict[str, Callable[[TermContext], Any]] = {
 }
 
 
-def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Every statistic of every term that has a map, by term and name.
+def term_statistics(
+    heat_maps: HeatMaps, terms: Sequence[str], *, names: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Every statistic of every term that has a map, by term and name; with `names` only these.
 
     >>> found = daam.term_statistics(heat_maps, ["circle", "square", "unicorn"])
     >>> list(found), list(found["circle"])
@@ -105,6 +107,7 @@ def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict
     >>> 0 < found["circle"]["strength"] < 1
     True
     """
+    heat_maps.prepare(terms)
     maps = {term: heat_maps[term] for term in terms if term in heat_maps}
     if not maps:
         return {}
@@ -113,7 +116,7 @@ def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict
     for (term, heat_map), row in zip(maps.items(), overlaps):
         others = {name: value for name, value in zip(maps, row) if name != term}
         context = TermContext(heat_map, heat_maps, others)
-        found[term] = {name: function(context) for name, function in STATISTICS.items()}
+        found[term] = {name: STATISTICS[name](context) for name in names or STATISTICS}
     return found
 
 

@@ -30,6 +30,7 @@ from daam.prompt.table import PromptTable, Span
 from daam.prompt.terms import Place, Term, find_term, parse_terms, word_name
 from daam.prompt.typed_words import Word, table_words
 from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.rewriting import EditFrames, edit_frames
 from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import Side
@@ -80,11 +81,9 @@ class _Atlas:
 def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettings) -> dict[str, Any]:
     """Everything that the viewer shows of one picture; JSON with two data URLs, the picture's and the atlas's."""
     atlas = _Atlas({})
-    prompts = []
-    for side in get_args(Side):
-        table = trace.table(side)
-        if table is not None:
-            prompts.append(_prompt(HeatMaps(_measured(trace), side=side), table, side, atlas))
+    measured = _measured(trace)
+    maps = {side: HeatMaps(measured, side=side) for side in get_args(Side) if trace.table(side) is not None}
+    prompts = [_prompt(each, side, atlas) for side, each in maps.items()]
     grey, blocks = atlas.picture()
     names = dict.fromkeys((settings.colormap, *COLORMAPS))
     return {
@@ -97,10 +96,18 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
         "prompts": prompts,
         "steps": trace.calls if "steps" in trace.keep else 0,
         "pinned": [_spans(term, trace.positive) for term in parse_terms(settings.terms)],
-        "observations": observe(HeatMaps(_measured(trace))) if trace.texts else [],
+        "observations": observe(maps["positive"]) if trace.texts else [],
         "colormaps": {name: base64.b64encode(lookup_table(name).tobytes()).decode() for name in names},
         "settings": {"opacity": settings.opacity, "colormap": settings.colormap, "scale": settings.scale},
     }
+
+
+def viewer_of(result: Result, image: int) -> dict[str, Any]:
+    """`viewer_data` of one picture of a result, made when first asked for and kept with it."""
+    made: dict[int, dict[str, Any]] = result.__dict__.setdefault("_viewers", {})
+    if image not in made:
+        made[image] = viewer_data(result.pictures[image], result.traces[image], result.drawing)
+    return made[image]
 
 
 def _measured(trace: ImageTrace) -> ImageTrace:
@@ -126,7 +133,8 @@ def _data_url(image: Image.Image, kind: str) -> str:
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _prompt(maps: HeatMaps, table: PromptTable, side: Side, atlas: _Atlas) -> dict[str, Any]:
+def _prompt(maps: HeatMaps, side: Side, atlas: _Atlas) -> dict[str, Any]:
+    table = maps.table
     chips = [chip for part in range(len(table.parts)) for chip in _chips(maps, table, part, atlas)]
     chips += [
         {"text": tag.text, "span": tag.span, "part": 0, "kind": "tag", "reason": "an extra-network tag", "tiles": []}
@@ -170,6 +178,7 @@ def _chips(maps: HeatMaps, table: PromptTable, number: int, atlas: _Atlas) -> li
     terms = {span: _occurrence(words.starts[word.parts], word) for span, (word, _) in found.items()}
     for span, term in terms.items():
         maps.know(term.quoted, term, found[span][1])
+    maps.prepare([term.quoted for term in terms.values()])
     steps = _StepMaps(maps)
     chips = []
     for span, (word, places) in sorted(found.items(), key=lambda item: item[0]):

@@ -27,10 +27,6 @@ VIEWER_HEIGHT = 1000
 APP_SCRIPTS = (*SCRIPTS, "attention_heatmap_app.js")
 
 
-class InterruptedRunError(Exception):
-    """The user pressed Interrupt."""
-
-
 class Session:
     """What was generated since the start, and whether the run was interrupted."""
 
@@ -56,15 +52,13 @@ class Session:
 
         Raises:
             DaamError: what the user can put right.
-            InterruptedRunError: by `interrupt`.
         """
         self._stop.clear()
         wanted = wanted or Settings()
 
-        def on_step(done: int, total: int) -> None:
+        def on_step(done: int, total: int) -> bool:
             show(done, total)
-            if self._stop.is_set():
-                raise InterruptedRunError
+            return self._stop.is_set()
 
         made = generate(pipeline_of(model), settings, probe=wanted.probe, on_step=on_step)
         result = replace(made, drawing=DrawingSettings.of(wanted))
@@ -117,8 +111,6 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
             return "".join(map(told, reasons)) + framed(page), session.runs
         except DaamError as error:
             return told(str(error)), session.runs
-        except InterruptedRunError:
-            return told("Interrupted."), session.runs
 
     def again(event: gr.SelectData) -> str:
         return framed(session.pages[event.index])

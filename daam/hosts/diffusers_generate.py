@@ -20,6 +20,9 @@ from daam.results.result import Notes, Result
 from daam.tracing.conditioning import Conditioned
 from daam.tracing.plan import Side
 
+OnStep = Callable[[int, int], bool | None]
+"""Gets the steps that are done and the steps in all; gives True to end the sampling."""
+
 
 @dataclass(frozen=True)
 class GenerationSettings:
@@ -69,11 +72,11 @@ def generate(
     keep: str | Iterable[str] = (),
     terms: str = "",
     probe: str = "",
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Result:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
 
-    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=2, batch_size=2)
+    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=3, batch_size=2)
     >>> generation = daam.generate(pipe, settings)
     >>> [picture.size for picture in generation.pictures]
     [(128, 128), (128, 128)]
@@ -83,12 +86,28 @@ def generate(
     Args:
         pipeline: as for `daam.trace`, of the text-to-image kind.
         keep, terms, probe: as for `daam.trace`.
-        on_step: called after each step with the steps that are done and the steps in all.
+        on_step: called after each step with the steps that are done and the steps in all; where it gives True the
+            sampling ends there, and the pictures and maps are those of the steps that ran.
 
     Raises:
         TraceError: the pipeline is none that can be traced; a fault on the way is the result's `fault`.
         PromptError: the prompt cannot be read, or it joins parts with AND, which only the WebUI samples.
     """
+    own_scheduler = pipeline.scheduler
+    try:
+        return _generate(pipeline, settings, keep, terms, probe, on_step)
+    finally:
+        pipeline.scheduler = own_scheduler
+
+
+def _generate(
+    pipeline: Any,
+    settings: GenerationSettings,
+    keep: str | Iterable[str],
+    terms: str,
+    probe: str,
+    on_step: OnStep | None,
+) -> Result:
     sampler = set_sampler(pipeline, settings.sampler)
     steps = settings.steps * sampler.calls_per_step
     tokenizer = ClipTokenizer.from_transformers(pipeline.tokenizer or pipeline.tokenizer_2)
@@ -194,12 +213,12 @@ def _fill_up(encoded: Encoded, length: int, filling: Tensor) -> Encoded:
 class _StepEnd:
     """Tells the progress after each step, and hands the pipeline the texts of the next one where they change."""
 
-    def __init__(self, contexts: _Contexts, images: int, on_step: Callable[[int, int], None] | None):
+    def __init__(self, contexts: _Contexts, images: int, on_step: OnStep | None):
         self._contexts, self._images, self._on_step = contexts, images, on_step
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self._on_step is not None:
-            self._on_step(step + 1, pipeline.num_timesteps)
+        if self._on_step is not None and self._on_step(step + 1, pipeline.num_timesteps):
+            pipeline._interrupt = True  # as diffusers documents it for callbacks
         if not self._contexts.is_switch(step + 1):
             return {}
         return self._contexts.tensors(step + 1, self._images)

@@ -136,7 +136,7 @@ def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
 
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
-    named = [word for word in heat_maps if word not in FUNCTION_WORDS and word in heat_maps][:MOST_WORDS]
+    named = [word for word in heat_maps if word not in FUNCTION_WORDS][:MOST_WORDS]
     statistics, neighbours = term_statistics(heat_maps, named, names=MEASURED), tuple(_neighbours(heat_maps, named))
     return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
 

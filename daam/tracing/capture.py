@@ -17,10 +17,11 @@ import torch
 from torch import nn
 
 from daam.errors import ShapeError, TraceError, describe
-from daam.tracing.accumulator import Accumulator, Contribution
-from daam.tracing.engine import Engine, WantedRow
+from daam.tracing.accumulator import Accumulator
+from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import first_input
+from daam.tracing.families.base import argument, first_input
+from daam.tracing.layout import Wanted
 from daam.tracing.plan import ModelCall, RowPlan, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.runs import LayerRuns
@@ -29,11 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class _Run(NamedTuple):
-    """What one run of a layer gives: the call's rows that it ran with, and whether they were recognised."""
+    """One run of a layer: the call's rows that it ran with, and whether they were recognised."""
 
     rows: frozenset[int]
     is_recognised: bool
-    contributions: list[Contribution]
+    task: Task
 
 
 class Capture:
@@ -66,12 +67,13 @@ class Capture:
         self._family = find_family(model)
         if probe is not None and self._family.probe_refusal:
             raise TraceError(self._family.probe_refusal)
-        self._engine = Engine(keep_details=keep_steps or keep_heads, keep_heads=keep_heads, probe=probe)
-        self._keep_steps = keep_steps
+        self._probe = probe
+        self._keep_steps, self._keep_heads = keep_steps, keep_heads
         self._is_watching = False
         self._texts: dict[int, TracedText] = {}
         self._latent_size = (0, 0)
         self._runs = LayerRuns()
+        self._wanted: dict[tuple[int | None, ...], Wanted | None] = {}
         self._pending: dict[str, list[_Run]] = {}
         self.step: int | None = None
         self.thread: int | None = None
@@ -79,6 +81,8 @@ class Capture:
 
     def restart(self) -> None:
         """Forgets everything, for the next generation."""
+        keep_details = self._keep_steps or self._keep_heads
+        self._engine = Engine(keep_details=keep_details, keep_heads=self._keep_heads, probe=self._probe)
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
         self.fault: Exception | None = None
         self.calls = 0
@@ -127,7 +131,7 @@ class Capture:
             TraceError: layers ran with other rows than they were taken to run with, or with none of the texts'.
         """
         self._runs.check()
-        if self.calls_with_text and self.fault is None and not self.accumulator.texts:
+        if self.calls_with_text and self.fault is None and self.accumulator.is_empty:
             raise TraceError(
                 "no layer of the model was seen to attend to the prompt: something runs its attention in its own way"
             )
@@ -139,8 +143,10 @@ class Capture:
 
     def _forget_call(self) -> None:
         self._texts = {}
+        self._wanted.clear()
         self._runs.end_call()
         self._pending.clear()
+        self._engine.forget()
 
     def _begin_call(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         if model is not self._model:  # a copy that was made while we watched has our hooks
@@ -150,7 +156,10 @@ class Capture:
         sample = first_input(arguments, named)
         self._latent_size = (sample.shape[-2], sample.shape[-1])
         conditioning = self._family.conditioning(arguments, named)
-        texts = self._plan(ModelCall(sample.shape[0], *self._latent_size, conditioning, named))
+        timestep = argument(arguments, named, 1, ("timestep", "timesteps"))
+        texts = self._plan(
+            ModelCall(sample.shape[0], *self._latent_size, conditioning, timestep, sample.requires_grad, named)
+        )
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
         self._texts = {row: text for row, text in enumerate(texts) if text is not None}
@@ -158,24 +167,29 @@ class Capture:
 
     def _see(self, attended: Attended) -> None:
         run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])
-        rows: list[WantedRow] = [
-            (place, self._texts[row]) for place, row in enumerate(run.rows) if row is not None and row in self._texts
-        ]
+        wanted = self._wanted_of(run.rows)
         numbers = frozenset(row for row in run.rows if row is not None)
         earlier = self._pending.setdefault(attended.layer, [])
-        if not rows or any(each.is_recognised > run.is_recognised and each.rows & numbers for each in earlier):
+        if wanted is None or any(each.is_recognised > run.is_recognised and each.rows & numbers for each in earlier):
             return
-        contributions = self._engine.contributions(attended, rows)
-        kept = [each for each in earlier if not each.rows & numbers]
-        self._pending[attended.layer] = [*kept, _Run(numbers, run.is_recognised, contributions)]
+        replaced = [each for each in earlier if each.rows & numbers]
+        for each in replaced:
+            each.task.drop()
+            earlier.remove(each)
+        earlier.append(_Run(numbers, run.is_recognised, self._engine.see(attended, wanted)))
+
+    def _wanted_of(self, rows: tuple[int | None, ...]) -> Wanted | None:
+        """What is wanted of a layer that runs with these rows of the call; None where it is nothing."""
+        if rows not in self._wanted:
+            found = tuple((place, self._texts[row]) for place, row in enumerate(rows) if row in self._texts)
+            self._wanted[rows] = self._engine.wanted(found) if found else None
+        return self._wanted[rows]
 
     def _end_call(self, model: nn.Module, *_: Any) -> None:
         if model is not self._model:
             return
-        added = [(layer, each) for layer, runs in self._pending.items() for run in runs for each in run.contributions]
-        for layer, contribution in added:
-            self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
-        self.accumulator.end_call(added, self.calls)
+        blocks, order = self._engine.finish()
+        self.accumulator.add(blocks, order, step=self.calls if self.step is None else self.step, call=self.calls)
         self.calls += 1
         self.calls_with_text += bool(self._texts)
         self._forget_call()

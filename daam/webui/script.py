@@ -13,6 +13,7 @@ from daam.webui.hosts import host
 from daam.webui.panel import make_panel
 from daam.webui.results import add_heat_maps
 from daam.webui.run import begin_run, run_of
+from daam.webui.watching import stop_telling
 
 logger = logging.getLogger(__name__)
 
@@ -67,4 +68,5 @@ class PanelScript:
         if run is None or not processed.images:
             return
         run.finished = True
+        stop_telling()
         add_heat_maps(p, processed, run)

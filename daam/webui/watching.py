@@ -17,7 +17,7 @@ from typing import Any, Literal
 from torch import nn
 
 from daam.errors import TraceError, describe
-from daam.prompt.table import PromptTable, active_entry
+from daam.prompt.table import PromptTable
 from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
 from daam.tracing.conditioning import RowWitness
@@ -26,6 +26,7 @@ from daam.tracing.joining import join_texts
 from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.texts import TextBook
+from daam.webui.encoded import EntriesInUse, Readers
 from daam.webui.hosts import DenoiserCall, Row, host
 from daam.webui.moved_rows import MovedRows
 from daam.webui.prompts import PassTables, pass_tables
@@ -33,6 +34,7 @@ from daam.webui.prompts import PassTables, pass_tables
 logger = logging.getLogger(__name__)
 Passes = Literal["both", "first", "second"]
 _active: ContextVar[Watch | None] = ContextVar("attention heatmap: the sampling that is watched", default=None)
+_afterwards: ContextVar[Callable[[Any], None] | None] = ContextVar("attention heatmap: who is told", default=None)
 _WATCHED = "_attention_heatmap_watch"
 
 
@@ -51,17 +53,36 @@ class Wanted:
 
 
 def see_denoiser_call(params: Any) -> None:
-    """The WebUI's callback: hands the call to the watch that is active, if there is one."""
-    watch = _active.get()
+    """The WebUI's callback: hands the call to the watch that is active, if there is one.
+
+    A call between the end of the sampling and that of the generation is told to whom `watch_next_sampling` says.
+    """
+    watch, tell = _active.get(), _afterwards.get()
     if watch is not None:
         watch.see_denoiser_call(params)
+    elif tell is not None:
+        tell(host().owner_of(params))
 
 
-def watch_next_sampling(p: Any, wanted: Wanted, *, probe: Probe | None, done: Callable[[Watch], None]) -> None:
+def stop_telling() -> None:
+    """The generation has ended."""
+    _afterwards.set(None)
+
+
+def watch_next_sampling(
+    p: Any,
+    wanted: Wanted,
+    *,
+    probe: Probe | None,
+    done: Callable[[Watch], None],
+    afterwards: Callable[[Any], None] | None = None,
+) -> None:
     """Wraps `p.sample` for its next call, which is traced; the call before it is always the one that was there.
 
     Args:
         done: gets the watch when sampling ended, also after an interruption.
+        afterwards: gets the processing object of each denoiser call after that, until `stop_telling`: of generations
+            that other extensions run on the picture.
     """
     _unwrap(p)
     had_own = "sample" in vars(p)
@@ -79,6 +100,7 @@ def watch_next_sampling(p: Any, wanted: Wanted, *, probe: Probe | None, done: Ca
                 return previous(*arguments, **named)
         finally:
             done(watch)
+            _afterwards.set(afterwards)
 
     setattr(sample, _WATCHED, previous if had_own else None)
     p.sample = sample
@@ -113,6 +135,7 @@ class Watch:
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
+        self._entries: dict[bool, EntriesInUse] = {}
         self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms)
         self._fault: Exception | None = None
         self._size = (0, 0)
@@ -126,11 +149,17 @@ class Watch:
         return self._fault or next((fault for fault in faults if fault is not None), None)
 
     @property
-    def notes(self) -> list[str]:
-        """What of the sampling is not in the maps, in sentences."""
-        if not self._foreign_calls:
-            return []
-        return [f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"]
+    def remarks(self) -> tuple[str, ...]:
+        """What of the sampling is not in the maps, in sentences; asked right after it."""
+        found = []
+        if host().is_interrupted():
+            ran = "the one step that ran" if self.calls == 1 else f"the {self.calls} steps that ran"
+            found.append(f"the generation was interrupted: the heat maps cover only {ran}")
+        if self._foreign_calls:
+            found.append(
+                f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"
+            )
+        return tuple(found)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -154,7 +183,7 @@ class Watch:
             if call.owner is not self._p or not self._wants_pass():
                 return
             if self._is_hires not in self._passes:
-                self._passes[self._is_hires] = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
+                self._begin_pass(call)
             self._hook(host().current_unet(), self._stack).step = self.calls
             self._call, self._is_first_of_step, self._step = call, True, call.step
             self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
@@ -167,8 +196,16 @@ class Watch:
                 exc_info=logger.isEnabledFor(logging.DEBUG),
             )
 
+    def _begin_pass(self, call: DenoiserCall) -> None:
+        tables = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
+        readers = Readers(host().prompt_readers(), host().encode_context)
+        self._entries[self._is_hires] = EntriesInUse(
+            tables, call.encoded, readers, with_negative=self._wanted.with_negative
+        )
+        self._passes[self._is_hires] = tables
+
     def image_trace(self, image: int) -> ImageTrace:
-        """What was traced of one image of the batch; its size is that of the latent in pixels.
+        """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
 
         Raises:
             TraceError: the trace failed, or no step ran.
@@ -186,7 +223,7 @@ class Watch:
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
         keep = ("steps",) if self._wanted.keep_steps else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe)
+        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=self.remarks)
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
@@ -225,7 +262,8 @@ class Watch:
             return None
         part = self._table(self._is_hires, row).parts[row.part]
         earlier = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
-        return self._texts.text(row.image, row.side, part, earlier + row.part, active_entry(part, self._step))
+        entry = self._entries[self._is_hires].number(row.side, row.image, row.part, part, self._step)
+        return self._texts.text(row.image, row.side, part, earlier + row.part, entry)
 
     def _is_first_pass(self) -> bool:
         return next(iter(self._passes)) == self._is_hires

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
 
-from daam.app.page import InterruptedRunError, Session, make_app
+from daam.app.page import Session, make_app
 from daam.hosts.diffusers_generate import GenerationSettings
 
 
@@ -72,7 +72,7 @@ def test_a_setting_that_does_not_fit_is_told(page: Any) -> None:
     page.locator("#viewer p", has_text="no such model").first.wait_for(timeout=60_000)
 
 
-def test_an_interruption_ends_the_run_and_the_next_one_is_as_ever() -> None:
+def test_an_interruption_keeps_what_was_made_and_the_next_run_is_as_ever() -> None:
     session, settings = Session(), GenerationSettings("a red circle", steps=8, guidance_scale=5.0)
     seen: list[int] = []
 
@@ -81,9 +81,9 @@ def test_an_interruption_ends_the_run_and_the_next_one_is_as_ever() -> None:
         if done == 3:
             session.interrupt()
 
-    with pytest.raises(InterruptedRunError):
-        session.run("embedded", settings, interrupt_at_the_third_step)
-    assert seen == [1, 2, 3] and not session.runs
+    page, _ = session.run("embedded", settings, interrupt_at_the_third_step)
+    assert seen == [1, 2, 3] and len(session.runs) == 1
+    assert "the maps cover only the first 3 of 8 model calls" in page
     page, reasons = session.run("embedded", settings, lambda done, total: None)
-    assert "attentionHeatmap.viewer.mount" in page and reasons == []
-    assert len(session.runs) == len(session.pages) == 1
+    assert "attentionHeatmap.viewer.mount" in page and reasons == [] and "interrupted" not in page
+    assert len(session.runs) == len(session.pages) == 2

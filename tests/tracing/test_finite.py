@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import daam
 from daam.errors import TraceError
-from daam.tracing.accumulator import Accumulator, Contribution
+from daam.tracing.accumulator import Accumulator
+from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.cross_attention import find_cross_attention_layers
 from daam.tracing.plan import TextKey, TracedText
 from tests.pipelines import run, sd1
@@ -64,19 +66,33 @@ def test_weights_that_are_not_finite_are_named_too_and_the_next_generation_is_wh
     assert np.isfinite(tracer.heat_maps()["circle"].values).all()
 
 
+def block_of(layers: tuple[str, ...], images: int) -> Block:
+    """Ones, of two columns and 16 positions for each picture."""
+    texts = [TracedText(TextKey(image, "positive"), (1, 2)) for image in range(images)]
+    legend = Legend(tuple(Share(text, row, (0, 1)) for row, text in enumerate(texts)), (4, 4), 1)
+    return Block(legend, layers, torch.ones(len(layers), images, 16, 2))
+
+
 def test_only_the_picture_that_has_it_is_refused() -> None:
-    texts = [TracedText(TextKey(image, "positive"), (1, 2)) for image in range(2)]
-    accumulator = Accumulator()
-    for call in range(3):
-        maps = [torch.ones(2, 4, 4), torch.ones(2, 4, 4)]
-        maps[1][0, 0, 0] = float("nan") if call == 1 else 1
-        found = [("only", Contribution(text, each, None, 1)) for text, each in zip(texts, maps)]
-        for layer, contribution in found:
-            accumulator.add(layer, contribution, call)
-        accumulator.end_call(found, call)
-    assert accumulator.on_cpu(0)[texts[0].key].sums["only"].sum() == 3 * 32
-    with pytest.raises(TraceError, match="of only is not finite .* from model call 2 on"):
+    accumulator, block = Accumulator(), block_of(("first", "second"), images=2)
+    for call in range(150):
+        sums = block.sums.clone()
+        if call == 120:
+            sums[1, 1, 3, 0] = float("nan")
+        accumulator.add([replace(block, sums=sums)], ("second", "first"), step=call, call=call)
+    (maps,) = accumulator.on_cpu(0).values()
+    assert maps.sums["second"].sum() == 150 * 32
+    with pytest.raises(TraceError, match="of second is not finite .* from model call 121 on"):
         accumulator.on_cpu(1)
+
+
+def test_of_layers_that_fail_in_one_call_the_first_to_run_is_named() -> None:
+    accumulator = Accumulator()
+    for layer in ("late", "early"):
+        block = block_of((layer,), images=1)
+        accumulator.add([replace(block, sums=block.sums * float("nan"))], ("early", "late"), step=0, call=0)
+    with pytest.raises(TraceError, match="of early is not finite"):
+        accumulator.on_cpu(0)
 
 
 def test_nothing_is_read_from_the_device_while_the_model_samples() -> None:
@@ -88,11 +104,10 @@ def test_nothing_is_read_from_the_device_while_the_model_samples() -> None:
             seen.append(str(func))
             return func(*args, **(kwargs or {}))
 
-    text = TracedText(TextKey(0, "positive"), (1, 2))
-    found = [(f"layer {n}", Contribution(text, torch.rand(2, 4, 4), None, 1)) for n in range(16)]
-    accumulator = Accumulator()
+    layers = tuple(f"layer {number}" for number in range(16))
+    accumulator, block = Accumulator(), block_of(layers, images=1)
     with Recorder():
         for call in range(2):
-            accumulator.end_call(found, call)
+            accumulator.add([block], layers, step=call, call=call)
     assert not any("scalar" in name or "item" in name or "nonzero" in name for name in seen), seen
-    assert len(seen) <= 2 * 16, seen  # of all layers together: less than one for each layer and call
+    assert len(seen) <= 4, seen  # of all layers of a shape together

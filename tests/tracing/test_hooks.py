@@ -127,7 +127,7 @@ def test_a_fault_in_a_hook_is_told_once_and_never_costs_the_picture(
     def fail(*_: Any) -> None:
         raise MemoryError("no memory for maps")
 
-    monkeypatch.setattr(Engine, "contributions", fail)
+    monkeypatch.setattr(Engine, "see", fail)
     with caplog.at_level(logging.WARNING), daam.trace(pipeline) as tracer:
         assert (run(pipeline, "a circle") == before).all()
     assert [record.levelname for record in caplog.records if record.name.startswith("daam")] == ["WARNING"]
@@ -169,7 +169,7 @@ def test_a_prompt_that_was_read_is_not_said_to_be_missing() -> None:
 def test_our_own_errors_are_told_without_the_name_of_their_type(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = sd1()
     with daam.trace(pipeline) as tracer:
-        monkeypatch.setattr(Engine, "contributions", _raise_shape_error)
+        monkeypatch.setattr(Engine, "see", _raise_shape_error)
         run(pipeline, "a circle")
     with pytest.raises(TraceError) as caught:
         tracer.heat_maps()

@@ -61,7 +61,7 @@ def traced(unet: nn.Module, context: Tensor) -> Capture:
 
 
 def assert_sums(capture: Capture, text: TracedText, expected: dict[str, Tensor]) -> None:
-    kept = capture.accumulator.texts[text.key].sums
+    kept = capture.accumulator.on_cpu(0)[text.key].sums
     assert kept.keys() == expected.keys()
     for layer, maps in kept.items():
         assert torch.allclose(maps.flatten(1), expected[layer][:, list(COLUMNS)].T, atol=1e-6), layer
@@ -161,7 +161,7 @@ def test_regions_that_attend_to_a_part_of_the_text_are_refused_by_name() -> None
     with replaced(unet, forward):
         capture = traced(unet, context(columns=14))
     assert isinstance(capture.fault, TraceError) and "Regional Prompter's Attention" in str(capture.fault)
-    assert not capture.accumulator.texts
+    assert capture.accumulator.is_empty
 
 
 def test_where_no_run_is_the_calls_it_is_said() -> None:
@@ -172,7 +172,7 @@ def test_where_no_run_is_the_calls_it_is_said() -> None:
 
     with replaced(unet, forward):
         capture = traced(unet, context())
-    assert capture.fault is None and not capture.accumulator.texts
+    assert capture.fault is None and capture.accumulator.is_empty
     with pytest.raises(TraceError, match="no layer of the model was seen to attend to the prompt"):
         capture.check()
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from daam.errors import ShapeError
 
 
-@dataclass(frozen=True)
-class Attended:
+class Attended(NamedTuple):
     """What one layer attended with in one call: the model's own tensors, not copies.
 
     Attributes:
@@ -30,6 +29,7 @@ class Attended:
         key_of: the key that the layer would make of a context [1, token, channel], shaped as `query`; None where words
             that are not in the prompt cannot be probed.
         context: what the keys were made of, [row, column, channel]; None where that is not known.
+        key_weights: all that `key_of` is made with; None where that is not known, so that it is made in each call.
     """
 
     layer: str
@@ -41,6 +41,7 @@ class Attended:
     first_column: int = 0
     key_of: Callable[[Tensor], Tensor] | None = None
     context: Tensor | None = None
+    key_weights: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -126,7 +126,15 @@ class CrossAttention:
         if layer.spatial not in self._sizes:
             raise TraceError(f"{layer.name} ran outside of its transformer, so the size of its maps is not known")
         keys, size = (key_in(output),), self._sizes[layer.spatial]
-        sight.see(Attended(layer.name, query, keys, layer.heads, layer.scale, size, key_of=key_of, context=inputs[0]))
+        attended = Attended(layer.name, query, keys, layer.heads, layer.scale, size)
+        sight.see(attended._replace(key_of=key_of, context=inputs[0], key_weights=_weights(projection)))
+
+
+def _weights(projection: nn.Module) -> tuple[Tensor, ...] | None:
+    """All that a projection's output depends on; None where more than its weights may take part, as with a LoRA."""
+    if type(projection) is not nn.Linear or "forward" in vars(projection):
+        return None
+    return tuple(projection.parameters(recurse=False))
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

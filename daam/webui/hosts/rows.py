@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -42,6 +42,21 @@ class RowOrder(Protocol):
         """
 
 
+class EncodedEntry(NamedTuple):
+    """A text that was encoded: in use up to this call of the denoiser, counted from 0; context: [column, channel]."""
+
+    end_at_step: int
+    context: Tensor
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What the host encoded for a pass: for each picture its AND parts, for each part its schedule."""
+
+    positive: Sequence[Sequence[Sequence[EncodedEntry]]]
+    negative: Sequence[Sequence[Sequence[EncodedEntry]]]
+
+
 @dataclass(frozen=True)
 class DenoiserCall:
     """What the host is about to ask of the model in one call of its denoiser.
@@ -51,7 +66,8 @@ class DenoiserCall:
         step: number of the call, from 0; the host chooses schedule entries by it.
         height, width: of the latent.
         order: of the rows in the model calls that follow.
-        contexts: what was encoded for all of them, each [column, channel].
+        encoded: everything that was encoded for the pass, whichever step it is for.
+        contexts: what was encoded for each row of this step, [column, channel].
         inputs: what the host will really cut into model calls, known when the first of them comes: the latents of all
             rows, [row, channel, height, width], and what conditions the positive ones, [row, column, channel].
     """
@@ -61,5 +77,6 @@ class DenoiserCall:
     height: int
     width: int
     order: RowOrder
+    encoded: Encoded
     contexts: tuple[Tensor, ...] = ()
     inputs: Callable[[], tuple[Tensor, Tensor]] | None = None

@@ -16,16 +16,21 @@ class Truth:
     def __init__(self, unet: torch.nn.Module) -> None:
         self.calls: list[dict[str, list[torch.Tensor]]] = []
         self._queries: dict[str, torch.Tensor] = {}
-        self._handles = [unet.register_forward_pre_hook(lambda *_: self.calls.append({}))]
+        self._handles: list[tuple[torch.nn.Module, Any]] = []
+        self._handles.append((unet, unet.register_forward_pre_hook(lambda *_: self.calls.append({}))))
         for name, module in unet.named_modules():
             if name.endswith(".attn2"):
                 for part in ("to_q", "to_k"):
                     hook = self._hook(name, part, module.heads)
-                    self._handles.append(getattr(module, part).register_forward_hook(hook))
+                    projection = getattr(module, part)
+                    self._handles.append((projection, projection.register_forward_hook(hook)))
 
     def remove(self) -> None:
+        """By number too: Incantations gives modules new dictionaries of hooks."""
         while self._handles:
-            self._handles.pop().remove()
+            module, handle = self._handles.pop()
+            handle.remove()
+            module._forward_hooks.pop(handle.id, None)
 
     def _hook(self, name: str, part: str, heads: int) -> Any:
         def see(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
@@ -41,16 +46,22 @@ class Truth:
     def error(self, sums: dict[str, Any], columns: tuple[int, ...], where: dict[str, Any]) -> float:
         """How far kept sums are from those of the given run and row over the given calls; 1 where a layer is missing.
 
+        A layer whose size changed on the way has its later size in its name, "layer@HEIGHTxWIDTH".
+
         Args:
             sums: layer to [column, height, width].
-            where: "calls": [first, step]; "run": of each layer in a call; "row": of the run.
+            where: "calls": [first, step] or [first, step, end]; "run": of each layer in a call; "row": of the run.
         """
-        first, step = where["calls"]
-        chosen = self.calls[first::step]
-        if not chosen or sums.keys() != chosen[0].keys():
+        first, step, *end = where["calls"]
+        chosen = self.calls[first : (end or [None])[0] : step]
+        if not chosen or {name.partition("@")[0] for name in sums} != set(chosen[0]):
             return 1.0
         worst = 0.0
-        for layer, maps in sums.items():
-            expected = sum(call[layer][where["run"]][where["row"]][:, list(columns)].T for call in chosen)
+        for name, maps in sums.items():
+            runs = [call[name.partition("@")[0]][where["run"]] for call in chosen]
+            fitting = [run[where["row"]] for run in runs if run.shape[1] == maps[0].numel()]
+            if not fitting:
+                return 1.0
+            expected = sum(positions[:, list(columns)].T for positions in fitting)
             worst = max(worst, float((maps.flatten(1) - expected).abs().max()))
         return worst

@@ -24,8 +24,10 @@ from daam.rewriting import remove, set_weight
 
 PIECES = (
     *"()[]:|\\,.#\"'<>+-_ \n\t\x00\x1c\x85\u2028\ud800\udfffaA1é😀猫İß…",
-    "cat", "1girl", "8k", "BREAK", "AND", " AND ", "0.5", ":1.2)", ":0.5]", "1e9", "9" * 44, "<lora:x:1>", "&amp;", "Ã©",
-    "[a:b:0.5]", "[a|b]", "(a:1.3)", "\\(", "<|startoftext|>", "it's", "mystyle", "#2", "a:1.2", "\u0301", "\u202e", "ﬁ",
+    "cat", "1girl", "8k", "BREAK", "AND", " AND ", "0.5", ":1.2)", ":0.5]", "1e9", "9" * 44, "<lora:x:1>", "&amp;",
+    "Ã©",
+    "[a:b:0.5]", "[a|b]", "(a:1.3)", "\\(", "<|startoftext|>", "it's", "mystyle", "#2", "a:1.2", "\u0301", "\u202e",
+    "ﬁ",
 )  # fmt: skip
 EMPHASIS = ("None", "Ignore", "Original", "No norm")
 

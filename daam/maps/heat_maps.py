@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -117,7 +117,7 @@ class _TextSums:
 
     def add(self, maps: Tensor) -> None:
         size = (maps.shape[-2], maps.shape[-1])
-        self.by_size[size] = self.by_size[size] + maps if size in self.by_size else maps
+        self.by_size[size] = self.by_size[size].add_(maps) if size in self.by_size else maps.clone()
 
 
 class HeatMaps(Mapping[str, HeatMap]):
@@ -149,6 +149,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         self.selection = selection or Selection()
         self._words = tuple(word.quoted for word in every_word(table))
         self._maps: dict[str, HeatMap] = {}
+        self._by_size: dict[str, dict[Size, Tensor]] = {}
         self._known: dict[str, tuple[Term, list[Place]]] = {}
         self._all_words: NDArray[np.float32] | None = None
         self._texts = {
@@ -292,7 +293,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         found: dict[tuple[int, int, int], float] = {}
         for key, text in self._texts.items():
             columns = self.selection.columns(text)
-            means = [maps.mean(dim=(1, 2), dtype=torch.float64) for maps in self._layer_maps[key].values()]
+            means = [maps.flatten(1).mean(dim=1).double() for maps in self._layer_maps[key].values()]
             total = torch.stack(means).sum(dim=0).tolist() if means else [0.0] * len(columns)
             found |= {(*key, column): value for column, value in zip(columns, total)}
         return found
@@ -315,52 +316,61 @@ class HeatMaps(Mapping[str, HeatMap]):
         Raises:
             TermError: the term has no map.
         """
-        return self._by_size(self._places(*self._find(term)))
+        self.prepare([term], checked=True)
+        return self._by_size[term]
 
     def _make(self, name: str) -> HeatMap:
-        places = self._places(*self._find(name))
-        return HeatMap(name, self._upscale(self._by_size(places)), tuple(places), self)
+        self.prepare([name], checked=True)
+        return self._maps[name]
 
-    def prepare(self, names: Sequence[str]) -> None:
-        """Makes the maps of several terms at once, which is quicker than one by one; those without a map are left."""
-        missing = [name for name in dict.fromkeys(names) if name not in self._maps and name in self]
+    def prepare(self, names: Sequence[str], *, checked: bool = False) -> None:
+        """Makes the maps of several terms at once, which is quicker than one by one.
+
+        Args:
+            checked: raise a TermError for a term without a map; else it is left out.
+        """
+        missing = [name for name in dict.fromkeys(names) if name not in self._maps and (checked or name in self)]
         for start in range(0, len(missing), _MAPS_AT_ONCE):
             some = missing[start : start + _MAPS_AT_ONCE]
             places = [self._places(*self._find(name)) for name in some]
-            values = self._upscale_all([self._by_size(each) for each in places])
-            for name, where, value in zip(some, places, values):
-                self._maps[name] = HeatMap(name, value, tuple(where), self)
+            sizes, terms_of_size = self._sizes_of(places)
+            for number, (name, where, values) in enumerate(zip(some, places, self._upscale(sizes, len(some)))):
+                self._maps[name] = HeatMap(name, values, tuple(where), self)
+                self._by_size[name] = {size: sizes[size][number] for size in sizes if number in terms_of_size[size]}
 
-    def _by_size(self, places: Sequence[Place]) -> dict[Size, Tensor]:
-        columns: dict[tuple[int, int], list[int]] = {}
-        for place in places:
-            columns.setdefault((place.part, place.entry), []).extend(place.columns)
-        by_size: dict[Size, Tensor] = {}
+    def _sizes_of(self, terms: Sequence[Sequence[Place]]) -> tuple[dict[Size, Tensor], dict[Size, set[int]]]:
+        """Means over each term's columns, added up over the texts.
+
+        Returns:
+            [term, height, width] for each resolution, and the numbers of the terms that have maps of it.
+        """
+        found: dict[Size, Tensor] = {}
+        terms_of_size: dict[Size, set[int]] = {}
         for sums in self._sums:
-            if sums.key not in columns:
-                continue
-            rows = torch.tensor([sums.rows[column] for column in columns[sums.key]])
+            numbers, rows, shares = [], [], []
+            for number, places in enumerate(terms):
+                columns = [column for each in places if (each.part, each.entry) == sums.key for column in each.columns]
+                numbers += [number] * len(columns)
+                rows += [sums.rows[column] for column in columns]
+                shares += [1 / max(1, len(columns))] * len(columns)
             for size, maps in sums.by_size.items():
-                mean = maps[rows].mean(dim=0)
-                by_size[size] = by_size[size] + mean if size in by_size else mean
-        return by_size
+                total = found.setdefault(size, torch.zeros(len(terms), *size))
+                chosen = maps[torch.tensor(rows, dtype=torch.long)] * torch.tensor(shares)[:, None, None]
+                total.index_add_(0, torch.tensor(numbers, dtype=torch.long), chosen)
+                terms_of_size.setdefault(size, set()).update(numbers)
+        return found, terms_of_size
 
-    def _upscale(self, by_size: dict[Size, Tensor]) -> NDArray[np.float32]:
-        return self._upscale_all([by_size])[0]
-
-    def _upscale_all(self, terms: Sequence[dict[Size, Tensor]]) -> list[NDArray[np.float32]]:
+    def _upscale(self, by_size: dict[Size, Tensor], terms: int) -> list[NDArray[np.float32]]:
         """Upscaling is linear, so the sum of the layers of one size is upscaled at once.
 
         Outside the region that was generated the map is 0.
         """
-        whole = torch.zeros((len(terms), *self.picture_size))
+        whole = torch.zeros((terms, *self.picture_size))
         left, top, width, height = self.trace.region or (0, 0, whole.shape[2], whole.shape[1])
         total = whole[:, top : top + height, left : left + width]
-        for size in dict.fromkeys(size for by_size in terms for size in by_size):
-            chosen = [number for number, by_size in enumerate(terms) if size in by_size]
-            maps = torch.stack([terms[number][size] for number in chosen])[:, None]
-            upscaled = functional.interpolate(maps, (height, width), mode="bicubic", align_corners=False)
-            total[chosen] += upscaled[:, 0, : total.shape[1], : total.shape[2]]
+        for (own_height, own_width), maps in by_size.items():
+            upscaled = _bicubic(own_height, height) @ maps @ _bicubic(own_width, width).T
+            total += upscaled[:, : total.shape[1], : total.shape[2]]
         return list(whole.clamp_(min=0).numpy())
 
     def _find(self, name: str) -> tuple[Term, list[Place]]:
@@ -404,6 +414,13 @@ class HeatMaps(Mapping[str, HeatMap]):
     @cached_property
     def _kept_columns(self) -> dict[tuple[int, int], frozenset[int]]:
         return {key: frozenset(self.selection.columns(text)) for key, text in self._texts.items()}
+
+
+@lru_cache(maxsize=64)
+def _bicubic(own: int, side: int) -> Tensor:
+    """[side, own]: torch's bicubic upscaling of one axis, as a matrix; a whole batch is then one product."""
+    upscaled = functional.interpolate(torch.eye(own)[:, None, :, None], (side, 1), mode="bicubic", align_corners=False)
+    return upscaled[:, 0, :, 0].T.contiguous()
 
 
 def _check_shape(picture: Sequence[int], heat_map: Sequence[int]) -> None:

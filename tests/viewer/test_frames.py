@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from daam.errors import PromptError
 from daam.prompt import PromptTable, TokenColumn
-from daam.prompt.typed_words import entry_words
+from daam.prompt.typed_words import table_words
 from daam.rewriting import edit_frames, remove, set_weight
 from daam.rewriting.frame_checks import TOO_LONG
 from daam.rewriting.numbers import rounded
@@ -43,7 +43,8 @@ def render(cases: list[tuple[str, dict[str, Any], State]]) -> list[dict[str, Any
 
 
 def words_of(parsed: PromptTable) -> list[Span]:
-    return sorted({word.span for part in parsed.parts for entry in part.schedule for word in entry_words(entry)})
+    """Signs too: what is next to them is harder to edit, and the frames may be asked for anything."""
+    return sorted({word.span for _, entry in table_words(parsed) for word in entry.words})
 
 
 def framed(prompt: str, *first: Span, negative: bool = False) -> tuple[list[Span], dict[str, Any]]:

@@ -134,7 +134,7 @@ def _remarks(trace: ImageTrace) -> list[dict[str, Any]]:
 
 def _data_url(image: Image.Image, kind: str) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, kind, quality=PICTURE_QUALITY, optimize=True)
+    image.save(buffer, kind, quality=PICTURE_QUALITY)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

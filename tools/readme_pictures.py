@@ -43,7 +43,6 @@ def panel_and_viewer(server: Server, folder: Path, seed: int) -> None:
         page["#{tab}_gallery .thumbnail-item"].nth(1).click()
         page.page.wait_for_timeout(1500)
         save(page.page.screenshot(clip={"x": 0, "y": 90, "width": 1280, "height": 1080}), folder / "panel.jpg")
-        page.act(viewer, "Unpin all")
         frames = [frame(viewer)]
         for word in ("red", "circle", "blue", "square"):
             chip(viewer, word).hover()
@@ -57,7 +56,6 @@ def panel_and_viewer(server: Server, folder: Path, seed: int) -> None:
         page.page.wait_for_timeout(2500)
         again = page["#{tab}_attention_heatmap_result[data-ready=true]"]
         again.wait_for()
-        page.act(again, "Unpin all")
         frames.append(frame(again))
         chip(again, "blue").hover()
         frames.append(frame(again))

@@ -16,7 +16,7 @@ from daam.hosts.diffusers_models import set_sampler
 from daam.hosts.diffusers_trace import Tracer, trace
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.table import ScheduleEntry, active_entry
-from daam.results.result import Notes, Result
+from daam.results.result import Notes, Result, now
 from daam.tracing.conditioning import Conditioned
 from daam.tracing.plan import Side
 
@@ -139,7 +139,7 @@ def _generate(
             callback_on_step_end_tensor_inputs=contexts.tensor_names,
         ).images
         seconds = time.perf_counter() - started
-    notes = Notes(settings.prompt, settings.seed, settings=asdict(settings), seconds={"sampling": seconds})
+    notes = Notes(settings.prompt, settings.seed, settings=asdict(settings), seconds={"sampling": seconds}, date=now())
     try:
         traces = [tracer.image_trace(image) for image in range(len(pictures))]
     except TraceError as error:  # the pictures are there all the same

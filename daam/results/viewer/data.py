@@ -22,7 +22,7 @@ from PIL import Image
 from torch.nn import functional
 
 from daam.maps.heat_maps import HeatMaps
-from daam.maps.observations import observe
+from daam.maps.observations import most_telling, observe
 from daam.maps.selection import Size
 from daam.maps.statistics import TermContext, coverage, strength
 from daam.pictures.colormaps import lookup_table
@@ -41,6 +41,8 @@ COLORMAPS = ("turbo", "viridis", "inferno", "magma", "plasma", "jet", "gray")
 PICTURE_QUALITY = 92
 MEASURED_SIDE = 128
 """Longest side of the maps that coverage and observations are measured on."""
+MOST_SAID = 3
+"""Sentences under a picture."""
 STEP_SIDE = 32
 """Longest side of the maps of single steps, which are many; where each step was kept."""
 
@@ -96,7 +98,7 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
         "prompts": prompts,
         "steps": trace.calls if "steps" in trace.keep else 0,
         "pinned": [_spans(term, trace.positive) for term in parse_terms(settings.terms)],
-        "observations": _remarks(trace) + (observe(maps["positive"]) if trace.texts else []),
+        "observations": _remarks(trace) + (most_telling(observe(maps["positive"]), MOST_SAID) if trace.texts else []),
         "colormaps": {name: base64.b64encode(lookup_table(name).tobytes()).decode() for name in names},
         "settings": {"opacity": settings.opacity, "colormap": settings.colormap, "scale": settings.scale},
     }
@@ -150,9 +152,23 @@ def _prompt(maps: HeatMaps, side: Side, atlas: _Atlas) -> dict[str, Any]:
         "side": side,
         "prompt": table.prompt,
         "parts": [part.weight for part in table.parts],
+        "part_labels": [] if side == "probe" else _part_labels(table),
         "chips": chips,
         "frames": None if side == "probe" else prompt_frames(table, negative=side == "negative").to_data(),
     }
+
+
+def _part_labels(table: PromptTable) -> list[str]:
+    """What tells the parts of a prompt apart, in words: "part 2 × 0.5", "hires pass"; nothing where there is one."""
+    passes = {part.sampling_pass for part in table.parts}
+    labels = []
+    for part in table.parts:
+        together = [other for other in table.parts if other.sampling_pass == part.sampling_pass]
+        number = next(at for at, other in enumerate(together, 1) if other is part)
+        names = [("first pass", "hires pass")[part.sampling_pass]] if len(passes) > 1 else []
+        names += [f"part {number} × {part.weight:g}"] if len(together) > 1 else []
+        labels.append(", ".join(names))
+    return labels
 
 
 def prompt_frames(table: PromptTable, *, negative: bool = False) -> EditFrames:

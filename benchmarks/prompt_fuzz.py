@@ -1,5 +1,7 @@
 """Reads, searches and rewrites hostile prompts; each shall end in a result or in an error of ours.
 
+Of one prompt in ten every word's edits are framed too, which reads it again dozens of times.
+
     python -m benchmarks.prompt_fuzz --prompts 100000
 
 Prints each prompt that ended in another exception, and how many there were; ends with 1 where there was one.
@@ -20,7 +22,7 @@ from daam.errors import DaamError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt, prompt_to_data
 from daam.prompt.terms import every_word, find_term, parse_terms
 from daam.results.viewer.data import prompt_frames
-from daam.rewriting import remove, set_weight
+from daam.rewriting import EditFrames, remove, set_weight
 
 PIECES = (
     *"()[]:|\\,.#\"'<>+-_ \n\t\x00\x1c\x85\u2028\ud800\udfffaA1é😀猫İß…",
@@ -29,6 +31,7 @@ PIECES = (
     "[a:b:0.5]", "[a|b]", "(a:1.3)", "\\(", "<|startoftext|>", "it's", "mystyle", "#2", "a:1.2", "\u0301", "\u202e",
     "ﬁ",
 )  # fmt: skip
+FRAMED = 0.1
 EMPHASIS = ("None", "Ignore", "Original", "No norm")
 
 
@@ -64,7 +67,8 @@ def _actions(prompt: str, tokenizer: ClipTokenizer, chance: random.Random) -> di
         "negative": chance.random() < 0.3,
         "use_old_scheduling": chance.random() < 0.3,
     }
-    return {
+    frames = {"frame": partial(_frame, prompt, tokenizer, settings)} if chance.random() < FRAMED else {}
+    return frames | {
         "read": partial(_read, prompt, tokenizer, settings),
         "terms": partial(parse_terms, prompt),
         "weaken": partial(set_weight, prompt, span, chance.choice((0.0, 0.7, 1.0, 1.3, -1.0))),
@@ -77,8 +81,11 @@ def _read(prompt: str, tokenizer: ClipTokenizer, settings: dict[str, object]) ->
     prompt_to_data(table)
     for term in every_word(table):
         find_term(term, table)
-    prompt_frames(table, negative=bool(settings["negative"]))
     return table
+
+
+def _frame(prompt: str, tokenizer: ClipTokenizer, settings: dict[str, object]) -> EditFrames:
+    return prompt_frames(_read(prompt, tokenizer, settings), negative=bool(settings["negative"]))
 
 
 def main() -> None:

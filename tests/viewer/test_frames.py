@@ -121,10 +121,10 @@ def test_a_hostile_prompt_is_framed_or_refused_within_seconds(prompt: str) -> No
 
 
 def test_what_would_take_too_long_to_check_is_refused_after_the_first_words() -> None:
-    prompt = "a [cat|dog] in [red:blue:0.5], " * 12
+    prompt = "a [cat|dog] in [red:blue:0.5], " * 60
     started = time.process_time()
     frames = edit_frames(prompt, words_of(table(prompt))).words
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 12
     reasons = [frame.why_stays for frame in frames]
     assert reasons[0] is None and reasons[-2] is not None and TOO_LONG in reasons[-2]
     assert all(frame.why_not is None for frame in frames)

@@ -35,7 +35,8 @@
     }
 
     if (around && boxOf("prompt") && boxOf("terms")) {
-        Object.assign(SHARED, {memoryOf, onMount});
+        Object.assign(SHARED, {memoryOf, onMount, isDark: around.body.classList.contains("dark")});
+        document.body.style.background = "transparent";
         SHARED.callbacks = {
             readPrompt: (side) => boxOf(BOXES[side]).value,
             onPromptChange: (prompt, side) => write(BOXES[side], prompt),

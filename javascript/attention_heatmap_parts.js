@@ -22,9 +22,14 @@
         return element;
     }
 
+    /** What a button does; its name for those who cannot see it too, where it shows no word. */
     function describe(element, label) {
         element.title = label;
-        element.setAttribute("aria-label", label);
+        if (/\p{L}/u.test(element.textContent)) {
+            element.removeAttribute("aria-label");
+        } else {
+            element.setAttribute("aria-label", label);
+        }
     }
 
     /** Greyed buttons keep their place and the focus, and do nothing. */

@@ -72,6 +72,7 @@
             if (chip.steps) {
                 element.append(make("span", "chip-steps", chip.steps.map((steps) => steps.join("–")).join(", ")));
             }
+            SHARED.parts.describe(element, labelOf(chip));
             element.classList.toggle("attention-heatmap-chip-off", chip.kind === "tag" || Boolean(chip.reason));
             element.setAttribute("aria-pressed", "false");
             element.setAttribute("tabindex", "-1");

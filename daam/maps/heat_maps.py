@@ -80,7 +80,13 @@ class HeatMap:
         return scaled
 
     def overlay(
-        self, picture: Picture, *, opacity: float = 0.5, colormap: str = "turbo", scale: str = "shared"
+        self,
+        picture: Picture,
+        *,
+        opacity: float = 0.5,
+        colormap: str = "turbo",
+        scale: str = "shared",
+        blend: str = "even",
     ) -> Image.Image:
         """The map in colours over the picture; opacity 1 shows the map alone.
 
@@ -89,12 +95,13 @@ class HeatMap:
 
         Args:
             picture: the one that was traced, or that one at another size.
+            blend: "even" covers all of it alike, "heat" the more the hotter.
 
         Raises:
             ShapeError: the picture is of another shape, so that the map would lie in the wrong place.
         """
         _check_shape(to_rgb_array(picture).shape[:2], self.values.shape)
-        return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap)
+        return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap, blend=blend)
 
 
 class HeatMaps(Mapping[str, HeatMap]):

@@ -123,6 +123,11 @@ OBSERVATIONS: dict[str, Callable[[Facts], Iterator[Observation]]] = {
 }
 
 
+def names_something(word: str) -> bool:
+    """Whether a word is more than a sign or a function word."""
+    return word.casefold() not in FUNCTION_WORDS and any(map(str.isalnum, word))
+
+
 def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
     """Every observation: its kind, the sentence, and the words that it is about."""
     facts = gather(heat_maps)
@@ -145,7 +150,7 @@ def most_telling(observations: Sequence[dict[str, Any]], most: int) -> list[dict
 
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
-    named = [word for word in heat_maps if word not in FUNCTION_WORDS and any(map(str.isalnum, word))]
+    named = [word for word in heat_maps if names_something(word)]
     statistics, neighbours = term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named))
     return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
 

@@ -78,6 +78,11 @@ def overlap(context: TermContext) -> dict[str, float]:
     return found
 
 
+def strengths(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, float]:
+    """The strength alone of every term that has a map."""
+    return {term: strength(TermContext(heat_maps[term], heat_maps, ())) for term in terms if term in heat_maps}
+
+
 STATISTICS: dict[str, Callable[[TermContext], Any]] = {
     "strength": strength,
     "coverage": coverage,
@@ -106,13 +111,15 @@ def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict
 
 
 def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str, float]:
-    """Which words caused a region: each word's share (0..1) of what all words get in it, strongest first.
+    """Each word's share (0..1) of the attention that all words get in a region, strongest first.
 
     >>> shares = daam.rank_words(heat_maps, (0, 0, 64, 64))
     >>> sorted(shares) == sorted(heat_maps), round(sum(shares.values()), 6)
     (True, 1.0)
     >>> list(shares.values()) == sorted(shares.values(), reverse=True)
     True
+
+    It measures attention; whether a word caused what is there, only leaving it out shows.
 
     Args:
         box: (left, top, right, bottom) in pixels of the picture, right and bottom exclusive.

@@ -145,7 +145,8 @@ def _show(
         run.note(f"the script {script!r} works on the returned images, so the heat maps are {what}")
         return
     if run.settings.use_grid and not host().shows_grids():
-        run.note("the grid is not shown because the setting 'Show grid in results for web' is off")
+        setting = "Settings → Saving images/grids → Show grid in results for web"
+        run.note(f"the grid is not shown while this is off: {setting}")
         return
     processed.images[place:place] = [image for image, _ in shown]
     processed.infotexts[place:place] = [infotext for _, infotext in shown]

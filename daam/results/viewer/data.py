@@ -97,7 +97,12 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
         "pinned": [_spans(term, trace.positive) for term in parse_terms(settings.terms)],
         "observations": _remarks(trace) + (most_telling(observe(HeatMaps(trace)), MOST_SAID) if trace.texts else []),
         "colormaps": {name: base64.b64encode(lookup_table(name).tobytes()).decode() for name in names},
-        "settings": {"opacity": settings.opacity, "colormap": settings.colormap, "scale": settings.scale},
+        "settings": {
+            "opacity": settings.opacity,
+            "colormap": settings.colormap,
+            "scale": settings.scale,
+            "blend": settings.blend,
+        },
     }
 
 

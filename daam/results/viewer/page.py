@@ -43,7 +43,8 @@ main > * {{ min-width: 0; }} h1 {{ font-size: 18px; margin: 4px 0; overflow-wrap
 <script type="application/json" id="state">null</script>
 <script>{scripts}</script>
 <script>
-document.body.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
+const isDark = attentionHeatmap.isDark ?? matchMedia("(prefers-color-scheme: dark)").matches;
+document.body.classList.toggle("dark", isDark);
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 read("data").forEach((each, number) => {{
     const element = document.createElement("section");

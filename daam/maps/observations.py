@@ -16,7 +16,7 @@ import numpy as np
 
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.statistics import term_statistics
-from daam.prompt.terms import entry_words
+from daam.prompt.typed_words import entry_words, words_of
 
 # The thresholds were chosen on the embedded model, where the truth is known: see benchmarks/observations.py.
 FUNCTION_WORDS = frozenset(
@@ -32,6 +32,9 @@ WIDE_COVERAGE = 0.7
 """A word counts as spread over everything from this share of the picture on."""
 SAME_REGION = 0.7
 """Two words are on one region from this IoU of their masks on."""
+MEASURED = ("strength", "coverage", "overlap")
+MOST_WORDS = 300
+"""So many words of a prompt are looked at, from its beginning: pairs are many."""
 ELSEWHERE = 0.2
 """Two neighbours lie apart up to this IoU of their masks."""
 
@@ -150,8 +153,8 @@ def most_telling(observations: Sequence[dict[str, Any]], most: int) -> list[dict
 
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
-    named = [word for word in heat_maps if names_something(word)]
-    statistics, neighbours = term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named))
+    named = [word for word in heat_maps if names_something(word)][:MOST_WORDS]
+    statistics, neighbours = term_statistics(heat_maps, named, names=MEASURED), tuple(_neighbours(heat_maps, named))
     return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
 
 
@@ -163,12 +166,12 @@ def _scheduled(heat_maps: HeatMaps) -> Iterator[str]:
 
 def _neighbours(heat_maps: HeatMaps, named: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Pairs that stand side by side in some text, with nothing between them."""
-    seen = set()
+    seen, known = set(), set(named)
     for part in heat_maps.table.parts:
         for entry in part.schedule:
-            texts = [word.text.lower() for word in entry_words(entry)]
+            texts = [word.text.lower() for word in words_of(entry).words]  # a comma between two parts them
             for pair in zip(texts, texts[1:]):
-                if pair not in seen and all(text in named for text in pair):
+                if pair not in seen and known.issuperset(pair):
                     seen.add(pair)
                     yield pair
 

@@ -19,7 +19,8 @@ from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from daam.errors import RecordError
-from daam.prompt.terms import every_word, word_columns
+from daam.prompt.terms import every_word
+from daam.prompt.typed_words import word_columns
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 from daam.tracing.text_maps import EVERY_STEP, TextMaps

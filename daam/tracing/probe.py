@@ -15,7 +15,7 @@ from torch import Tensor
 
 from daam.errors import TermError
 from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
-from daam.prompt.terms import word_columns
+from daam.prompt.typed_words import word_columns
 from daam.tracing.families.base import Attended
 from daam.tracing.plan import version_of
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daam.prompt.table import PromptPart, ScheduleEntry
-from daam.prompt.terms import Term, columns_of_terms, word_columns
+from daam.prompt.terms import Term, columns_of_terms
+from daam.prompt.typed_words import word_columns
 from daam.tracing.plan import Side, TextKey, TracedText
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from daam.errors import TraceError
 from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, active_entry
-from daam.prompt.terms import word_columns
+from daam.prompt.typed_words import word_columns
 from daam.tracing.plan import Side
 from daam.webui.hosts import Encoded, EncodedEntry
 from daam.webui.prompts import PassTables

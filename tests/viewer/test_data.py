@@ -65,7 +65,7 @@ def test_every_word_has_a_frame_to_edit_it(data: dict[str, Any]) -> None:
 def test_a_negative_prompt_is_framed_without_parts() -> None:
     tokenizer = ClipTokenizer.from_folder(TOKENIZER)
     table = parse_prompt("a:1.2 cat", tokenizer, negative=True)
-    assert [frame.why_stays for frame in prompt_frames(table, negative=True).words] == [None] * 6
+    assert [frame.why_stays for frame in prompt_frames(table, negative=True).words] == [None] * 4
     assert prompt_frames(parse_prompt("a:1.2 cat", tokenizer)).words[-1].why_stays is not None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from daam.errors import ModelError
 from daam.results.result import Result
-from daam.results.viewer.data import viewer_data
+from daam.results.viewer.data import viewer_of
 
 SCRIPTS = tuple(
     f"attention_heatmap_{name}.js"
@@ -66,7 +66,7 @@ def report_html(result: Result, *, scripts: Sequence[str] = SCRIPTS) -> str:
     Args:
         scripts: files of `javascript/`.
     """
-    data = [viewer_data(picture, trace, result.drawing) for picture, trace in result.pairs]
+    data = [viewer_of(result, image) for image in range(len(result.traces))]
     title = result.traces[0].positive.prompt if result.traces else "Attention Heatmap"
     return PAGE.format(
         title=html.escape(title), facts=html.escape(" · ".join(facts(result))), style=asset("style.css"),

@@ -104,7 +104,8 @@ def main() -> None:
         page = browser.new_page(viewport={"width": 1400, "height": 2400})
         page.goto(file.as_uri())
         page.add_style_tag(
-            content=f"main {{ max-width: none }} .attention-heatmap-stage {{ flex: 0 0 {options.size}px }}"
+            content="main { max-width: none } "
+            f".attention-heatmap-row {{ grid-template-columns: {options.size}px 1fr !important }}"
         )
         print(f"{WORDS} words, {options.size}x{options.size}, Chromium {browser.version} without a GPU; {machine()}")
         for name, times in measure(page, options.moves).items():

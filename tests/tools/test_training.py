@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from daam.demo_model import TOKENIZER
-from tools.train_demo_model import autoencoder, curriculum, training
+from tools.train_demo_model import autoencoder, curriculum, diffusion, training
 from tools.train_demo_model.attention import CONTEXT, PlainAttention, context_mask
 from tools.train_demo_model.autoencoder import draw_pool, train_decoder, train_encoder
 from tools.train_demo_model.compute import Compute
@@ -178,6 +178,12 @@ def test_the_short_context_with_its_mask_gives_what_the_long_one_gives() -> None
     assert (without - expected).abs().max() > 1e-3
 
 
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(diffusion, "BATCH", 4)
+
+
+@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16])
 def test_the_loss_of_a_model_that_knows_nothing_is_the_spread_of_the_velocity(data: Data, compute: Compute) -> None:
     torch.manual_seed(0)
@@ -187,6 +193,7 @@ def test_the_loss_of_a_model_that_knows_nothing_is_the_spread_of_the_velocity(da
     assert loss.dtype == torch.float32 and 0.7 < loss.item() < 1.6
 
 
+@pytest.mark.usefixtures("small_batches")
 def test_a_trained_model_is_exported_loaded_and_trained_on(data: Data, tmp_path: Path) -> None:
     unet, text_encoder = train_diffusion(tmp_path, data, 0.5, FLOAT32)
     assert not any(isinstance(processor, PlainAttention) for processor in unet.attn_processors.values())

@@ -46,6 +46,8 @@ def export_pipeline(
     _forget_origins(temporary)
     shutil.rmtree(temporary / "tokenizer")
     shutil.copytree(TOKENIZER, temporary / "tokenizer")
+    for file in temporary.rglob("*.safetensors"):
+        file.chmod(0o644)  # safetensors lets nobody else read them
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 

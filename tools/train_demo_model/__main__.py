@@ -26,7 +26,9 @@ def main() -> None:
     parser.add_argument("--train-on", type=Path, nargs="?", const=WEIGHTS, metavar="MODEL",
                         help="begin with this model, or with the one in the package, not from nothing")  # fmt: skip
     parser.add_argument("--export", type=Path, default=WEIGHTS, metavar="FOLDER", help="default: into the package")
-    parser.add_argument("--minutes", type=float, default=180, help="training time of UNet and text encoder, all runs")
+    parser.add_argument(
+        "--minutes", type=float, default=180, help="of processor time for UNet and text encoder, all runs"
+    )
     parser.add_argument("--decoder-minutes", type=float, help="of the VAE; default 7, or 0 where one is trained on")
     parser.add_argument("--scenes", type=int, default=24000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

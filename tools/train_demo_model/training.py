@@ -1,4 +1,4 @@
-"""What all trainings share: a learning-rate schedule by time spent, a running average of the weights, checkpoints."""
+"""What all trainings share: a rate that follows the time spent, a running average of the weights, checkpoints."""
 
 from __future__ import annotations
 
@@ -59,18 +59,20 @@ def train(
     average_over: int,
     weight_decay: float,
 ) -> None:
-    """Trains until `seconds` of training time are spent, over any number of runs, and leaves the averaged weights.
+    """Trains until so many seconds are spent, over any number of runs, and leaves the averaged weights.
 
     Args:
         modules: on the device of `compute` already.
         loss_of_step: given the number of the step and the progress 0..1, draws a batch and gives its loss.
+        seconds: of this process's own computing, all its threads together, so that what else a machine does counts for
+            nothing.
         checkpoint: written every two minutes; read at the start when it exists.
         falls_over: the last share of the time, in which the rate falls.
     """
     optimizer = MuonWithAdamW(modules, weight_decay, compute.dtype)
     average = WeightAverage(optimizer.parameters, average_over)
     step, spent = _restore(checkpoint, modules, optimizer, average, compute)
-    started = time.monotonic() - spent
+    started = time.process_time() - spent
     last_save = time.monotonic()
     losses: list[Tensor] = []
     while spent < seconds:
@@ -81,7 +83,7 @@ def train(
         step += 1
         average.update(step)
         losses.append(loss.detach())
-        spent = time.monotonic() - started
+        spent = time.process_time() - started
         if step % REPORT_EVERY == 0:
             mean = float(torch.stack(losses).mean())
             logger.info("%s, step %d, %.0f of %.0f s: loss %.5f", checkpoint.stem, step, spent, seconds, mean)

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from daam.demo_model import TOKENIZER
-from tools.train_demo_model import autoencoder, curriculum, diffusion, training
+from tools.train_demo_model import __main__ as command
+from tools.train_demo_model import autoencoder, compute, curriculum, diffusion, training
 from tools.train_demo_model.attention import CONTEXT, PlainAttention, context_mask
 from tools.train_demo_model.autoencoder import draw_pool, train_decoder, train_encoder
 from tools.train_demo_model.compute import Compute
 from tools.train_demo_model.dataset import LENGTH, Data, draw_dataset
-from tools.train_demo_model.diffusion import VelocityLoss, timestep_density, train_diffusion
-from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary, export_pipeline, load_networks
+from tools.train_demo_model.diffusion import VelocityLoss, timestep_density
+from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary
 from tools.train_demo_model.latents import CELL, DEVIATION, cell_latents, enlarged
 from tools.train_demo_model.networks import (
     BOS,
@@ -185,28 +186,48 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_batches")
-@pytest.mark.parametrize("compute", [FLOAT32, BFLOAT16])
-def test_the_loss_of_a_model_that_knows_nothing_is_the_spread_of_the_velocity(data: Data, compute: Compute) -> None:
+@pytest.mark.parametrize("numbers", [FLOAT32, BFLOAT16])
+def test_the_loss_of_a_model_that_knows_nothing_is_the_spread_of_the_velocity(data: Data, numbers: Compute) -> None:
     torch.manual_seed(0)
     unet = make_unet()
     nn.init.zeros_(unet.conv_out.weight), nn.init.zeros_(unet.conv_out.bias)
-    loss = VelocityLoss(unet, make_text_encoder(1 + len(data.rows) + 2), data, compute)(0)
+    loss = VelocityLoss(unet, make_text_encoder(1 + len(data.rows) + 2), data, numbers)(0)
     assert loss.dtype == torch.float32 and 0.7 < loss.item() < 1.6
 
 
 @pytest.mark.usefixtures("small_batches")
-def test_a_trained_model_is_exported_loaded_and_trained_on(data: Data, tmp_path: Path) -> None:
-    unet, text_encoder = train_diffusion(tmp_path, data, 0.5, FLOAT32)
-    assert not any(isinstance(processor, PlainAttention) for processor in unet.attn_processors.values())
-    weights = {name: value.clone() for name, value in unet.state_dict().items()}
-    export_pipeline(tmp_path / "model", make_autoencoder(), unet, text_encoder, data.rows)
-    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "model", low_cpu_mem_usage=False)
-    assert pipeline.scheduler.config.prediction_type == "v_prediction"
-    again, _ = start = load_networks(tmp_path / "model", data.rows)
-    assert all((again.state_dict()[name] - value).abs().max() < 1e-2 for name, value in weights.items())
-    (tmp_path / "again").mkdir()
-    further, _ = train_diffusion(tmp_path / "again", data, 0.5, FLOAT32, start)
-    assert (further.conv_in.weight != weights["conv_in.weight"]).any()
+def test_one_command_trains_from_nothing_and_one_trains_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autoencoder, "POOL", 8)
+    monkeypatch.setattr(command, "ENCODER_MINUTES", 0.01)
+    short = ["--minutes", "0.01", "--scenes", "60", "--threads", "1"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    command.main([str(tmp_path / "a"), "--decoder-minutes", "0.01", "--export", str(first), *short])
+    command.main([str(tmp_path / "b"), "--train-on", str(first), "--export", str(second), *short])
+    before, after = (
+        StableDiffusionPipeline.from_pretrained(folder, low_cpu_mem_usage=False) for folder in (first, second)
+    )
+    assert after.scheduler.config.prediction_type == "v_prediction"
+    assert before.vae.config.scaling_factor == pytest.approx(1 / DEVIATION)
+    assert torch.equal(before.vae.decoder.conv_in.weight, after.vae.decoder.conv_in.weight)
+    difference = (before.unet.conv_in.weight - after.unet.conv_in.weight).abs().max()
+    assert 0 < difference < 0.1
+    assert len(after.tokenizer) == 49408
+
+
+@pytest.mark.parametrize(("seconds", "is_bfloat16"), [((1.0, 0.2), True), ((1.0, 0.9), False), ((1.0, 5.0), False)])
+def test_bfloat16_is_taken_only_where_it_is_clearly_faster_and_that_is_said(
+    seconds: tuple[float, float],
+    is_bfloat16: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    taken = dict(zip((torch.float32, torch.bfloat16), seconds))
+    monkeypatch.setattr(compute, "_seconds_of_a_product", lambda device, dtype: taken[dtype])
+    with caplog.at_level("INFO"):
+        chosen = compute.choose_compute("cpu")
+    assert chosen.is_bfloat16 is is_bfloat16
+    assert ("training in bfloat16" in caplog.text) is is_bfloat16
+    assert ("float32, since bfloat16 is not fast here" in caplog.text) is not is_bfloat16
 
 
 def test_every_word_of_the_full_vocabulary_has_a_row_of_its_own() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from .export import export_pipeline, load_autoencoder, load_networks
 DECODER_MINUTES, ENCODER_MINUTES = 7.0, 1.0
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("work", type=Path, help="folder for checkpoints and the data set")
     parser.add_argument("--train-on", type=Path, nargs="?", const=WEIGHTS, metavar="MODEL",
@@ -33,7 +34,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=24000)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)

@@ -148,7 +148,7 @@ def make_generation_inputs(model: str) -> dict[str, Any]:
         ),
         "prompt": gr.Textbox(PROMPT, label="Prompt, with the WebUI's weights", lines=3, elem_id="prompt"),
         "negative": gr.Textbox("", label="Negative prompt", elem_id="negative"),
-        "seed": gr.Number(1, label="Seed", precision=0, elem_id="seed"),
+        "seed": gr.Number(2, label="Seed", precision=0, elem_id="seed"),
         "steps": gr.Slider(1, 100, 20, step=1, label="Steps", elem_id="steps"),
         "guidance": gr.Slider(0, 20, guidance_scale, label="Guidance scale", elem_id="guidance"),
         "sampler": gr.Dropdown(list(SAMPLERS), value="DPM++ 2M", label="Sampler", elem_id="sampler"),

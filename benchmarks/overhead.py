@@ -50,10 +50,7 @@ def sd15(dtype: torch.dtype) -> Any:
         cross_attention_dim=768,
         attention_head_dim=8,
     )
-    return StableDiffusionPipeline(
-        unet=unet, vae=_vae(), text_encoder=_text_encoder(768), tokenizer=_tokenizer(), scheduler=_scheduler(),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    ).to(dtype)  # fmt: skip
+    return sd_pipeline(unet).to(dtype)
 
 
 def sdxl(dtype: torch.dtype) -> Any:
@@ -71,10 +68,25 @@ def sdxl(dtype: torch.dtype) -> Any:
         addition_time_embed_dim=256,
         projection_class_embeddings_input_dim=2816,
     )
+    return sdxl_pipeline(unet).to(dtype)
+
+
+def sd_pipeline(unet: UNet2DConditionModel) -> Any:
+    """The smallest pipeline around a UNet, whose context is as wide as it expects."""
+    return StableDiffusionPipeline(
+        unet=unet, vae=_vae(), text_encoder=_text_encoder(unet.config.cross_attention_dim), tokenizer=_tokenizer(),
+        scheduler=_scheduler(), safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+    )  # fmt: skip
+
+
+def sdxl_pipeline(unet: UNet2DConditionModel) -> Any:
+    """The same for SDXL: three eighths of the context are the first encoder's."""
+    first = unet.config.cross_attention_dim * 3 // 8
+    second = _text_encoder(unet.config.cross_attention_dim - first, projected=True)
     return StableDiffusionXLPipeline(
-        unet=unet, vae=_vae(), text_encoder=_text_encoder(768), text_encoder_2=_text_encoder(1280, projected=True),
-        tokenizer=_tokenizer(), tokenizer_2=_tokenizer(), scheduler=_scheduler(), add_watermarker=False,
-    ).to(dtype)  # fmt: skip
+        unet=unet, vae=_vae(), text_encoder=_text_encoder(first), text_encoder_2=second, tokenizer=_tokenizer(),
+        tokenizer_2=_tokenizer(), scheduler=_scheduler(), add_watermarker=False,
+    )  # fmt: skip
 
 
 MODELS: dict[str, Callable[[torch.dtype], Any]] = {"embedded": embedded, "sd15": sd15, "sdxl": sdxl}

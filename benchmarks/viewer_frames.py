@@ -26,9 +26,9 @@ from daam.prompt import ClipTokenizer, parse_prompt
 from daam.prompt.terms import word_columns
 from daam.results.result import Result
 from daam.results.viewer.page import report_html
-from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.text_maps import TextMaps
 
 WORDS = 75
 MAP_SIDES = (64, 32, 16, 8)

@@ -16,6 +16,11 @@ class DaamError(Exception):
     """Base of all errors below; its text says what was expected, what came and what to do."""
 
 
+def describe(error: BaseException) -> str:
+    """What an error says; one that is not ours with its type's name, without which few can be understood."""
+    return str(error) if isinstance(error, DaamError) else f"{type(error).__name__}: {error}"
+
+
 class PromptError(DaamError, ValueError):
     """The prompt cannot be turned into a token table."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -133,3 +134,10 @@ def run(pipeline: Any, prompt: str | list[str], **options: Any) -> Any:
     settings = {"num_inference_steps": 2, "height": 64, "width": 64, "output_type": "np"}
     images = pipeline(prompt, generator=torch.Generator().manual_seed(3), **{**settings, **options}).images
     return images
+
+
+def as_kind(kind: Any, base: Any = None, **parts: Any) -> Any:
+    """A pipeline of another kind from the parts of `base` (SD1 where none is given) that it takes."""
+    names = inspect.signature(kind.__init__).parameters
+    taken = {**(sd1() if base is None else base).components, "requires_safety_checker": False, **parts}
+    return _quiet(kind(**{name: part for name, part in taken.items() if name in names}))

@@ -11,7 +11,7 @@ from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED_GUIDANCE_SCALE, load_pipeline
 from daam.pictures.captions import add_caption
 from daam.pictures.grid import make_grid
-from daam.results.drawing import draw_terms, enlarge
+from daam.results.drawing import draw_terms, enlarge, tiles_of
 from daam.results.drawing_settings import DrawingSettings
 from tools.train_demo_model.held_out import Caption, make_captions
 
@@ -37,7 +37,7 @@ def sample(pipeline: object, prompt: str, terms: str, seed: int) -> Image.Image:
     )
     settings = DrawingSettings(terms=terms, image_scale=SIDE / 128)
     picture = enlarge(generation.pictures[0], settings)
-    tiles = [drawn.tile for drawn in draw_terms(picture, generation.heat_maps(), settings)]
+    tiles = tiles_of(draw_terms(picture, generation.heat_maps(), settings))
     row = make_grid([add_caption(picture, "picture"), *tiles], layout="batch-rows", batch_size=1)
     return add_caption(row, prompt)
 

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import argparse
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from daam.cli.folders import NewFolder, name_of_now, reason_of
 from daam.cli.options import Parser, add_drawing_options, add_tracing_options, read_settings
-from daam.cli.output import (
-    REPORT_PAGE,
-    new_folder,
-    print_terms,
-    write_animations,
-    write_drawing,
-    write_pictures,
-    write_report,
-)
-from daam.errors import TraceError
+from daam.cli.output import print_terms, rescue, write_pictures, write_result
+from daam.cli.terminal import say
+from daam.errors import DaamError, ModelError, SettingError, TraceError
 from daam.results.declaring import Setting
-from daam.results.drawing import draw
 from daam.results.drawing_settings import DrawingSettings
-from daam.results.settings import SETTINGS
+from daam.results.result import Result
+from daam.results.settings import SETTINGS, Settings
+
+if TYPE_CHECKING:
+    from daam.hosts.diffusers_generate import GenerationSettings
 
 EXAMPLE = """\
 Generates a picture and shows which part of it each word of the prompt looked at.
@@ -76,11 +76,11 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; raises DaamError for what the user can put right."""
     options = make_parser().parse_args(arguments)
     wanted = read_settings(options)
-    drawing_options = DrawingSettings.of(wanted)
+    drawing = DrawingSettings.of(wanted)
 
     quiet_libraries()
-    from daam.hosts.diffusers_generate import GenerationSettings, generate
-    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline
+    from daam.hosts.diffusers_generate import GenerationSettings
+    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE
 
     guidance_scale = options.guidance_scale
     if guidance_scale is None:
@@ -96,38 +96,62 @@ def run(arguments: Sequence[str]) -> int:
         batch_size=options.batch_size,
         sampler=options.sampler,
     )
-    keep = "steps" if options.animate else ()
+    name = name_of_now(settings.seed)
+    with NewFolder(options.out, name) as folder:
+        result = replace(_generated(options, settings, wanted), drawing=drawing)
+        try:
+            if result.fault is None:
+                report = write_result(folder.draft, result, options.animate)
+            else:
+                write_pictures(folder.draft, result.pictures)
+            place = folder.finish()
+        except BaseException as error:
+            folder.discard()
+            told = _told(rescue(result, options.out, name))
+            if isinstance(error, OSError):
+                raise SettingError(f"{folder.place} cannot be written: {reason_of(error)}; {told}") from error
+            if isinstance(error, DaamError):
+                raise SettingError(f"{error}; {told}") from error
+            say(f"daam: {told}", to=sys.stderr)
+            raise
+    if result.fault is not None:
+        raise TraceError(f"{result.fault}; the pictures are in {place}")
+    print_terms(report)
+    say(f"\n{place}")
+    return 0
+
+
+def _generated(options: argparse.Namespace, settings: GenerationSettings, wanted: Settings) -> Result:
+    """Loads the model and generates.
+
+    Raises:
+        ModelError: the model cannot be loaded, or fails on the way: no memory for this size, say.
+    """
+    from daam.hosts.diffusers_generate import generate
+    from daam.hosts.diffusers_models import load_pipeline
+    from daam.results.report import versions
+
     started = time.perf_counter()
     pipeline = load_pipeline(options.model, device=options.device, dtype=options.dtype)
     loaded = time.perf_counter()
+    keep = "steps" if options.animate else ()
     with tqdm(total=settings.steps, desc="sampling", unit="step") as bar:
 
         def on_step(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        result = generate(pipeline, settings, keep=keep, terms=wanted.terms, probe=wanted.probe, on_step=on_step)
-
-    from daam.results.record import save_record
-    from daam.results.report import make_report, versions
-    from daam.results.viewer.page import report_html
-
-    folder = new_folder(options.out, settings.seed)
-    taken = write_pictures(folder, result.pictures)
-    if result.fault is not None:
-        raise TraceError(f"{result.fault}; the pictures are in {folder}")
+        try:
+            result = generate(pipeline, settings, keep=keep, terms=wanted.terms, probe=wanted.probe, on_step=on_step)
+        except DaamError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            reason = str(error).strip().split("\n")[0] or type(error).__name__
+            raise ModelError(f"the picture cannot be generated: {reason}") from error
     seconds = {"loading": loaded - started, **result.notes.seconds}
     notes = replace(result.notes, model=options.model, seconds=seconds, versions=versions())
-    result = replace(result, drawing=drawing_options, notes=notes)
-    save_record(folder / "record.safetensors", result)
-    drawing_started = time.perf_counter()
-    write_drawing(folder, draw(result), taken)
-    if options.animate:
-        write_animations(folder, options.animate, result)
-    seconds["drawing"] = time.perf_counter() - drawing_started
-    report = make_report(result)
-    write_report(folder, report)
-    (folder / REPORT_PAGE).write_text(report_html(result), "utf-8")
-    print_terms(report)
-    print(f"\n{folder}")
-    return 0
+    return replace(result, notes=notes)
+
+
+def _told(rescued: Path | None) -> str:
+    return "no folder took the picture, so it is lost" if rescued is None else f"the picture is in {rescued}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
-from daam.errors import DaamError
+from daam.cli.folders import reason_of
+from daam.cli.terminal import say
+from daam.errors import DaamError, SettingError
 
 COMMANDS = {
     "generate": "daam.cli.generate",
@@ -21,15 +25,47 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code is 2 for what the user can put right."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command = given.pop(0) if given and given[0] in COMMANDS else "generate"
     try:
-        return int(importlib.import_module(COMMANDS[command]).run(given))
+        _check_encoding(given)
+        command = given.pop(0) if given and given[0] in COMMANDS else "generate"
+        code = int(importlib.import_module(COMMANDS[command]).run(given))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return code
     except DaamError as error:
-        print(f"daam: {error}", file=sys.stderr)
-        return 2
+        return _say_error(str(error), 2)
     except KeyboardInterrupt:
-        print("daam: interrupted", file=sys.stderr)
-        return 130
+        return _say_error("interrupted", 130)
+    except BrokenPipeError:  # whoever read the output has enough
+        _drop_output()
+        return 141
+    except OSError as error:
+        code = _say_error(": ".join(filter(None, [error.filename and str(error.filename), reason_of(error)])), 2)
+        _drop_output()
+        return code
+
+
+def _check_encoding(arguments: Sequence[str]) -> None:
+    """
+    Raises:
+        SettingError: an argument came as bytes that are no text; it would end in no file name and no report.
+    """
+    for argument in arguments:
+        if any("\ud800" <= sign <= "\udfff" for sign in argument):
+            shown = argument.encode("utf-8", "backslashreplace").decode()
+            raise SettingError(f"expected arguments in UTF-8, got '{shown}', which is none; type it again")
+
+
+def _say_error(text: str, code: int) -> int:
+    if sys.stderr is not None:
+        say(f"daam: {text}", to=sys.stderr)
+    return code
+
+
+def _drop_output() -> None:
+    """What is still to be written to the standard output goes nowhere, so that Python does not try again at its end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

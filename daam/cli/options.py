@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from daam.cli.terminal import say, showable
 from daam.results.declaring import Setting
 from daam.results.settings import SETTINGS, Settings, settings_of
 
@@ -23,8 +24,13 @@ class Parser(argparse.ArgumentParser):
         )
 
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message}", file=sys.stderr)
+        say(f"{self.prog}: {message}", to=sys.stderr)
         sys.exit(2)
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        """The help, in what the terminal can show."""
+        stream = file or sys.stderr
+        stream.write(showable(message, getattr(stream, "encoding", None)))
 
 
 def add_drawing_options(parser: argparse.ArgumentParser, settings: Sequence[Setting] = SETTINGS) -> None:

@@ -1,44 +1,36 @@
-"""Writes a generation's folder and prints the table of its terms."""
+"""Writes what is in a generation's folder and prints the table of its terms."""
 
 from __future__ import annotations
 
-import json
+import contextlib
+import tempfile
+import time
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from daam.errors import SettingError
+from daam.cli.folders import NewFolder
+from daam.cli.terminal import say
+from daam.errors import DaamError
 from daam.maps.heat_maps import HeatMaps
 from daam.pictures.animation import save_animation
-from daam.results.drawing import Drawing, chosen_terms, enlarge
+from daam.results.drawing import Drawing, chosen_terms, draw, enlarge
 from daam.results.file_names import safe_file_names
+from daam.results.record import save_record
+from daam.results.report import make_report, to_json
 from daam.results.result import Result
 from daam.results.step_animation import step_frames
+from daam.results.viewer.page import report_html
 
 REPORT_PAGE = "report.html"
-RESERVED = ("picture.png", "grid.png", "record.safetensors", "report.json", REPORT_PAGE)
-
-
-def new_folder(parent: Path, seed: int) -> Path:
-    """A folder that did not exist, named after the time and the seed.
-
-    Raises:
-        SettingError: it cannot be made.
-    """
-    name = f"{datetime.now():%Y%m%d-%H%M%S}-{seed}"
-    for number in range(1, 1000):
-        folder = parent / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise SettingError(f"out: expected a folder that can be written to, got {parent}: {error}") from error
-        return folder
-    raise SettingError(f"out: {parent} has too many folders of this second")
+RECORD = "record.safetensors"
+NO_MAP = "no-map.txt"
+MOST_UNKNOWN = 20
+"""Terms without a map that the printed table names."""
+RESERVED = ("picture.png", "grid.png", RECORD, "report.json", REPORT_PAGE)
 
 
 def write_pictures(folder: Path, pictures: Sequence[Image.Image]) -> list[str]:
@@ -49,18 +41,62 @@ def write_pictures(folder: Path, pictures: Sequence[Image.Image]) -> list[str]:
     return names
 
 
-def write_drawing(folder: Path, drawing: Drawing, taken: Sequence[str]) -> list[str]:
-    """`grid.png` and one file for each term's tile, in the order of `drawing.terms`."""
+def write_drawing(folder: Path, drawing: Drawing, taken: Sequence[str]) -> None:
+    """`grid.png`, one file for each term that has a map, and one that says why the others have none."""
     several = len({drawn.image for drawn in drawing.terms}) > 1
+    found = [drawn for drawn in drawing.terms if drawn.reason is None]
     labels = [
         (f"{drawn.image + 1}-" if several else "") + ("" if drawn.side == "positive" else f"{drawn.side}-") + drawn.name
-        for drawn in drawing.terms
+        for drawn in found
     ]
     names = safe_file_names(labels, reserved=[*RESERVED, *taken])
-    for name, drawn in zip(names, drawing.terms):
-        drawn.tile.save(folder / name)
+    for name, drawn in zip(names, found):
+        if drawn.tile is not None:
+            drawn.tile.save(folder / name)
     drawing.grid.save(folder / "grid.png")
-    return names
+    reasons = [
+        (f"picture {drawn.image + 1}: " if several else "") + drawn.reason
+        for drawn in drawing.terms
+        if drawn.reason is not None
+    ]
+    if reasons:
+        lines = "\n".join(reasons).encode("utf-8", "backslashreplace")
+        (folder / NO_MAP).write_bytes(lines + b"\n")
+
+
+def write_result(folder: Path, result: Result, animate: str | None) -> dict[str, Any]:
+    """Everything of a generation; returns what stands in `report.json`."""
+    taken = write_pictures(folder, result.pictures)
+    save_record(folder / RECORD, result)
+    started = time.perf_counter()
+    write_drawing(folder, draw(result), taken)
+    if animate:
+        write_animations(folder, animate, result)
+    seconds = {**result.notes.seconds, "drawing": time.perf_counter() - started}
+    report = make_report(replace(result, notes=replace(result.notes, seconds=seconds)))
+    write_report(folder, report)
+    (folder / REPORT_PAGE).write_text(report_html(result), "utf-8")
+    return report
+
+
+def rescue(result: Result, wanted: Path, name: str) -> Path | None:
+    """Saves the pictures, and the record where it fits too, in the first folder that takes them.
+
+    Args:
+        wanted: the folder that was asked for, in which not everything could be written.
+
+    Returns:
+        Where they are; None where no folder took them.
+    """
+    for parent in (wanted, Path(), Path("~"), Path(tempfile.gettempdir())):
+        own_name = name if parent == wanted else f"daam-{name}"
+        with contextlib.suppress(OSError, RuntimeError, DaamError), NewFolder(parent.expanduser(), own_name) as folder:
+            write_pictures(folder.draft, result.pictures)
+            if result.fault is None:
+                with contextlib.suppress(DaamError):
+                    save_record(folder.draft / RECORD, result)
+            return folder.finish().resolve()
+    return None
 
 
 def write_animations(folder: Path, suffix: str, result: Result) -> None:
@@ -81,20 +117,26 @@ def write_animations(folder: Path, suffix: str, result: Result) -> None:
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     """`report.json`."""
-    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    (folder / "report.json").write_text(to_json(report), "utf-8")
 
 
 def print_terms(report: dict[str, Any]) -> None:
     """One line for each term: strength as a bar, coverage, where; or why it has no map."""
     for image in report["images"]:
         if len(report["images"]) > 1:
-            print(f"\npicture {image['image'] + 1}")
-        rows = image["terms"]
+            say(f"\npicture {image['image'] + 1}")
+        missing = [row for row in image["terms"] if not row["statistics"]]
+        left_out = {row["term"] for row in missing[MOST_UNKNOWN:]}
+        rows = [row for row in image["terms"] if row["term"] not in left_out]
         width = min(24, max((len(row["term"]) for row in rows), default=4))
         strongest = max((row["statistics"]["strength"] for row in rows if row["statistics"]), default=0) or 1
-        print(f"{'term':{width}}  {'strength':16}  coverage  where")
+        say(f"{'term':{width}}  {'strength':16}  coverage  where")
         for row in rows:
-            print(f"{_shorten(row['term'], width):{width}}  {_describe(row, strongest)}")
+            say(f"{_shorten(row['term'], width):{width}}  {_describe(row, strongest)}")
+        if left_out:
+            say(f"and {len(missing) - MOST_UNKNOWN} more without a map; {NO_MAP} says why")
+    for remark in report["remarks"]:
+        say(f"\n{remark}")
 
 
 def _describe(row: dict[str, Any], strongest: float) -> str:

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from daam.cli.folders import NewFolder, name_of_now, reason_of
 from daam.cli.options import Parser, add_drawing_options, read_settings
-from daam.cli.output import new_folder, print_terms, write_animations, write_drawing, write_report
+from daam.cli.output import print_terms, write_animations, write_drawing, write_report
+from daam.cli.terminal import say
+from daam.errors import NotKeptError, SettingError
 from daam.results.drawing import draw
 from daam.results.drawing_settings import DrawingSettings
 
@@ -30,12 +33,19 @@ def run(arguments: Sequence[str]) -> int:
 
     path = options.record / "record.safetensors" if options.record.is_dir() else options.record
     result = replace(load_record(path), drawing=settings)
-    folder = new_folder(options.out or path.parent / "renders", result.notes.seed)
-    write_drawing(folder, draw(result), [])
-    if options.animate:
-        write_animations(folder, options.animate, result)
-    report = make_report(result)
-    write_report(folder, report)
+    if options.animate and not any("steps" in trace.keep for trace in result.traces):
+        raise NotKeptError(f"animate: the steps were not kept in {path}; generate with `daam --animate gif`")
+    parent = options.out or path.parent / "renders"
+    with NewFolder(parent, name_of_now(result.notes.seed)) as folder:
+        try:
+            write_drawing(folder.draft, draw(result), [])
+            if options.animate:
+                write_animations(folder.draft, options.animate, result)
+            report = make_report(result)
+            write_report(folder.draft, report)
+            place = folder.finish()
+        except OSError as error:
+            raise SettingError(f"out: {folder.place} cannot be written: {reason_of(error)}") from error
     print_terms(report)
-    print(f"\n{folder}")
+    say(f"\n{place}")
     return 0

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from daam.cli.options import Parser
+from daam.cli.terminal import say
 from daam.demo_model import TOKENIZER
 from daam.errors import PromptError, SettingError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt, prompt_to_data
@@ -46,10 +48,10 @@ def run(arguments: Sequence[str]) -> int:
     }
     tokenizer = ClipTokenizer.from_folder(TOKENIZER)
     if options.file is not None:
-        print(json.dumps([_data(prompt, tokenizer, settings) for prompt in _prompts(options.file)]))
+        say(json.dumps([_data(prompt, tokenizer, settings) for prompt in _prompts(options.file)]))
     elif options.json:
         data = _data(options.prompt, tokenizer, settings)
-        print(json.dumps(data))
+        say(json.dumps(data))
         return 2 if "error" in data else 0
     else:
         _print_table(parse_prompt(options.prompt, tokenizer, **settings))
@@ -75,26 +77,36 @@ def _prompts(path: Path) -> list[str]:
 
 def _data(prompt: str, tokenizer: ClipTokenizer, settings: dict[str, Any]) -> dict[str, Any]:
     try:
-        return prompt_to_data(parse_prompt(prompt, tokenizer, **settings))
+        table = parse_prompt(prompt, tokenizer, **settings)
+        _check_weights(table)
+        return prompt_to_data(table)
     except PromptError as error:
         return {"prompt": prompt, "error": str(error)}
+
+
+def _check_weights(table: PromptTable) -> None:
+    """JSON has no infinity. Raises PromptError."""
+    columns = (column for part in table.parts for entry in part.schedule for column in entry.columns)
+    endless = next((column for column in columns if not math.isfinite(column.weight)), None)
+    if endless is not None:
+        raise PromptError(f"expected weights that are numbers, got {endless.weight} for {endless.piece!r}")
 
 
 def _print_table(table: PromptTable) -> None:
     for number, part in enumerate(table.parts):
         if len(table.parts) > 1:
-            print(f"AND part {number + 1}, weight {part.weight:g}: {part.text.strip()}")
+            say(f"AND part {number + 1}, weight {part.weight:g}: {part.text.strip()}")
         for entry in part.schedule:
             if len(part.schedule) > 1:
-                print(f"steps {entry.first_step} to {entry.end_at_step}: {entry.text}")
-            print("column  chunk  token  weight  typed at    kind       piece")
+                say(f"steps {entry.first_step} to {entry.end_at_step}: {entry.text}")
+            say("column  chunk  token  weight  typed at    kind       piece")
             for column in entry.columns:
                 if column.kind != "padding":
                     span = "" if column.span is None else f"{column.span[0]}–{column.span[1]}"
-                    print(
+                    say(
                         f"{column.column:6}  {column.chunk:5}  {column.token:5}  {column.weight:6.3g}  {span:10}  "
                         f"{column.kind:9}  {column.piece}"
                     )
-            print()
+            say()
     for tag in table.tags:
-        print(f"taken out before encoding: {tag.text}")
+        say(f"taken out before encoding: {tag.text}")

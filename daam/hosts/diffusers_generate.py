@@ -73,7 +73,7 @@ def generate(
 ) -> Result:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
 
-    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=2, batch_size=2)
+    >>> settings = daam.GenerationSettings("a (red:1.3) [circle:square:0.5]", steps=3, batch_size=2)
     >>> generation = daam.generate(pipe, settings)
     >>> [picture.size for picture in generation.pictures]
     [(128, 128), (128, 128)]
@@ -89,6 +89,21 @@ def generate(
         TraceError: the pipeline is none that can be traced; a fault on the way is the result's `fault`.
         PromptError: the prompt cannot be read, or it joins parts with AND, which only the WebUI samples.
     """
+    own_scheduler = pipeline.scheduler
+    try:
+        return _generate(pipeline, settings, keep, terms, probe, on_step)
+    finally:
+        pipeline.scheduler = own_scheduler
+
+
+def _generate(
+    pipeline: Any,
+    settings: GenerationSettings,
+    keep: str | Iterable[str],
+    terms: str,
+    probe: str,
+    on_step: Callable[[int, int], None] | None,
+) -> Result:
     sampler = set_sampler(pipeline, settings.sampler)
     steps = settings.steps * sampler.calls_per_step
     tokenizer = ClipTokenizer.from_transformers(pipeline.tokenizer or pipeline.tokenizer_2)

@@ -58,12 +58,14 @@ def load_pipeline(model: str = EMBEDDED, *, device: str | None = None, dtype: st
 
     Raises:
         ModelError: the model cannot be found or loaded, or the device is not there.
-        SettingError: the dtype is not known.
+        SettingError: the dtype is not known, or the device computes nothing.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     dtype = dtype or ("float16" if device.startswith("cuda") else "float32")
     if dtype not in DTYPES:
         raise SettingError(f"dtype: expected {', '.join(DTYPES)}, got {dtype!r}")
+    if device.split(":")[0].strip().lower() == "meta":
+        raise SettingError("device: expected one that computes, such as cpu or cuda, got 'meta', which has no numbers")
     try:
         pipeline = _load(model).to(device=device, dtype=DTYPES[dtype])
     except ModelError:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
 
-from daam.errors import SettingError, ShapeError, TraceError
+from daam.errors import SettingError, ShapeError, TraceError, describe
 from daam.hosts.diffusers_probe import probe_of
 from daam.hosts.diffusers_tokens import plain_table
 from daam.hosts.listening import listen
@@ -38,6 +39,24 @@ class TracedPrompts:
 
     def of(self, side: Side) -> tuple[PromptTable | None, ...]:
         return self.positive if side == "positive" else self.negative
+
+
+@dataclass
+class EncodedPrompts:
+    """What a pipeline encoded at once: the prompts, what came of them, and SDXL's second prompt where it is another."""
+
+    prompts: TracedPrompts | None = None
+    known: ConditioningBook = field(default_factory=ConditioningBook)
+    second_prompt: str | None = None
+
+    def condition(self, conditioning: Tensor | None) -> bool:
+        """Whether a row of [row, column, channel] was made from the first picture's prompt."""
+        rows = [] if conditioning is None else self.known.candidates(conditioning)
+        return any((text.image, text.side) == (0, "positive") for texts in rows for text in texts)
+
+
+MOST_ENCODED = 8
+"""How many earlier prompts are remembered that were encoded before the model was called."""
 
 
 def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", probe: str = "") -> Tracer:
@@ -102,16 +121,17 @@ class Tracer:
         self._terms = parse_terms(terms)
         self._probe_terms = parse_terms(probe)
         self._probe: Probe | None = None
-        self._prompts: TracedPrompts | None = None
+        self._encoded = EncodedPrompts()
+        self._earlier: list[EncodedPrompts] = []
         self._texts = self._new_texts()
         self._is_expected = False
         self._fault: Exception | None = None
         self._size = (0, 0)
         self._latents: tuple[int, int] | None = None
         self._crop: tuple[tuple[int, int], Region] | None = None
-        self._known = ConditioningBook()
-        self._strange = 0
-        self._second_prompt: str | None = None
+        self._strange = self._tuning = self._repeated = 0
+        self._seen = _SeenAtStep()
+        self._cut_short: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
 
@@ -125,9 +145,12 @@ class Tracer:
             stack.callback(listen(self._pipeline, "encode_prompt", self._see_prompts))
             if callable(getattr(self._pipeline, "prepare_latents", None)):
                 stack.callback(listen(self._pipeline, "prepare_latents", self._see_latents))
-            masks = getattr(self._pipeline, "mask_processor", None)
-            if callable(getattr(masks, "get_crop_region", None)):
-                stack.callback(listen(masks, "get_crop_region", self._see_crop))
+            for processor, method, see in (
+                ("mask_processor", "get_crop_region", self._see_crop),
+                ("image_processor", "apply_overlay", self._see_pasted),
+            ):
+                if callable(getattr(getattr(self._pipeline, processor, None), method, None)):
+                    stack.callback(listen(getattr(self._pipeline, processor), method, see))
             self._capture.install(stack)
             self._stack = stack.pop_all()
         return self
@@ -135,6 +158,7 @@ class Tracer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._cut_short = self._why_cut_short(error)
         stack, self._stack = self._stack, None
         if stack is not None:
             stack.close()
@@ -159,19 +183,21 @@ class Tracer:
         """
         fault = self._fault or self._capture.fault
         if fault is not None:
-            raise TraceError(f"the trace stopped with {type(fault).__name__}: {fault}") from fault
+            raise TraceError(f"the trace stopped: {describe(fault)}") from fault
         if self._capture.calls == 0:
-            raise TraceError("nothing was traced: run the pipeline inside `with daam.trace(pipe) as tracer:`")
+            raise TraceError(self._why_never_called())
         if self._prompts is None:
             raise TraceError(
-                "nothing was traced: the pipeline was given embeddings that were not made from a prompt here; say what "
-                "they were made from with `tracer.expect([text])` before it runs"
+                "nothing was traced: no prompt was seen, since the pipeline was given embeddings, or encodes a prompt "
+                "by another method than `encode_prompt`; say what the embeddings were made from with "
+                "`tracer.expect([text])` before the pipeline runs"
             )
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
-        if self._capture.calls_with_text and not self._capture.accumulator.texts:
+        if self._capture.calls_with_text and self._capture.accumulator.is_empty:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
-        self._known.check()
+        self._encoded.known.check()
+        self._capture.check()
         texts = self._capture.accumulator.on_cpu(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
         if self._strange and not any(key.side == "positive" for key in texts) and every_word(positive):
@@ -182,23 +208,59 @@ class Tracer:
             )
         probe = self._probe.table if self._probe is not None else None
         size, region = self._crop or (self._size, None)
-        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe)
+        remarks = tuple(self.notes)
+        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe, remarks)
+
+    def _why_never_called(self) -> str:
+        if self._prompts is None:
+            return (
+                "nothing was traced: no prompt was seen and the UNet was not called; run this very pipeline inside "
+                "`with daam.trace(pipe) as tracer:`"
+            )
+        return (
+            "nothing was traced: a prompt was read, but no call of the pipeline's UNet came to its end; the pipeline "
+            "failed or was stopped before its first step, or samples with another model than `pipe.unet`"
+        )
 
     @property
     def notes(self) -> list[str]:
         """What to know of the last generation's maps, in sentences; none where they are all that they seem."""
         found = []
+        cut_short = self._cut_short if self._stack is None else self._why_cut_short(None)
+        if cut_short is not None:
+            found.append(cut_short)
         if self._strange:
             found.append(
                 f"{self._strange} rows of {self._capture.calls} model calls were conditioned by something else than "
                 "the prompts, as the pipeline encoded them; they are not counted"
             )
-        if self._second_prompt is not None:
+        if self._tuning:
             found.append(
-                f"a second prompt was used, {self._second_prompt!r}: each column holds a token of both, and the maps "
-                "name the first prompt's words only"
+                f"{self._tuning} of {self._capture.calls} model calls were made to change the latents by their "
+                "gradients, not to sample; they are not counted"
+            )
+        if self._repeated:
+            found.append(
+                f"{self._repeated} of {self._capture.calls} model calls looked again at a text of the same step, as "
+                "guidance by a further pass does; the first one counts"
+            )
+        if self._encoded.second_prompt is not None:
+            found.append(
+                f"a second prompt was used, {self._encoded.second_prompt!r}: each column holds a token of "
+                "both, and the maps name the first prompt's words only"
             )
         return found
+
+    def _why_cut_short(self, error: BaseException | None) -> str | None:
+        """What to say of a generation that did not come to its end; args: error: what left the `with` block."""
+        calls, planned = self._capture.calls, getattr(self._pipeline, "num_timesteps", 0)
+        if not 0 < calls < planned or not (error is not None or getattr(self._pipeline, "interrupt", False)):
+            return None
+        return f"the generation was interrupted: the maps cover only the first {calls} of {planned} model calls"
+
+    @property
+    def _prompts(self) -> TracedPrompts | None:
+        return self._encoded.prompts
 
     @property
     def images(self) -> int:
@@ -243,7 +305,7 @@ class Tracer:
         Args:
             context: [column, channel].
         """
-        self._known.learn(text, context)
+        self._encoded.known.learn(text, context)
 
     def _expected_table(self, text: PromptTable | str) -> PromptTable:
         if isinstance(text, PromptTable):
@@ -253,11 +315,18 @@ class Tracer:
         return self._table(text)
 
     def _begin(self, prompts: TracedPrompts | None, fault: Exception | None = None) -> None:
-        """Forgets the last generation and begins one of these prompts."""
+        """Forgets the last generation and begins one of these prompts.
+
+        What was encoded before it, without a call of the model, may be what conditions it all the same: CycleDiffusion
+        encodes the text of its source last.
+        """
+        is_waiting = self._capture.calls == 0 and self._prompts is not None
+        self._earlier = [*self._earlier, self._encoded][-MOST_ENCODED:] if is_waiting else []
         self._capture.restart()
-        self._prompts, self._fault, self._is_expected = prompts, fault, False
-        self._known, self._strange = ConditioningBook(), 0
-        self._latents = self._crop = self._second_prompt = None
+        self._encoded, self._fault, self._is_expected = EncodedPrompts(prompts), fault, False
+        self._seen = _SeenAtStep()
+        self._strange = self._tuning = self._repeated = 0
+        self._latents = self._crop = self._cut_short = None
         self._texts = self._new_texts()
 
     def _new_texts(self) -> TextBook:
@@ -268,12 +337,13 @@ class Tracer:
         return Capture(self._pipeline.unet, self._rows, keep_steps=steps, keep_heads=heads, probe=self._probe)
 
     def _see_prompts(self, arguments: dict[str, Any], encoded: Any) -> None:
+        self._capture.thread = threading.get_ident()  # another thread may run a pipeline that shares the UNet
         try:
             self._read_prompts(arguments)
             self._learn_encoded(encoded)
         except Exception as error:  # whatever it is, the picture goes on
             self._begin(None, error)
-            logger.warning("the prompts cannot be traced, the picture is not affected: %s", error)
+            logger.warning("the prompts cannot be traced, the picture is not affected: %s", describe(error))
 
     def _read_prompts(self, arguments: dict[str, Any]) -> None:
         if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:
@@ -293,7 +363,7 @@ class Tracer:
         self._begin(TracedPrompts(tuple(positive), tuple(negative)))
         second = arguments.get("prompt_2")
         if second is not None and _as_list(second) != prompts:
-            self._second_prompt = ", ".join(_as_list(second))
+            self._encoded.second_prompt = ", ".join(_as_list(second))
 
     def _learn_encoded(self, encoded: Any) -> None:
         """What `encode_prompt` gave: the positive contexts [picture, column, channel] first, then the negative ones."""
@@ -308,7 +378,7 @@ class Tracer:
             for image, context in enumerate(contexts):
                 table = self._prompts.of(side)[image]
                 if table is not None:
-                    self._known.learn(Conditioned(image, side, active_entry(table.parts[0], 0)), context)
+                    self._encoded.known.learn(Conditioned(image, side, active_entry(table.parts[0], 0)), context)
 
     def _see_latents(self, _arguments: dict[str, Any], latents: Any) -> None:
         tensor = latents[0] if isinstance(latents, tuple) else latents
@@ -321,6 +391,11 @@ class Tracer:
         left, top, right, bottom = (int(edge) for edge in crop)
         self._crop = ((height, width), (left, top, right - left, bottom - top))
 
+    def _see_pasted(self, _arguments: dict[str, Any], picture: Any) -> None:
+        """Versions of diffusers before 0.28 paste the crop into a picture of the size that was generated."""
+        if self._crop is not None:
+            self._crop = ((picture.height, picture.width), self._crop[1])
+
     def _table(self, prompt: str) -> PromptTable:
         """SDXL's refiner has only the second tokenizer; elsewhere both give the same positions."""
         tokenizer = self._pipeline.tokenizer or self._pipeline.tokenizer_2
@@ -328,7 +403,15 @@ class Tracer:
         return plain_table(prompt, tokenizer, convert(prompt, tokenizer) if convert else None)
 
     def _rows(self, call: ModelCall) -> Sequence[TracedText | None]:
+        for encoded in self._earlier:
+            if encoded.condition(call.conditioning):
+                self._encoded = encoded
+                break
+        self._earlier = []
         if self._prompts is None:
+            return [None] * call.rows
+        if call.is_tuning:
+            self._tuning += 1
             return [None] * call.rows
         factor = self._pipeline.vae_scale_factor
         self._size = (call.height * factor, call.width * factor)
@@ -339,15 +422,36 @@ class Tracer:
             )
         if call.conditioning is None or len(call.conditioning) != call.rows:
             raise ShapeError(f"expected a text for each of {call.rows} rows, got none that can be told apart")
-        candidates = self._known.candidates(call.conditioning)
+        candidates = self._encoded.known.candidates(call.conditioning)
         found = assign(candidates, self.images, self._capture.calls)
         self._strange += sum(not texts for texts in candidates)
-        return [None if text is None else self._text(text) for text in found]
+        first = self._seen.first(call.timestep, found)
+        self._repeated += first != found
+        return [None if text is None else self._text(text) for text in first]
 
     def _text(self, text: Conditioned) -> TracedText | None:
         assert self._prompts is not None
         table = self._prompts.of(text.side)[text.image]
         return None if table is None else self._texts.text(text.image, text.side, table.parts[0], 0, text.entry)
+
+
+class _SeenAtStep:
+    """Which texts were looked at in the calls of one step: guidance by a further pass (SAG) looks again.
+
+    Loops hand every call of a step the same tensor of the timestep, and the next step another one.
+    """
+
+    def __init__(self) -> None:
+        self._timestep: Any = None
+        self._texts: set[tuple[int, Side]] = set()
+
+    def first(self, timestep: Any, texts: Sequence[Conditioned | None]) -> list[Conditioned | None]:
+        """The texts that were not looked at in an earlier call with this very timestep; None for the others."""
+        if timestep is None or timestep is not self._timestep:
+            self._timestep, self._texts = timestep, set()
+        new = [None if text is None or (text.image, text.side) in self._texts else text for text in texts]
+        self._texts |= {(text.image, text.side) for text in texts if text is not None}
+        return new
 
 
 def _as_list(prompt: str | Sequence[str]) -> list[str]:

@@ -13,10 +13,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from daam.errors import SettingError, TermError
+from daam.errors import SettingError, ShapeError, TermError
 from daam.maps.scales import apply_scale
 from daam.maps.selection import Selection, Size
-from daam.pictures.convert import Picture
+from daam.pictures.convert import Picture, to_rgb_array
 from daam.pictures.overlay import overlay
 from daam.prompt.explanations import why_never_active, why_not_found, why_side_unused
 from daam.prompt.table import PromptTable
@@ -86,12 +86,19 @@ class HeatMap:
 
         >>> heat_maps["blue square"].overlay(picture, opacity=0.6, colormap="viridis").size
         (128, 128)
+
+        Args:
+            picture: the one that was traced, or that one at another size.
+
+        Raises:
+            ShapeError: the picture is of another shape, so that the map would lie in the wrong place.
         """
+        _check_shape(to_rgb_array(picture).shape[:2], self.values.shape)
         return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap)
 
 
 class HeatMaps(Mapping[str, HeatMap]):
-    """The heat maps of one picture: `heat_maps["cute cat"]`. Iterates over the words of the prompt.
+    """The heat maps of one picture: `heat_maps["cute cat"]`. Iterates over the words of the prompt that have a map.
 
     Any term of the prompt may be asked for; `select` narrows what the maps are made from.
 
@@ -99,6 +106,8 @@ class HeatMaps(Mapping[str, HeatMap]):
     ['a', 'red', 'circle', 'and', 'blue', 'square']
     >>> heat_maps["blue square"].values.shape
     (128, 128)
+    >>> [word for word in heat_maps.words if word not in heat_maps]
+    []
     >>> "unicorn" in heat_maps
     False
     >>> heat_maps.explain("unicorn")
@@ -133,13 +142,22 @@ class HeatMaps(Mapping[str, HeatMap]):
         return self._maps[term]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._words)
+        return iter(self._found)
 
     def __len__(self) -> int:
-        return len(self._words)
+        return len(self._found)
 
     def __contains__(self, term: object) -> bool:
         return isinstance(term, str) and self.explain(term) is None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Every word of the prompt, with a map or without, as it is looked up."""
+        return self._words
+
+    @cached_property
+    def _found(self) -> tuple[str, ...]:
+        return tuple(word for word in self._words if word in self)
 
     def explain(self, term: str) -> str | None:
         """Why a term has no map, as one sentence; None when it has one."""
@@ -202,7 +220,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         if scale == "shared":
             others += [self[term].values for term in compared_with if term in self]
             if self.reference is not self:
-                others += [self.reference[word].values for word in self.reference if word in self.reference]
+                others += [heat_map.values for heat_map in self.reference.values()]
         maps = np.stack([*(self[term].values for term in terms), *others])
         return apply_scale(scale, maps, self.reference.all_words() if scale == "share" else maps[0])[: len(terms)]
 
@@ -215,9 +233,8 @@ class HeatMaps(Mapping[str, HeatMap]):
         """[height, width]: the sum of the maps of every word of the prompt."""
         if self._all_words is None:
             self._all_words = np.zeros(self.picture_size, np.float32)
-            for word in self:
-                if word in self:
-                    self._all_words += self[word].values
+            for heat_map in self.values():
+                self._all_words += heat_map.values
         return self._all_words
 
     def attention_by_column(self) -> dict[tuple[int, int, int], float]:
@@ -276,7 +293,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         if not places:
             other: Side = "negative" if self.side == "positive" else "positive"
             reason = why_not_found(term, self.table, self.trace.table(other), f"{other} prompt")
-            raise TermError(f"{reason}; it has: {', '.join(self) or 'no word'}")
+            raise TermError(f"{reason}; it has: {', '.join(self._words) or 'no word'}")
         if not self._texts:
             raise TermError(why_side_unused(term, self.side))
         active = [place for place in places if (place.part, place.entry) in self._texts]
@@ -291,6 +308,17 @@ class HeatMaps(Mapping[str, HeatMap]):
 
     def _keeps(self, place: Place) -> bool:
         return set(place.columns) <= set(self.selection.columns(self._texts[place.part, place.entry]))
+
+
+def _check_shape(picture: Sequence[int], heat_map: Sequence[int]) -> None:
+    """Args: both (height, width). Pictures are cut to multiples of 8 on the way."""
+    (height, width), (own_height, own_width) = picture, heat_map
+    factors = (height / own_height, width / own_width)
+    if max(factors) / min(factors) - 1 >= 8 / max(own_height, own_width):
+        raise ShapeError(
+            f"expected the picture that was traced, {own_width}x{own_height}, or that one scaled, got "
+            f"{width}x{height}: the map would lie in the wrong place"
+        )
 
 
 def _one_term(text: str) -> Term:

@@ -133,7 +133,7 @@ def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
 
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
-    named = [word for word in heat_maps if word not in FUNCTION_WORDS and word in heat_maps]
+    named = [word for word in heat_maps if word not in FUNCTION_WORDS]
     statistics, neighbours = term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named))
     return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from daam.errors import NotKeptError, SettingError
-from daam.tracing.accumulator import TextMaps
+from daam.tracing.text_maps import TextMaps
 
 Size = tuple[int, int]
 

@@ -124,9 +124,8 @@ def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str,
     height, width = heat_maps.picture_size
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise SettingError(f"box: expected left < right <= {width} and top < bottom <= {height}, got {box}")
-    words = [word for word in heat_maps if word in heat_maps]
-    shares = shares_in_box([heat_maps[word].values for word in words], box)
-    return dict(sorted(zip(words, shares), key=lambda pair: -pair[1]))
+    shares = shares_in_box([heat_map.values for heat_map in heat_maps.values()], box)
+    return dict(sorted(zip(heat_maps, shares), key=lambda pair: -pair[1]))
 
 
 def shares_in_box(maps: Sequence[NDArray[np.float32]], box: tuple[int, int, int, int]) -> list[float]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from daam.errors import PromptError
 from daam.prompt.embeddings import EmbeddingWord
+from daam.prompt.limits import MAX_CHUNKS, check_limit
 from daam.prompt.table import Chunk, EmbeddingFix, Kind, Span, TokenColumn
 from daam.prompt.tokenizer import ClipTokenizer
 
@@ -14,9 +16,11 @@ BODY = 75
 """Columns of a chunk between its start and its end."""
 
 
-@dataclass(frozen=True)
-class Slot:
-    """What goes into one column: a token, where it was typed, its weight and its word."""
+class Slot(NamedTuple):
+    """What goes into one column: a token, where it was typed, its weight and its word.
+
+    One is made for every token: a frozen dataclass takes three times as long.
+    """
 
     token: int
     weight: float
@@ -45,11 +49,13 @@ class ChunkPacker:
     Args:
         comma_padding: how far back a comma may be for the text after it to move to the next chunk when a chunk is
             full; 0 moves nothing.
+        known: chunks of the prompt's other texts; they count towards the limit.
     """
 
-    def __init__(self, tokenizer: ClipTokenizer, comma_padding: int) -> None:
+    def __init__(self, tokenizer: ClipTokenizer, comma_padding: int, known: int = 0) -> None:
         self._tokenizer = tokenizer
         self._comma_padding = comma_padding
+        self._known = known
         self._open = _OpenChunk()
         self._after_comma: int | None = None
         self._closed: list[_OpenChunk] = []
@@ -112,6 +118,7 @@ class ChunkPacker:
 
     def _close(self) -> None:
         self._closed.append(self._open)
+        check_limit(self._known + len(self._closed), MAX_CHUNKS, "chunks of 77 tokens")
         self._open = _OpenChunk()
         self._after_comma = None
 
@@ -122,8 +129,7 @@ class ChunkPacker:
         slots.append(Slot(end, 1.0, "", None, None, "end"))
         for fix in chunk.fixes:
             for index in range(fix.offset + 1, fix.offset + 1 + fix.embedding.vectors):
-                slots[index] = replace(
-                    fix.slot,
+                slots[index] = fix.slot._replace(
                     token=slots[index].token,
                     weight=slots[index].weight,
                     piece=fix.embedding.name,

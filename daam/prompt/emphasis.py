@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from daam.errors import PromptError
 from daam.prompt.limits import MAX_EMPHASIS_WORK, check_limit
@@ -21,7 +21,7 @@ _PIECE = re.compile(
     r"|(?P<open>[(\[])"
     r"|:\s*(?P<weight>[+-]?[.\d]+)\s*\)"
     r"|(?P<close>[)\]])"
-    r"|[^\\()\[\]:]+|:"
+    r"|(?:[^\\()\[\]:]|:(?!\s*[+-]?[.\d]+\s*\)))+"
 )
 _BREAK = re.compile(r"\bBREAK\b")
 
@@ -39,8 +39,7 @@ class Run:
         return self.text.text == "BREAK" and self.weight == BREAK_WEIGHT
 
 
-@dataclass(frozen=True)
-class Mark:
+class Mark(NamedTuple):
     """One step of the walk over a text: [start, end) of it, and what stands there.
 
     Attributes:
@@ -100,11 +99,11 @@ def read_emphasis(text: SourceText) -> list[Run]:
 
 
 class _Runs:
-    """Pieces of text with their weights, and for each open bracket the number of the first piece in it."""
+    """Places of text with their weights, and for each open bracket the number of the first piece in it."""
 
     def __init__(self, text: SourceText) -> None:
         self.text = text
-        self.pieces: list[SourceText] = []
+        self.pieces: list[Span] = []
         self.weights: list[float] = []
         self.open: dict[str, list[int]] = {"(": [], "[": []}
         self.work = 0
@@ -139,7 +138,7 @@ class _Runs:
         return min(start, end), end
 
     def _add(self, start: int, end: int, weight: float = 1.0) -> None:
-        self.pieces.append(self.text.slice(start, end))
+        self.pieces.append((start, end))
         self.weights.append(weight)
 
     def _multiply(self, start: int, factor: float) -> None:
@@ -150,13 +149,15 @@ class _Runs:
 
     def _merged(self) -> list[Run]:
         """Neighbours of equal weight become one run, whatever bracket or escape stood between them."""
-        groups: list[tuple[float, list[SourceText]]] = []
+        groups: list[tuple[float, list[Span]]] = []
         for piece, weight in zip(self.pieces, self.weights):
-            if groups and groups[-1][0] == weight:
-                groups[-1][1].append(piece)
-            else:
+            if not groups or groups[-1][0] != weight:
                 groups.append((weight, [piece]))
-        runs = [Run(SourceText.join(pieces), weight) for weight, pieces in groups]
+            elif groups[-1][1][-1][1] == piece[0]:
+                groups[-1][1][-1] = (groups[-1][1][-1][0], piece[1])
+            else:
+                groups[-1][1].append(piece)
+        runs = [Run(SourceText.join(self.text.slice(*span) for span in spans), weight) for weight, spans in groups]
         return runs or [Run(self.text.slice(0, 0), 1.0)]
 
 

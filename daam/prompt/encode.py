@@ -35,16 +35,16 @@ class TextEncoding:
     comma_padding: int
     emphasis: Emphasis
 
-    def encode(self, text: SourceText) -> EncodedText:
-        """The chunks and columns of a text.
+    def encode(self, text: SourceText, known_chunks: int = 0) -> EncodedText:
+        """The chunks and columns of a text; `known_chunks` are those of the prompt's other texts.
 
         "Ignore", "Original" and "No norm" give the same multipliers; they differ in what the host does with them.
 
         Raises:
-            PromptError: a weight is no number, or an embedding does not fit into a chunk.
+            PromptError: a weight is no number, an embedding does not fit into a chunk, or there are too many chunks.
         """
         attention, runs = self._read_runs(text)
-        packer = ChunkPacker(self.tokenizer, self.comma_padding)
+        packer = ChunkPacker(self.tokenizer, self.comma_padding, known_chunks)
         words = 0
         for run in runs:
             if run.is_break:
@@ -67,7 +67,8 @@ class TextEncoding:
 
     def _add_run(self, packer: ChunkPacker, run: Run, words: int) -> int:
         """Tokenise a run and pack it; `words` counts the words before it. Returns the count after it."""
-        pieces = self.tokenizer.encode(run.text.text)
+        text = run.text.text
+        pieces = self.tokenizer.encode(text)
         tokens = [piece.token for piece in pieces]
         position = 0
         while position < len(pieces):
@@ -78,7 +79,7 @@ class TextEncoding:
             slot = Slot(
                 token=0 if embedding else tokens[position],
                 weight=run.weight,
-                piece=run.text.text[start:end],
+                piece=text[start:end],
                 span=run.text.span(start, end),
                 word=words + pieces[position].word,
             )

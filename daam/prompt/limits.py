@@ -13,6 +13,9 @@ MAX_STEPS = 10_000
 MAX_SCHEDULED_CHARACTERS = 400_000
 """Characters of all different texts of all schedules together."""
 
+MAX_CHUNKS = 4_000
+"""Chunks of 77 columns of all different texts together: 100,000 characters of three tokens each."""
+
 MAX_SCHEDULE_WORK = 4_000_000
 """Pieces of text put together for all steps of all schedules."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import get_args
+from typing import Any, get_args
 
 from daam.errors import SettingError
 from daam.prompt.and_parts import split_parts
@@ -19,7 +19,7 @@ from daam.prompt.tokenizer import ClipTokenizer
 
 def parse_prompt(
     prompt: str,
-    tokenizer: ClipTokenizer,
+    tokenizer: ClipTokenizer | Any,
     *,
     steps: int = 20,
     hires_steps: int | None = None,
@@ -41,6 +41,7 @@ def parse_prompt(
 
     Args:
         prompt: as typed; every span counts in it.
+        tokenizer: ours, or a CLIPTokenizer of transformers, as pipelines have it.
         steps: steps of the first pass, as the sampler counts them.
         hires_steps: steps of the hires pass, to get the table of that pass; None for the first pass.
         embeddings: number of vectors of each textual-inversion embedding, by name.
@@ -56,6 +57,8 @@ def parse_prompt(
     """
     _check_settings(steps, hires_steps, comma_padding, emphasis)
     check_limit(len(prompt), MAX_CHARACTERS, "characters")
+    if not isinstance(tokenizer, ClipTokenizer):
+        tokenizer = ClipTokenizer.from_transformers(tokenizer)
     encoding = TextEncoding(tokenizer, EmbeddingWords(embeddings or {}, tokenizer), comma_padding, emphasis)
     rule = StepRule(steps, hires_steps, use_old_scheduling)
     text = SourceText.typed(prompt)
@@ -73,6 +76,7 @@ class _PartBuilder:
         self._rule = rule
         self._encoded: dict[tuple[str, tuple[int, ...]], EncodedText] = {}
         self._characters = 0
+        self._chunks = 0
 
     def build(self, part: SourceText, weight: float) -> PromptPart:
         entries = []
@@ -98,7 +102,8 @@ class _PartBuilder:
         if key not in self._encoded:
             self._characters += len(text)
             check_limit(self._characters, MAX_SCHEDULED_CHARACTERS, "characters over all texts of its schedule")
-            self._encoded[key] = self._encoding.encode(text)
+            self._encoded[key] = self._encoding.encode(text, self._chunks)
+            self._chunks += len(self._encoded[key].chunks)
         return self._encoded[key]
 
 

@@ -57,7 +57,7 @@ def read_schedule(part: SourceText, rule: StepRule) -> list[tuple[int, SourceTex
 
     Neighbours may be equal: the WebUI starts a new entry at every step that any edit names.
     """
-    tree = read_syntax(part.text)
+    tree = read_syntax(part.text) if "[" in part.text else None  # only square brackets edit and alternate
     if tree is None:
         return [(rule.last_step, part)]
     nodes = list(tree.iter_subtrees())

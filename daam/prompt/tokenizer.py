@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import regex
 from tokenizers.models import BPE
@@ -32,8 +31,7 @@ _WORD = regex.compile(
 )
 
 
-@dataclass(frozen=True)
-class TokenPiece:
+class TokenPiece(NamedTuple):
     """One token of a text: its id, the [start, end) of the text it covers, and the number of its word.
 
     Tokens that share a character, such as those of one emoji, cover the whole of it.

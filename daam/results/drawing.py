@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -20,6 +21,8 @@ from daam.tracing.plan import Side
 
 LEGIBLE_WIDTH = 384
 """Smaller pictures are enlarged by a whole factor up to this width, unless a scale is given."""
+MOST_GREY = 8
+"""Tiles of terms without a map that a picture has; the last one stands for all that are left."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +32,14 @@ class DrawnTerm:
     Attributes:
         term: as it is looked up in `HeatMaps`, in quotes where needed.
         name: the same without quotes, as people read it.
+        tile: None for a term without a map behind the first `MOST_GREY`.
     """
 
     image: int
     side: Side
     term: str
     name: str
-    tile: Image.Image
+    tile: Image.Image | None
     reason: str | None
 
 
@@ -60,7 +64,7 @@ def draw(result: Result) -> Drawing:
             rows += _layer_tiles(picture, trace, settings)
         else:
             label = _picture_label(image, len(result.pictures))
-            rows.append([_captioned(picture, label, settings), *(each.tile for each in drawn)])
+            rows.append([_captioned(picture, label, settings), *tiles_of(drawn)])
     tiles = [tile for row in rows for tile in row]
     layout = "batch-rows" if settings.per_layer else settings.layout
     background = settings.background or STRIP_COLOUR
@@ -68,25 +72,38 @@ def draw(result: Result) -> Drawing:
 
 
 def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, image: int = 0) -> list[DrawnTerm]:
-    """A tile for each term of one picture, all on one scale."""
+    """A tile for each term of one picture, all on one scale; of many terms without a map the first have one."""
     terms = chosen_terms(maps, settings)
     reasons = {term: maps.explain(term) for term in terms}
     found = [term for term in terms if reasons[term] is None]
     scaled = dict(zip(found, maps.scaled(found, settings.scale))) if found else {}
+    missing = [term for term in terms if reasons[term] is not None]
+    last = missing[MOST_GREY - 1] if len(missing) > MOST_GREY else None
+    without_tile = set(missing[MOST_GREY:])
     drawn = []
     for term in terms:
         name = parse_terms(term)[0].text
-        tile = term_tile(
-            picture,
-            scaled.get(term),
-            name if maps.side == "positive" else f"{maps.side}: {name}",
-            opacity=settings.opacity,
-            colormap=settings.colormap,
-            show_caption=settings.show_captions,
-            reason=reasons[term],
-        )
+        caption, reason = name if maps.side == "positive" else f"{maps.side}: {name}", reasons[term]
+        if term == last:
+            caption, reason = f"{len(missing) - MOST_GREY + 1} more", "terms without a map"
+        tile = None
+        if term not in without_tile:
+            tile = term_tile(
+                picture,
+                scaled.get(term),
+                caption,
+                opacity=settings.opacity,
+                colormap=settings.colormap,
+                show_caption=settings.show_captions,
+                reason=reason,
+            )
         drawn.append(DrawnTerm(image, maps.side, term, name, tile, reasons[term]))
     return drawn
+
+
+def tiles_of(drawn: Sequence[DrawnTerm]) -> list[Image.Image]:
+    """The tiles, where there are some."""
+    return [each.tile for each in drawn if each.tile is not None]
 
 
 def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
@@ -94,8 +111,8 @@ def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
     if maps.side == "probe":
         return [term.quoted for term in parse_terms(maps.table.prompt)]
     if maps.side == "negative":
-        return list(maps)
-    return [term.quoted for term in parse_terms(settings.terms)] or list(maps)
+        return list(maps.words)
+    return [term.quoted for term in parse_terms(settings.terms)] or list(maps.words)
 
 
 def shown_sides(trace: ImageTrace, settings: DrawingSettings) -> list[Side]:
@@ -120,7 +137,7 @@ def _layer_tiles(picture: Image.Image, trace: ImageTrace, settings: DrawingSetti
     for layer, (height, width) in maps.layers.items():
         named[f"{short_layer_name(layer)} ({height}×{width})"] = maps.select(layers=layer)
     rows = [
-        [_captioned(picture, name, settings)] + [drawn.tile for drawn in draw_terms(picture, chosen, settings)]
+        [_captioned(picture, name, settings), *tiles_of(draw_terms(picture, chosen, settings))]
         for name, chosen in named.items()
     ]
     return rows if settings.layers_as_rows else [list(column) for column in zip(*rows)]

@@ -43,9 +43,9 @@ from daam.results.record_check import (
     read_text,
 )
 from daam.results.result import Notes, Result
-from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.text_maps import TextMaps
 
 _DAMAGES = (
     SafetensorError, OSError, KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError,
@@ -162,6 +162,7 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
         "calls": trace.calls,
         "keep": trace.keep,
         "region": trace.region,
+        "remarks": trace.remarks,
         "probe": None if trace.probe is None else asdict(trace.probe),
         "texts": texts,
     }
@@ -186,8 +187,9 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
         left, top, region_width, region_height = (int(number) for number in region)
         region = (left, top, region_width, region_height)
     trace = ImageTrace(
-        (height, width), _table(data["positive"]), negative, texts, data["calls"], tuple(data["keep"]), region, probe
-    )
+        (height, width), _table(data["positive"]), negative, texts, data["calls"], tuple(data["keep"]), region, probe,
+        tuple(map(str, data.get("remarks", ()))),
+    )  # fmt: skip
     check_trace(trace)
     return trace
 

@@ -20,9 +20,9 @@ from torch import Tensor
 
 from daam.errors import RecordError
 from daam.prompt.terms import every_word, word_columns
-from daam.tracing.accumulator import EVERY_STEP, TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
+from daam.tracing.text_maps import EVERY_STEP, TextMaps
 
 FORMAT = "daam record"
 VERSION = 2

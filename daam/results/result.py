@@ -98,9 +98,14 @@ class Result:
             raise TraceError(self.fault)
         return HeatMaps(self.traces[image], side=side)
 
+    @property
+    def remarks(self) -> list[str]:
+        """What to know of the maps, in sentences, each once: the notes' and those of every picture."""
+        return list(dict.fromkeys([*self.notes.remarks, *(each for trace in self.traces for each in trace.remarks)]))
+
     def noted(self) -> dict[str, Any]:
-        """The notes and the drawing's settings as plain data."""
-        return {**asdict(self.notes), "drawing": asdict(self.drawing)}
+        """The notes with all remarks, and the drawing's settings, as plain data."""
+        return {**asdict(self.notes), "remarks": self.remarks, "drawing": asdict(self.drawing)}
 
     @property
     def size(self) -> int:

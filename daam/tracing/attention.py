@@ -1,4 +1,8 @@
-"""Attention arithmetic on plain tensors. Knows no model and no host."""
+"""Attention arithmetic on plain tensors. Knows no model and no host.
+
+Queries and keys are handed over as one tensor, the keys behind the queries: so every step, from the choice of rows to
+the softmax, is one call for all layers of one shape. Where kernels are small, calls are what tracing costs.
+"""
 
 from __future__ import annotations
 
@@ -8,63 +12,61 @@ from torch import Tensor
 from daam.errors import ShapeError
 
 CHUNK_ELEMENTS = 8 * 1024 * 1024
-"""Probabilities that are held at once: 32 MiB in float32."""
+"""Numbers in any one tensor that is held at once: 32 MiB in float32."""
 
 
-def split_heads(projected: Tensor, heads: int) -> Tensor:
-    """To [batch, head, position, channel], as a view.
-
-    Args:
-        projected: [batch, position, head * channel], as a projection gives it, or [batch, position, head, channel].
-    """
-    if projected.dim() == 4:
-        return projected.transpose(1, 2)
-    batch, length, channels = projected.shape
-    if channels % heads:
-        raise ShapeError(f"expected channels divisible by {heads} heads, got a tensor of {channels} channels")
-    return projected.view(batch, length, heads, channels // heads).transpose(1, 2)
-
-
-def cross_attention_probabilities(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    """How much each image position looks at each token.
-
-    >>> query, key = torch.ones(1, 2, 16, 8), torch.ones(1, 2, 4, 8)  # one picture, two heads, four tokens alike
-    >>> probabilities = cross_attention_probabilities(query, key, scale=8**-0.5)
-    >>> probabilities.shape, probabilities[0, 0, 0].tolist()
-    (torch.Size([1, 2, 16, 4]), [0.25, 0.25, 0.25, 0.25])
+def by_head(joined: Tensor, layers: int, heads: int, rows: range, copies: int = 1) -> Tensor:
+    """The wanted rows of several layers, head by head, as a view.
 
     Args:
-        query: [batch, head, position, channel], any float type.
-        key: [batch, head, token, channel], same device as `query`.
-        scale: multiplies the scores; usually channel ** -0.5.
+        joined: [layer * row, place, head * channel], contiguous.
+        rows: the wanted ones of each layer, one behind the other.
+        copies: how often each row is wanted.
 
     Returns:
-        [batch, head, position, token], float32. Sums to 1 over `token`.
+        [layer, copy, row, head, place, channel].
 
     Raises:
-        ShapeError: the two tensors disagree on batch, head or channel.
+        ShapeError: the channels cannot be divided among the heads.
     """
-    if query.shape[:2] != key.shape[:2] or query.shape[-1] != key.shape[-1]:
-        raise ShapeError(
-            "expected query and key with the same batch, head and channel, "
-            f"got {tuple(query.shape)} and {tuple(key.shape)}"
-        )
-    with torch.autocast(query.device.type, enabled=False):
-        scores = (query.float() * scale) @ key.float().transpose(-1, -2)
-        return scores.softmax(dim=-1)
+    batch, places, width = joined.shape
+    if width % heads:
+        raise ShapeError(f"expected channels divisible by {heads} heads, got a tensor of {width} channels")
+    size = (layers, copies, len(rows), heads, places, width // heads)
+    stride = (batch // layers * places * width, 0, places * width, width // heads, width, 1)
+    return joined.as_strided(size, stride, joined.storage_offset() + rows.start * places * width)
 
 
-def sum_over_heads(query: Tensor, key: Tensor, scale: float) -> Tensor:
-    """The probabilities added up over the heads, without ever holding all of them.
+def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, bias: Tensor | None = None) -> Tensor:
+    """How much each image position looks at each token.
+
+    >>> query, key = torch.ones(2, 16, 8), torch.ones(2, 4, 8)  # two heads, 16 positions, four tokens alike
+    >>> probabilities = cross_attention_probabilities(torch.cat([query, key], dim=1), 16, scale=8**-0.5)
+    >>> probabilities.shape, probabilities[0, 0].tolist()
+    (torch.Size([2, 16, 4]), [0.25, 0.25, 0.25, 0.25])
 
     Args:
-        query, key, scale: as for `cross_attention_probabilities`.
+        joined: [..., position + token, channel], any float type: the queries of all positions, then the keys.
+        positions: how many of them are queries.
+        scale: multiplies the scores; usually channel ** -0.5.
+        bias: added to the scores, [matrix, 1, token], float32; minus infinity hides a token. Empty storage of one
+            number, [1], adds nothing, and is not made anew as it is where there is none.
 
     Returns:
-        [batch, position, token], float32. Sums to the number of heads over `token`.
+        [matrix, position, token], float32, the leading axes in one. Sums to 1 over `token`.
     """
-    batch, heads, _, _ = query.shape
-    positions = max(1, CHUNK_ELEMENTS // (batch * heads * key.shape[2]))
-    parts = torch.split(query, positions, dim=2)
-    chunks = [cross_attention_probabilities(part, key, scale).sum(dim=1) for part in parts]
-    return chunks[0] if len(chunks) == 1 else torch.cat(chunks, dim=1)
+    places, channels = joined.shape[-2:]
+    tokens = places - positions
+    if joined.dtype is torch.float32:
+        joined = joined.contiguous()
+    else:
+        joined = joined.to(torch.float32, memory_format=torch.contiguous_format)
+    matrices, start = joined.shape[:-2].numel(), joined.storage_offset()
+    query = joined.as_strided((matrices, positions, channels), (places * channels, channels, 1), start)
+    key = joined.as_strided(
+        (matrices, channels, tokens), (places * channels, 1, channels), start + positions * channels
+    )
+    with torch.autocast(joined.device.type, enabled=False):
+        bias = joined.new_empty(1) if bias is None else bias
+        scores = torch.baddbmm(bias, query, key, beta=0 if bias.numel() == 1 else 1, alpha=scale)
+        return scores.softmax(dim=-1)

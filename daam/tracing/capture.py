@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import functools
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from daam.errors import ShapeError, TraceError
-from daam.tracing.accumulator import Accumulator, Contribution
-from daam.tracing.engine import Engine, WantedRow
+from daam.errors import ShapeError, TraceError, describe
+from daam.tracing.accumulator import Accumulator
+from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import first_input
-from daam.tracing.plan import ModelCall, RowPlan
+from daam.tracing.families.base import argument, first_input
+from daam.tracing.layout import Wanted
+from daam.tracing.plan import ModelCall, RowPlan, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.runs import LayerRuns
 
 logger = logging.getLogger(__name__)
+
+
+class _Run(NamedTuple):
+    """One run of a layer: the call's rows that it ran with, and whether they were recognised."""
+
+    rows: frozenset[int]
+    is_recognised: bool
+    task: Task
 
 
 class Capture:
@@ -31,9 +42,10 @@ class Capture:
 
     Attributes:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
+        thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
-    a layer that runs twice in one call (ControlNet's reference pass) the last run counts.
+    a layer that runs twice with one row in one call (ControlNet's reference pass) the last run counts.
     """
 
     def __init__(
@@ -55,17 +67,22 @@ class Capture:
         self._family = find_family(model)
         if probe is not None and self._family.probe_refusal:
             raise TraceError(self._family.probe_refusal)
-        self._engine = Engine(keep_details=keep_steps or keep_heads, keep_heads=keep_heads, probe=probe)
-        self._keep_steps = keep_steps
+        self._probe = probe
+        self._keep_steps, self._keep_heads = keep_steps, keep_heads
         self._is_watching = False
-        self._rows: list[WantedRow] = []
+        self._texts: dict[int, TracedText] = {}
         self._latent_size = (0, 0)
-        self._pending: dict[str, list[Contribution]] = {}
+        self._runs = LayerRuns()
+        self._wanted: dict[tuple[int | None, ...], Wanted | None] = {}
+        self._pending: dict[str, list[_Run]] = {}
         self.step: int | None = None
+        self.thread: int | None = None
         self.restart()
 
     def restart(self) -> None:
         """Forgets everything, for the next generation."""
+        keep_details = self._keep_steps or self._keep_heads
+        self._engine = Engine(keep_details=keep_details, keep_heads=self._keep_heads, probe=self._probe)
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
         self.fault: Exception | None = None
         self.calls = 0
@@ -89,7 +106,9 @@ class Capture:
         """
 
         def run(*arguments: Any) -> None:
-            if not self._is_watching or self.fault is not None or (only_wanted and not self._rows):
+            if not self._is_watching or self.fault is not None or (only_wanted and not self._texts):
+                return
+            if self.thread not in (None, threading.get_ident()):
                 return
             try:
                 with torch.no_grad():
@@ -98,13 +117,24 @@ class Capture:
                 self.fault = error
                 self._forget_call()
                 logger.warning(
-                    "the attention trace stopped, the picture is not affected: %s: %s",
-                    type(error).__name__,
-                    error,
+                    "the attention trace stopped, the picture is not affected: %s",
+                    describe(error),
                     exc_info=logger.isEnabledFor(logging.DEBUG),
                 )
 
         return run
+
+    def check(self) -> None:
+        """To be asked when all calls are through.
+
+        Raises:
+            TraceError: layers ran with other rows than they were taken to run with, or with none of the texts'.
+        """
+        self._runs.check()
+        if self.calls_with_text and self.fault is None and self.accumulator.is_empty:
+            raise TraceError(
+                "no layer of the model was seen to attend to the prompt: something runs its attention in its own way"
+            )
 
     def _leave(self) -> None:
         """What hooks are left, on copies of the model, do nothing from now on."""
@@ -112,8 +142,11 @@ class Capture:
         self._forget_call()
 
     def _forget_call(self) -> None:
-        self._rows = []
+        self._texts = {}
+        self._wanted.clear()
+        self._runs.end_call()
         self._pending.clear()
+        self._engine.forget()
 
     def _begin_call(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         if model is not self._model:  # a copy that was made while we watched has our hooks
@@ -123,20 +156,40 @@ class Capture:
         sample = first_input(arguments, named)
         self._latent_size = (sample.shape[-2], sample.shape[-1])
         conditioning = self._family.conditioning(arguments, named)
-        texts = self._plan(ModelCall(sample.shape[0], *self._latent_size, conditioning, named))
+        timestep = argument(arguments, named, 1, ("timestep", "timesteps"))
+        texts = self._plan(
+            ModelCall(sample.shape[0], *self._latent_size, conditioning, timestep, sample.requires_grad, named)
+        )
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
-        self._rows = [(row, text) for row, text in enumerate(texts) if text is not None]
+        self._texts = {row: text for row, text in enumerate(texts) if text is not None}
+        self._runs.begin_call(sample.shape[0], conditioning)
 
     def _see(self, attended: Attended) -> None:
-        self._pending[attended.layer] = self._engine.contributions(attended, self._rows)
+        run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])
+        wanted = self._wanted_of(run.rows)
+        numbers = frozenset(row for row in run.rows if row is not None)
+        earlier = self._pending.setdefault(attended.layer, [])
+        if wanted is None or any(each.is_recognised > run.is_recognised and each.rows & numbers for each in earlier):
+            return
+        replaced = [each for each in earlier if each.rows & numbers]
+        for each in replaced:
+            each.task.drop()
+            earlier.remove(each)
+        earlier.append(_Run(numbers, run.is_recognised, self._engine.see(attended, wanted)))
+
+    def _wanted_of(self, rows: tuple[int | None, ...]) -> Wanted | None:
+        """What is wanted of a layer that runs with these rows of the call; None where it is nothing."""
+        if rows not in self._wanted:
+            found = tuple((place, self._texts[row]) for place, row in enumerate(rows) if row in self._texts)
+            self._wanted[rows] = self._engine.wanted(found) if found else None
+        return self._wanted[rows]
 
     def _end_call(self, model: nn.Module, *_: Any) -> None:
         if model is not self._model:
             return
-        for layer, contributions in self._pending.items():
-            for contribution in contributions:
-                self.accumulator.add(layer, contribution, self.calls if self.step is None else self.step)
+        blocks, order = self._engine.finish()
+        self.accumulator.add(blocks, order, step=self.calls if self.step is None else self.step, call=self.calls)
         self.calls += 1
-        self.calls_with_text += bool(self._rows)
+        self.calls_with_text += bool(self._texts)
         self._forget_call()

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from daam.errors import TraceError
-from daam.tracing.plan import Side
+from daam.tracing.plan import Side, version_of
 
 
 class Conditioned(NamedTuple):
@@ -46,7 +46,7 @@ class ConditioningBook:
     def candidates(self, conditioning: Tensor) -> list[list[Conditioned]]:
         """For each row of [row, column, channel] the texts that it was made from; several where texts are alike."""
         for tensor, version, found in self._decided:
-            if tensor is conditioning and version == _version(conditioning):
+            if tensor is conditioning and version == version_of(conditioning):
                 return found
         earlier = next((entry for entry in self._decided if entry[0].shape == conditioning.shape), None)
         if earlier is not None and conditioning.device.type != "cpu":
@@ -54,7 +54,7 @@ class ConditioningBook:
             found = earlier[2]
         else:
             found = self._compare(conditioning)
-        self._decided.append((conditioning, _version(conditioning), found))
+        self._decided.append((conditioning, version_of(conditioning), found))
         return found
 
     def check(self) -> None:
@@ -102,11 +102,6 @@ def assign(candidates: Sequence[Sequence[Conditioned]], images: int, entry: int)
             taken.add((chosen.image, chosen.side))
         found.append(chosen)
     return found
-
-
-def _version(tensor: Tensor) -> int:
-    """Tells whether a tensor was written to since; tensors of inference mode do not count."""
-    return 0 if tensor.is_inference() else tensor._version
 
 
 class RowWitness:

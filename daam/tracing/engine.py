@@ -1,109 +1,155 @@
-"""Makes maps of what a layer attended with: the one place where probabilities become sums. Knows no model.
+"""Makes maps of what layers attended with: the one place where probabilities become sums. Knows no model.
 
-The probabilities are computed beside the model's own kernel, in float32, over all keys, only for the wanted rows.
+The probabilities are computed beside the model's own kernel, in float32, over all keys, only for the wanted rows. A
+layer's queries and keys are only set aside when it runs; layers of one shape are worked off together, because where
+kernels are small it is the number of calls that costs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from daam.errors import ShapeError
-from daam.tracing.accumulator import Contribution
-from daam.tracing.attention import cross_attention_probabilities, split_heads, sum_over_heads
+from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
-from daam.tracing.plan import TextKey, TracedText
-from daam.tracing.probe import Probe
+from daam.tracing.layout import Layout, Wanted, WantedRow
+from daam.tracing.probe import Probe, ProbeKeys
 
-WantedRow = tuple[int, TracedText]
-"""A row of the batch, and the text behind it."""
+HELD_BYTES = 64 * 2**20
+"""What is set aside at once; more is worked off before the call ends, so that the peak stays flat."""
+
+
+class Task:
+    """What was set aside of one run of a layer. Attributes: is_dropped: another run took its place."""
+
+    def __init__(self, layer: str, joined: Tensor | None):
+        self.layer = layer
+        self.joined = joined
+        self.is_dropped = False
+
+    def drop(self) -> None:
+        self.joined, self.is_dropped = None, True
+
+
+@dataclass(eq=False)
+class _Group:
+    """Runs of different layers of one shape, and what came of them once they were worked off."""
+
+    layout: Layout
+    tasks: list[Task] = field(default_factory=list)
+    block: Block | None = None
 
 
 class Engine:
-    """Keeps nothing but indices on the device, so that no call copies them again."""
+    """Works off the layers of one model call after the other."""
 
     def __init__(self, *, keep_details: bool, keep_heads: bool, probe: Probe | None):
         """Args: keep_details: of steps or heads; keep_heads: each head by itself; probe: words beside the prompt."""
         self._keep_details = keep_details
         self._keep_heads = keep_heads
-        self._probe = probe
-        self._indices: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
+        self._probe_keys = None if probe is None else ProbeKeys(probe.vectors)
+        self._probed = 0 if probe is None else len(probe.vectors)
+        self._wanted: dict[tuple[WantedRow, ...], Wanted] = {}
+        self._order: dict[str, None] = {}
+        self._groups: list[_Group] = []
+        self._open: dict[Layout, _Group] = {}
+        self._held = 0
 
-    def contributions(self, attended: Attended, rows: Sequence[WantedRow]) -> list[Contribution]:
-        """What one layer gives to each of the wanted rows' texts, and to the probe.
+    def wanted(self, rows: tuple[WantedRow, ...]) -> Wanted:
+        """What is wanted of layers that run with these rows: to be asked for once in a call, it is slow to find."""
+        if rows not in self._wanted:
+            self._wanted[rows] = Wanted(rows, self._keep_details, self._keep_heads)
+        return self._wanted[rows]
+
+    def forget(self) -> None:
+        """Forgets what a call left behind."""
+        self._order.clear()
+        self._groups.clear()
+        self._open.clear()
+        self._held = 0
+
+    def see(self, attended: Attended, wanted: Wanted) -> Task:
+        """Takes what one layer attended with.
 
         Raises:
-            ShapeError: the keys have fewer columns than the texts.
+            ShapeError: the keys have fewer columns than the texts, or there are not as many positions as in `size`.
         """
-        query = self._by_head(attended.query, attended, rows)
-        keys = [self._by_head(key, attended, rows) for key in attended.keys]
-        key = keys[0] if len(keys) == 1 else torch.cat(keys, dim=2)
-        scale = query.shape[-1] ** -0.5 if attended.scale is None else attended.scale
-        found = self._of_texts(attended, query, key, scale, rows)
-        if self._probe is not None and attended.key_of is not None:
-            found += self._of_probe(self._probe, attended, query, key, scale, rows)
-        return found
+        keys = attended.keys
+        if self._probe_keys is not None and attended.key_of is not None:
+            keys = (*keys, self._probe_keys.of(attended))
+        layout = self._layout(attended, wanted)
+        self._order[attended.layer] = None
+        if layout.positions_at_once < attended.query.shape[1]:
+            task = Task(attended.layer, None)
+            self._groups.append(_Group(layout, [task], layout.block_in_parts(attended.layer, attended.query, keys)))
+            return task
+        joined = layout.joined(attended.query, keys)
+        task = Task(attended.layer, joined)
+        group = self._open_group(layout, task)
+        self._held += joined.numel() * joined.element_size()
+        if len(group.tasks) >= layout.layers_at_once:
+            self._work_off(group)
+        elif self._held > HELD_BYTES:
+            self._work_off_all()
+        return task
 
-    def _of_texts(
-        self, attended: Attended, query: Tensor, key: Tensor, scale: float, rows: Sequence[WantedRow]
-    ) -> list[Contribution]:
-        heads = attended.heads
-        if not self._keep_details:
-            summed = sum_over_heads(query, key, scale)
-            return [
-                Contribution(text, self._columns(maps, text.columns, attended), None, heads)
-                for (_, text), maps in zip(rows, summed)
-            ]
-        found = []
-        for (_, text), by_head in zip(rows, cross_attention_probabilities(query, key, scale)):
-            total = by_head.sum(dim=0)
-            detail = by_head if self._keep_heads else total[None]
-            details = self._columns(detail, text.detail_columns, attended) if text.detail_columns else None
-            found.append(Contribution(text, self._columns(total, text.columns, attended), details, heads))
-        return found
+    def finish(self) -> tuple[list[Block], tuple[str, ...]]:
+        """What the layers of the call gave, and the layers in the order in which they ran."""
+        self._work_off_all()
+        blocks = [_kept(group.block, group.tasks) for group in self._groups if group.block is not None]
+        order = tuple(self._order)
+        self.forget()
+        return [block for block in blocks if block.layers], order
 
-    def _of_probe(
-        self, probe: Probe, attended: Attended, query: Tensor, key: Tensor, scale: float, rows: Sequence[WantedRow]
-    ) -> list[Contribution]:
-        """The probe's keys stand behind those of each picture's first positive text."""
-        assert attended.key_of is not None
-        probed = split_heads(attended.key_of(probe.vectors[None]), attended.heads)
-        columns = tuple(key.shape[2] - attended.first_column + column for column in probe.columns)
-        found: dict[int, Contribution] = {}
-        for number, (_, text) in enumerate(rows):
-            if text.key.side != "positive" or text.key.image in found:
-                continue
-            own = torch.cat([key[number : number + 1], probed], dim=2)
-            summed = sum_over_heads(query[number : number + 1], own, scale)[0]
-            traced = TracedText(TextKey(text.key.image, "probe"), probe.columns)
-            maps = self._columns(summed, columns, attended)
-            found[text.key.image] = Contribution(traced, maps, None, attended.heads)
-        return list(found.values())
+    def _layout(self, attended: Attended, wanted: Wanted) -> Layout:
+        query = attended.query
+        key = (
+            query.shape, tuple(key.shape for key in attended.keys), query.dtype, query.device, attended.heads,
+            attended.scale, attended.size, attended.first_column, attended.key_of is None,
+        )  # fmt: skip
+        layout = wanted.layouts.get(key)
+        if layout is None:
+            layout = Layout(wanted, attended, 0 if attended.key_of is None else self._probed)
+            wanted.layouts[key] = layout
+        return layout
 
-    def _by_head(self, tensor: Tensor, attended: Attended, rows: Sequence[WantedRow]) -> Tensor:
-        """The wanted rows as [row, head, position, channel]; neighbours are a view, not a copy."""
-        numbers = tuple(row for row, _ in rows)
-        if numbers[-1] - numbers[0] + 1 == len(numbers):
-            chosen = tensor[numbers[0] : numbers[-1] + 1]
-        else:
-            chosen = tensor.index_select(0, self._index(numbers, tensor.device))
-        return split_heads(chosen, attended.heads)
+    def _open_group(self, layout: Layout, task: Task) -> _Group:
+        """A group of its layout that has no run of the layer yet, with the run in it."""
+        group = self._open.get(layout)
+        if group is not None and any(other.layer == task.layer for other in group.tasks):
+            self._work_off(group)
+            group = None
+        if group is None:
+            group = self._open[layout] = _Group(layout)
+            self._groups.append(group)
+        group.tasks.append(task)
+        return group
 
-    def _columns(self, probabilities: Tensor, columns: tuple[int, ...], attended: Attended) -> Tensor:
-        """[…, position, token] to [len(columns), height, width], with leading axes as they were."""
-        first, tokens = attended.first_column, probabilities.shape[-1]
-        if first + max(columns) >= tokens:
-            raise ShapeError(
-                f"expected at least {max(columns) + 1} context columns for the prompt's tokens, "
-                f"got {tokens - first}: the context was not made from this prompt"
-            )
-        places = columns if first == 0 else tuple(first + column for column in columns)
-        chosen = probabilities.index_select(-1, self._index(places, probabilities.device))
-        return chosen.transpose(-1, -2).reshape(*chosen.shape[:-2], len(columns), *attended.size)
+    def _work_off_all(self) -> None:
+        for group in list(self._open.values()):
+            self._work_off(group)
+        self._held = 0
 
-    def _index(self, numbers: tuple[int, ...], device: torch.device) -> Tensor:
-        if (numbers, device) not in self._indices:
-            self._indices[numbers, device] = torch.tensor(numbers, device=device)
-        return self._indices[numbers, device]
+    def _work_off(self, group: _Group) -> None:
+        del self._open[group.layout]
+        group.tasks = [task for task in group.tasks if not task.is_dropped]
+        parts = [task.joined for task in group.tasks if task.joined is not None]
+        self._held -= sum(part.numel() * part.element_size() for part in parts)
+        if parts:
+            group.block = group.layout.block(tuple(task.layer for task in group.tasks), parts)
+        for task in group.tasks:
+            task.joined = None
+
+
+def _kept(block: Block, tasks: Sequence[Task]) -> Block:
+    """The block without the runs that were dropped after it was made."""
+    places = [place for place, task in enumerate(tasks) if not task.is_dropped]
+    if len(places) == len(tasks):
+        return block
+    index = torch.tensor(places, dtype=torch.long, device=block.sums.device)
+    detail = None if block.detail is None else block.detail.index_select(0, index)
+    layers = tuple(block.layers[place] for place in places)
+    return replace(block, layers=layers, sums=block.sums.index_select(0, index), detail=detail)

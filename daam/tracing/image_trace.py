@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from daam.prompt.table import PromptTable
-from daam.tracing.accumulator import TextMaps
 from daam.tracing.plan import Side, TextKey
+from daam.tracing.text_maps import TextMaps
 
 Region = tuple[int, int, int, int]
 """(left, top, width, height) in pixels."""
@@ -25,6 +25,7 @@ class ImageTrace:
         probe: the table of words that were asked for beside the prompt; None where there were none.
         region: (left, top, width, height) in pixels of the part of the picture that was generated, as inpainting at
             full resolution does; None where it is the whole picture.
+        remarks: what to know of these maps, in sentences: that the generation was interrupted, say.
     """
 
     picture_size: tuple[int, int]
@@ -35,6 +36,7 @@ class ImageTrace:
     keep: tuple[str, ...] = ()
     region: Region | None = None
     probe: PromptTable | None = None
+    remarks: tuple[str, ...] = ()
 
     def table(self, side: Side) -> PromptTable | None:
         return {"positive": self.positive, "negative": self.negative, "probe": self.probe}[side]

@@ -1,4 +1,4 @@
-"""Joins the maps of one text that several models made: a refiner, say, that takes over in the middle."""
+"""Joins maps of one text that were kept apart: of several models, say, where a refiner takes over in the middle."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from daam.tracing.accumulator import TextMaps, layer_of_size
 from daam.tracing.plan import TextKey
+from daam.tracing.text_maps import TextMaps, layer_of_size
 
 
-def join_texts(per_model: Sequence[dict[TextKey, TextMaps]]) -> dict[TextKey, TextMaps]:
-    """The maps of all models, as if their layers were those of one.
+def join_texts(kept: Sequence[dict[TextKey, TextMaps]]) -> dict[TextKey, TextMaps]:
+    """All of them as one, as if their layers were those of one model.
 
     Layers of the same name and size are added up; a layer of another size gets its size behind its name.
     """
     joined: dict[TextKey, TextMaps] = {}
-    for texts in per_model:
+    for texts in kept:
         for key, maps in texts.items():
             joined[key] = _added(joined[key], maps) if key in joined else maps
     return joined

@@ -50,6 +50,8 @@ class ModelCall:
         rows: of the batch.
         height, width: of the latent.
         conditioning: what conditions the rows, [row, column, channel]; None where the model was given none.
+        timestep: what the model was told of the noise level; one object for all calls of a step, as loops have it.
+        is_tuning: the latent asks for gradients: a pass to change it by, as of Attend-and-Excite, not to sample with.
         named: what the model was called with by name, for hosts that leave marks there.
     """
 
@@ -57,6 +59,8 @@ class ModelCall:
     height: int
     width: int
     conditioning: Tensor | None = field(default=None, compare=False, repr=False)
+    timestep: Any = field(default=None, compare=False, repr=False)
+    is_tuning: bool = False
     named: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -64,3 +68,8 @@ class RowPlan(Protocol):
     """Says, for one call of the model, which text stands behind each row; None for rows of no interest."""
 
     def __call__(self, call: ModelCall) -> Sequence[TracedText | None]: ...
+
+
+def version_of(tensor: Tensor) -> int:
+    """Tells whether a tensor was written to since; tensors of inference mode do not count."""
+    return 0 if tensor.is_inference() else tensor._version

@@ -6,6 +6,7 @@ probe's map says how much attention the word would get if it stood in the prompt
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,8 @@ from torch import Tensor
 from daam.errors import TermError
 from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
 from daam.prompt.terms import word_columns
+from daam.tracing.families.base import Attended
+from daam.tracing.plan import version_of
 
 
 @dataclass(frozen=True)
@@ -57,3 +60,39 @@ def make_probe(texts: Sequence[tuple[PromptTable, Tensor]]) -> Probe:
     first = texts[0][0].parts[0].schedule[0]
     entry = ScheduleEntry(1, first.end_at_step, prompt, len(columns), ((prompt, 1.0),), (), tuple(columns))
     return Probe(torch.stack(vectors), PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),)))
+
+
+class ProbeKeys:
+    """The keys that each layer makes of a probe: made once, and again where the layer's weights may have changed."""
+
+    def __init__(self, vectors: Tensor):
+        """Args: vectors: [token, channel]."""
+        self._vectors = vectors
+        self._made: dict[str, _Made] = {}
+
+    def of(self, attended: Attended) -> Tensor:
+        """[row, token, head * channel], the same for every row of the layer's keys."""
+        assert attended.key_of is not None
+        made = self._made.get(attended.layer)
+        if made is None or not made.holds_for(attended):
+            key = attended.key_of(self._vectors[None])
+            made = _Made(key.expand(len(attended.keys[0]), *key.shape[1:]), attended.key_weights or ())
+            self._made[attended.layer] = made
+        return made.key
+
+
+class _Made:
+    """One layer's key, and what it was made with."""
+
+    def __init__(self, key: Tensor, weights: Sequence[Tensor]):
+        self.key = key
+        self._weights = [(weakref.ref(weight), version_of(weight)) for weight in weights]
+
+    def holds_for(self, attended: Attended) -> bool:
+        like = attended.keys[0]
+        if len(like) != len(self.key) or like.dtype != self.key.dtype or like.device != self.key.device:
+            return False
+        weights = attended.key_weights
+        if not weights or len(weights) != len(self._weights) or any(weight.is_inference() for weight in weights):
+            return False
+        return all(ref() is now and version_of(now) == version for (ref, version), now in zip(self._weights, weights))

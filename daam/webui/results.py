@@ -9,8 +9,8 @@ from typing import Any
 
 from PIL import Image
 
-from daam.errors import DaamError
-from daam.results.drawing import Drawing, draw
+from daam.errors import DaamError, describe
+from daam.results.drawing import MOST_GREY, Drawing, draw
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.file_names import safe_file_names
 from daam.results.record import save_record
@@ -34,13 +34,12 @@ NOTES_KEY = "Attention Heatmap notes"
 
 
 def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
-    """Adds the heat maps behind the generated pictures, and what the user should know under them."""
+    """Adds the heat maps right behind the generated pictures, and what the user should know under them."""
     try:
         _add_heat_maps(p, processed, run)
     except Exception as error:  # whatever it is, the pictures go on
-        known = isinstance(error, DaamError)
-        logger.warning("%s: %s: %s", TITLE, type(error).__name__, error, exc_info=not known)
-        run.note(f"no heat maps: {error}" if known else f"no heat maps: {type(error).__name__}: {error}")
+        logger.warning("%s: %s", TITLE, describe(error), exc_info=not isinstance(error, DaamError))
+        run.note(f"no heat maps: {describe(error)}")
     for note in run.notes:
         line = f"{TITLE}: {note}"
         p.comment(line)  # for scripts that make a result of their own, and drop this one
@@ -67,29 +66,52 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     settings = DrawingSettings.of(run.settings, len(pictures), host().grid_background())
     result = Result(pictures, traces, settings, Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p)))
     run.result = result
+    for remark in result.remarks:
+        run.note(remark)
     processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
-    _save_records(p, result)
+    _save_records(p, result, run)
+    _note_retouched(run, numbers)
 
     if run.settings.hide_images and run.settings.no_saving:
         return
     drawing = draw(result)
-    for drawn in drawing.terms:
-        if drawn.reason is not None:
-            run.note(drawn.reason if len(pictures) == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
+    _note_missing(run, drawing, len(pictures))
     if not drawing.terms:
         run.note("the prompt has no words to show")
     if run.settings.use_grid or run.settings.per_layer:
         shown = [(drawing.grid, infotexts[0])]
         host().label_image(*shown[0])
-        if not run.settings.no_saving:
+        is_saved = not run.settings.no_saving and host().saves_grids(p)
+        if is_saved:
             host().save_grid(p, *shown[0])
     else:
-        shown = [(drawn.tile, infotexts[drawn.image]) for drawn in drawing.terms]
+        shown = [(drawn.tile, infotexts[drawn.image]) for drawn in drawing.terms if drawn.tile is not None]
         for image, infotext in shown:
             host().label_image(image, infotext)
-        if not run.settings.no_saving:
+        is_saved = not run.settings.no_saving and host().saves_pictures(p)
+        if is_saved:
             _save_tiles(p, drawing, pictures, numbers, infotexts)
-    _show(p, processed, run, shown)
+    _show(p, processed, run, shown, is_saved=is_saved, place=_behind(p, processed, places))
+
+
+def _note_retouched(run: Run, numbers: list[int]) -> None:
+    """Which pictures another generation had a hand in."""
+    for place, number in enumerate(numbers, start=1):
+        if number in run.retouched:
+            where = "" if len(numbers) == 1 else f"picture {place}: "
+            run.note(
+                f"{where}another extension (ADetailer, say) made parts of the picture anew, in a generation and from a "
+                "prompt of its own, which is not in the heat maps"
+            )
+
+
+def _note_missing(run: Run, drawing: Drawing, pictures: int) -> None:
+    """Why terms have no map; of many the first reasons."""
+    missing = [drawn for drawn in drawing.terms if drawn.reason is not None]
+    for drawn in missing[:MOST_GREY]:
+        run.note(str(drawn.reason) if pictures == 1 else f"picture {drawn.image + 1}: {drawn.reason}")
+    if len(missing) > MOST_GREY:
+        run.note(f"{len(missing) - MOST_GREY} more terms have no map")
 
 
 def _fitted(trace: ImageTrace, picture: Image.Image, region: tuple[int, int, int, int] | None) -> ImageTrace:
@@ -97,7 +119,14 @@ def _fitted(trace: ImageTrace, picture: Image.Image, region: tuple[int, int, int
     return replace(trace, picture_size=(picture.height, picture.width), region=region)
 
 
-def _show(p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]]) -> None:
+def _behind(p: Any, processed: Any, places: dict[int, int]) -> int:
+    """The place in `processed.images` behind the last generated picture and its masks; other extensions' come later."""
+    return places.get(len(p.all_prompts), len(processed.images))
+
+
+def _show(
+    p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]], *, is_saved: bool, place: int
+) -> None:
     if run.settings.hide_images:
         return
     if is_overridden(p):  # a cell of X/Y/Z plot, which shows the first image
@@ -107,14 +136,14 @@ def _show(p: Any, processed: Any, run: Run, shown: list[tuple[Image.Image, str]]
         return
     script = host().selected_script(p)
     if script is not None and script.casefold() not in SCRIPTS_THAT_TAKE_MORE_IMAGES:
-        run.note(f"the script {script!r} works on the returned images, so the heat maps are only saved, not shown")
+        what = "only saved, not shown" if is_saved else "not shown; saving is off for them too, so that none is left"
+        run.note(f"the script {script!r} works on the returned images, so the heat maps are {what}")
         return
     if run.settings.use_grid and not host().shows_grids():
         run.note("the grid is not shown because the setting 'Show grid in results for web' is off")
         return
-    for image, infotext in shown:
-        processed.images.append(image)
-        processed.infotexts.append(infotext)
+    processed.images[place:place] = [image for image, _ in shown]
+    processed.infotexts[place:place] = [infotext for _, infotext in shown]
 
 
 def _save_tiles(
@@ -126,11 +155,12 @@ def _save_tiles(
         suffixes = safe_file_names([labels[index] for index in chosen], suffix="")
         for index, suffix in zip(chosen, suffixes):
             tile = drawing.terms[index].tile
-            host().save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
+            if tile is not None:
+                host().save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
 
 
-def _save_records(p: Any, result: Result) -> None:
-    """A record beside each saved picture, where the settings ask for it."""
+def _save_records(p: Any, result: Result, run: Run) -> None:
+    """A record beside each saved picture, where the settings ask for it; one that cannot be saved is noted."""
     if not host().option(KEEP_RECORDS, False) or not host().saves_pictures(p):
         return
     folder = str(host().option(RECORD_FOLDER, "")).strip()
@@ -140,5 +170,9 @@ def _save_records(p: Any, result: Result) -> None:
         if file is None:
             continue
         target = (Path(folder) if folder else file.parent) / f"{file.stem}{SUFFIX}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_record(target, replace(result, pictures=[picture], traces=[trace], notes=notes))
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            save_record(target, replace(result, pictures=[picture], traces=[trace], notes=notes))
+        except (OSError, DaamError) as error:
+            logger.warning("%s: no record was kept: %s", TITLE, error)
+            run.note(f"no record was kept of {file.name}: {error}")

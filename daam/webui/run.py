@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from daam.errors import DaamError
+from daam.errors import DaamError, describe
 from daam.prompt.terms import parse_terms
 from daam.results.result import Result
 from daam.results.settings import Settings
 from daam.tracing.image_trace import ImageTrace
+from daam.webui.hosts import host
 from daam.webui.prompts import make_probe_of
-from daam.webui.watching import Wanted, Watch, watch_next_sampling
+from daam.webui.watching import Wanted, Watch, stop_telling, watch_next_sampling
 
 logger = logging.getLogger(__name__)
 _RUN = "_attention_heatmap_run"
@@ -28,6 +29,7 @@ class Run:
         owner: the processing object that it belongs to; shallow copies of it carry the run too, but do not own it.
         traces: by number of the picture in the generation; what could not be traced is missing.
         notes: what the user should know, in sentences.
+        retouched: numbers of the pictures of which another extension's own generation made parts anew.
         finished: after `postprocess`.
         result: what came out; None before, and where nothing was traced.
     """
@@ -36,6 +38,7 @@ class Run:
     settings: Settings
     traces: dict[int, ImageTrace] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    retouched: set[int] = field(default_factory=set)
     finished: bool = False
     result: Result | None = None
 
@@ -48,24 +51,34 @@ class Run:
         """Traces the sampling of the batch that comes next."""
         if not self.settings.enabled:
             return
+        replaced = host().replaced_generation(p)
+        if replaced is not None:
+            self.note(f"no heat maps: {replaced}")
+            return
         first = p.iteration * p.batch_size
         count = len(p.prompts)
 
         def done(watch: Watch) -> None:
-            try:
-                for image in range(count):
+            for image in range(count):
+                try:
                     self.traces[first + image] = watch.image_trace(image)
-            except DaamError as error:
-                self.note(f"no heat maps: {error}")
-            except Exception as error:  # whatever it is, the picture goes on
-                logger.warning("no heat maps: %s: %s", type(error).__name__, error, exc_info=True)
-                self.note(f"no heat maps: {type(error).__name__}: {error}")
+                except Exception as error:  # whatever it is, the picture goes on, and so do the others' maps
+                    logger.warning("no heat maps: %s", describe(error), exc_info=not isinstance(error, DaamError))
+                    self.note(f"no heat maps: {describe(error)}")
 
         probe = make_probe_of(self.settings.probe)
         settings = self.settings
         terms = tuple(parse_terms(settings.terms))
         wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps, terms)
-        watch_next_sampling(p, wanted, probe=probe, done=done)
+        watch_next_sampling(p, wanted, probe=probe, done=done, afterwards=self._see_other_generation)
+
+    def _see_other_generation(self, owner: Any) -> None:
+        """Pictures are finished one by one, in their order; before that, all of the batch."""
+        p = self.owner
+        if owner is None or owner is p:
+            return
+        first, number = p.iteration * p.batch_size, getattr(p, "batch_index", None)
+        self.retouched |= {first + number} if number is not None else set(range(first, first + p.batch_size))
 
 
 def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
@@ -79,6 +92,7 @@ def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
     if running is not None and running.owner is not p and not running.finished:
         return None
     end_run(p)
+    stop_telling()
     overrides = vars(p).get(_OVERRIDES, {})
     if not Settings.is_enabled(values) and not overrides:
         return None

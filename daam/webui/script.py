@@ -7,12 +7,13 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from daam.errors import DaamError
+from daam.errors import DaamError, describe
 from daam.results.settings import TITLE
 from daam.webui.hosts import host
 from daam.webui.panel import make_panel
 from daam.webui.results import add_heat_maps
 from daam.webui.run import begin_run, run_of
+from daam.webui.watching import stop_telling
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,8 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
         try:
             method(self, p, *arguments, **named)
         except Exception as error:
-            known = isinstance(error, DaamError)
-            name = "" if known else f"{type(error).__name__}: "
-            logger.warning("%s: %s%s", TITLE, name, error, exc_info=not known)
-            p.comment(f"{TITLE}: {name}{error}")
+            logger.warning("%s: %s", TITLE, describe(error), exc_info=not isinstance(error, DaamError))
+            p.comment(f"{TITLE}: {describe(error)}")
 
     return call
 
@@ -69,4 +68,5 @@ class PanelScript:
         if run is None or not processed.images:
             return
         run.finished = True
+        stop_telling()
         add_heat_maps(p, processed, run)

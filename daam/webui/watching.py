@@ -14,10 +14,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor, nn
+from torch import nn
 
-from daam.errors import TraceError
-from daam.prompt.table import PromptTable, active_entry
+from daam.errors import TraceError, describe
+from daam.prompt.table import PromptTable
 from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
 from daam.tracing.conditioning import RowWitness
@@ -26,12 +26,15 @@ from daam.tracing.joining import join_texts
 from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.texts import TextBook
-from daam.webui.hosts import Row, RowOrder, host
+from daam.webui.encoded import EntriesInUse, Readers
+from daam.webui.hosts import DenoiserCall, Row, host
+from daam.webui.moved_rows import MovedRows
 from daam.webui.prompts import PassTables, pass_tables
 
 logger = logging.getLogger(__name__)
 Passes = Literal["both", "first", "second"]
 _active: ContextVar[Watch | None] = ContextVar("attention heatmap: the sampling that is watched", default=None)
+_afterwards: ContextVar[Callable[[Any], None] | None] = ContextVar("attention heatmap: who is told", default=None)
 _WATCHED = "_attention_heatmap_watch"
 
 
@@ -50,17 +53,36 @@ class Wanted:
 
 
 def see_denoiser_call(params: Any) -> None:
-    """The WebUI's callback: hands the call to the watch that is active, if there is one."""
-    watch = _active.get()
+    """The WebUI's callback: hands the call to the watch that is active, if there is one.
+
+    A call between the end of the sampling and that of the generation is told to whom `watch_next_sampling` says.
+    """
+    watch, tell = _active.get(), _afterwards.get()
     if watch is not None:
         watch.see_denoiser_call(params)
+    elif tell is not None:
+        tell(host().owner_of(params))
 
 
-def watch_next_sampling(p: Any, wanted: Wanted, *, probe: Probe | None, done: Callable[[Watch], None]) -> None:
+def stop_telling() -> None:
+    """The generation has ended."""
+    _afterwards.set(None)
+
+
+def watch_next_sampling(
+    p: Any,
+    wanted: Wanted,
+    *,
+    probe: Probe | None,
+    done: Callable[[Watch], None],
+    afterwards: Callable[[Any], None] | None = None,
+) -> None:
     """Wraps `p.sample` for its next call, which is traced; the call before it is always the one that was there.
 
     Args:
         done: gets the watch when sampling ended, also after an interruption.
+        afterwards: gets the processing object of each denoiser call after that, until `stop_telling`: of generations
+            that other extensions run on the picture.
     """
     _unwrap(p)
     had_own = "sample" in vars(p)
@@ -78,6 +100,7 @@ def watch_next_sampling(p: Any, wanted: Wanted, *, probe: Probe | None, done: Ca
                 return previous(*arguments, **named)
         finally:
             done(watch)
+            _afterwards.set(afterwards)
 
     setattr(sample, _WATCHED, previous if had_own else None)
     p.sample = sample
@@ -105,15 +128,18 @@ class Watch:
         self._wanted_passes: Passes = wanted.passes if host().has_hires_pass(p) else "first"
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
-        self._order: RowOrder | None = None
-        self._contexts: tuple[Tensor, ...] = ()
+        self._call: DenoiserCall | None = None
+        self._is_first_of_step = False
+        self._moved = MovedRows()
         self._witness = RowWitness()
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
+        self._entries: dict[bool, EntriesInUse] = {}
         self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms)
         self._fault: Exception | None = None
         self._size = (0, 0)
+        self._foreign_calls = 0
         self.calls = 0
 
     @property
@@ -121,6 +147,19 @@ class Watch:
         """What ended the trace before the sampling ended."""
         faults = (capture.fault for capture in self._captures.values())
         return self._fault or next((fault for fault in faults if fault is not None), None)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What of the sampling is not in the maps, in sentences; asked right after it."""
+        found = []
+        if host().is_interrupted():
+            ran = "the one step that ran" if self.calls == 1 else f"the {self.calls} steps that ran"
+            found.append(f"the generation was interrupted: the heat maps cover only {ran}")
+        if self._foreign_calls:
+            found.append(
+                f"{self._foreign_calls} further calls of the model, by another extension, are not in the heat maps"
+            )
+        return tuple(found)
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -130,12 +169,12 @@ class Watch:
             with ExitStack() as self._stack:
                 yield
         finally:
-            self._stack = self._order = None
+            self._stack = self._call = None
             _active.reset(token)
 
     def see_denoiser_call(self, params: Any) -> None:
         """Prepares for the model calls of one denoiser call."""
-        self._order = None
+        self._call = None
         if self.fault is not None or self._stack is None:
             return
         try:
@@ -144,30 +183,39 @@ class Watch:
             if call.owner is not self._p or not self._wants_pass():
                 return
             if self._is_hires not in self._passes:
-                self._passes[self._is_hires] = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
+                self._begin_pass(call)
             self._hook(host().current_unet(), self._stack).step = self.calls
-            self._order, self._contexts = call.order, call.contexts
-            self._step = call.step
+            self._call, self._is_first_of_step, self._step = call, True, call.step
             self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
         except Exception as error:  # whatever it is, the picture goes on
             self._fault = error
             logger.warning(
-                "the attention trace stopped, the picture is not affected: %s: %s",
-                type(error).__name__,
-                error,
+                "the attention trace stopped, the picture is not affected: %s",
+                describe(error),
                 exc_info=logger.isEnabledFor(logging.DEBUG),
             )
 
+    def _begin_pass(self, call: DenoiserCall) -> None:
+        tables = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
+        readers = Readers(host().prompt_readers(), host().encode_context)
+        self._entries[self._is_hires] = EntriesInUse(
+            tables, call.encoded, readers, with_negative=self._wanted.with_negative
+        )
+        self._passes[self._is_hires] = tables
+
     def image_trace(self, image: int) -> ImageTrace:
-        """What was traced of one image of the batch; its size is that of the latent in pixels.
+        """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
 
         Raises:
             TraceError: the trace failed, or no step ran.
         """
         if self.fault is not None:
-            raise TraceError(f"the trace stopped with {type(self.fault).__name__}: {self.fault}") from self.fault
+            raise TraceError(f"the trace stopped: {describe(self.fault)}") from self.fault
         self._witness.check()
+        self._moved.check()
+        for capture in self._captures.values():
+            capture.check()
         if not self._passes:
             raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())
@@ -175,7 +223,7 @@ class Watch:
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
         keep = ("steps",) if self._wanted.keep_steps else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe)
+        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=self.remarks)
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
@@ -190,12 +238,23 @@ class Watch:
         return self._captures[unet]
 
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
-        if self._order is None:
+        if self._call is None:
             return [None] * call.rows
-        rows = self._order.take(call)
+        if self._is_first_of_step:
+            self._find_moved_rows(self._call)
+            self._is_first_of_step = False
+        rows = self._call.order.take(call)
+        self._foreign_calls += not any(rows)
         if call.conditioning is not None and len(call.conditioning) == len(rows):
-            self._witness.see(call.conditioning, [None if row is None else row.context for row in rows], self._contexts)
+            contexts = [None if row is None else row.context for row in rows]
+            self._witness.see(call.conditioning, contexts, self._call.contexts)
         return [None if row is None else self._text(row) for row in rows]
+
+    def _find_moved_rows(self, call: DenoiserCall) -> None:
+        """By now every extension's callback has run."""
+        if call.inputs is not None:
+            order = self._moved.order(call.order.rows, *call.inputs())
+            call.order.rows = [call.order.rows[number] for number in order]
 
     def _text(self, row: Row) -> TracedText | None:
         """The text that conditions a row in this step; the parts of a later pass count on behind the earlier one's."""
@@ -203,7 +262,8 @@ class Watch:
             return None
         part = self._table(self._is_hires, row).parts[row.part]
         earlier = 0 if self._is_first_pass() else len(self._table(not self._is_hires, row).parts)
-        return self._texts.text(row.image, row.side, part, earlier + row.part, active_entry(part, self._step))
+        entry = self._entries[self._is_hires].number(row.side, row.image, row.part, part, self._step)
+        return self._texts.text(row.image, row.side, part, earlier + row.part, entry)
 
     def _is_first_pass(self) -> bool:
         return next(iter(self._passes)) == self._is_hires

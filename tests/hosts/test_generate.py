@@ -11,7 +11,7 @@ import torch
 from daam.errors import PromptError, SettingError, TraceError
 from daam.hosts.diffusers_encode import TextEncoding
 from daam.hosts.diffusers_generate import GenerationSettings, generate
-from daam.hosts.diffusers_models import SAMPLERS
+from daam.hosts.diffusers_models import SAMPLERS, set_sampler
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.results.result import Result
 from daam.tracing.engine import Engine
@@ -31,6 +31,7 @@ def pixels(generation: Result) -> np.ndarray:
 def test_a_plain_prompt_gives_the_picture_that_the_pipeline_gives_by_itself(family: str) -> None:
     pipeline = FAMILIES[family]()
     own = run(pipeline, "a red circle", negative="a blue square")
+    set_sampler(pipeline, own.notes.settings["sampler"])
     plain = pipeline(
         "a red circle", negative_prompt="a blue square", num_inference_steps=4, height=64, width=64,
         guidance_scale=7.0, generator=torch.Generator().manual_seed(1),
@@ -41,6 +42,7 @@ def test_a_plain_prompt_gives_the_picture_that_the_pipeline_gives_by_itself(fami
 def test_sdxl_treats_an_empty_negative_prompt_as_the_pipeline_does() -> None:
     pipeline = sdxl()
     own = run(pipeline, "a red circle")
+    set_sampler(pipeline, own.notes.settings["sampler"])
     plain = pipeline(
         "a red circle", num_inference_steps=4, height=64, width=64, guidance_scale=7.0,
         generator=torch.Generator().manual_seed(1),
@@ -151,8 +153,18 @@ def test_a_fault_in_the_trace_leaves_the_pictures(monkeypatch: pytest.MonkeyPatc
     def fail(*_: Any) -> None:
         raise MemoryError("no memory for maps")
 
-    monkeypatch.setattr(Engine, "contributions", fail)
+    monkeypatch.setattr(Engine, "see", fail)
     after = run(sd1(), "a circle")
     assert (pixels(after) == pixels(before)).all() and after.traces == []
     with pytest.raises(TraceError, match="no memory for maps"):
         after.heat_maps()
+
+
+def test_the_pipelines_own_scheduler_comes_back() -> None:
+    pipeline = sd1()
+    scheduler = pipeline.scheduler
+    run(pipeline, "a cat", sampler="Euler")
+    assert pipeline.scheduler is scheduler
+    with pytest.raises(PromptError):
+        run(pipeline, "a cat AND a dog", sampler="Euler")
+    assert pipeline.scheduler is scheduler

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 import daam
-from daam.errors import SettingError, TermError
+from daam.errors import SettingError, ShapeError, TermError
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.selection import Selection
 from tests.pipelines import run, sd1
@@ -59,6 +59,14 @@ def test_an_overlay_shows_the_picture_or_the_map_alone(maps: HeatMaps) -> None:
     assert (np.asarray(maps["cat"].overlay(picture, opacity=0)) == 200).all()
     alone = np.asarray(maps["cat"].overlay(picture, opacity=1))
     assert alone.shape == (64, 64, 3) and (alone == np.asarray(maps["cat"].overlay(0 * picture, opacity=1))).all()
+
+
+def test_an_overlay_is_of_the_picture_that_was_traced(maps: HeatMaps) -> None:
+    for height, width in ((64, 64), (128, 128), (131, 130), (16, 16)):
+        assert maps["cat"].overlay(np.zeros((height, width, 3), np.uint8)).size == (width, height)
+    for height, width in ((64, 128), (128, 64), (64, 72), (512, 768)):
+        with pytest.raises(ShapeError, match=f"the picture that was traced, 64x64, .* got {width}x{height}"):
+            maps["cat"].overlay(np.zeros((height, width, 3), np.uint8))
 
 
 def test_a_selection_narrows_what_was_selected(maps: HeatMaps) -> None:

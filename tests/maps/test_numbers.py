@@ -21,9 +21,9 @@ from daam.results.drawing_settings import DrawingSettings
 from daam.results.report import make_report
 from daam.results.result import Result
 from daam.results.viewer.data import viewer_data
-from daam.tracing.accumulator import TextMaps
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.text_maps import TextMaps
 from tests.places import TOKENIZER
 
 SIZE = 32

@@ -54,6 +54,7 @@ def test_any_string_gives_a_table_or_our_error(prompt, old, emphasis):
         ": " * 50_000,
         "<a:" * 33_000,
         " BREAK" * 16_000,
+        " BREAK" * 3_999,
         " " * 50_000 + "BREAK" + " " * 49_990,
         "AND " * 25_000,
         "\\" * 99_999,
@@ -83,6 +84,8 @@ def test_a_huge_prompt_is_answered_or_refused_soon(prompt):
         ("(cat:..)", r"weight in ':\.\.\)' is no number: got '\.\.'"),
         ("[a:b:1e999]", "finite"),
         ("," * 1_000_000, "1000000 characters; at most 100000"),
+        (" BREAK" * 4_000 + " a", "4001 chunks of 77 tokens; at most 4000"),
+        ("[a|b]" + " BREAK" * 2_000 + " a", "4001 chunks of 77 tokens; at most 4000"),
         ("big", "76 vectors; a chunk holds at most 75"),
     ],
 )

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import daam
-from daam.errors import TermError
+from daam.errors import PromptError, TermError
 from daam.maps.heat_maps import HeatMaps
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.terms import every_word, find_term, parse_terms
@@ -133,7 +133,10 @@ def test_any_string_gives_terms_or_our_error(text: str) -> None:
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=60) | st.text('",()[]<>|\\:#12. aÉ猫-', max_size=25))
 def test_every_word_of_any_prompt_is_found_by_its_own_name(prompt: str) -> None:
-    parsed = table(prompt)
+    try:
+        parsed = table(prompt)
+    except PromptError:  # (:.) has a weight that is no number
+        return
     for word in every_word(parsed):
         (again,) = parse_terms(word.quoted)
         assert find_term(again, parsed), word

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from daam.errors import ModelError
-from daam.prompt import ClipTokenizer
+from daam.prompt import ClipTokenizer, parse_prompt
 
 from .conftest import TOKENIZER_FOLDER
 
@@ -37,6 +37,12 @@ def test_can_be_taken_from_transformers(name, text):
     tokenizer = ClipTokenizer.from_transformers(getattr(transformers, name).from_pretrained(TOKENIZER_FOLDER))
     assert tokenizer.encode(text) == OURS.encode(text)
     assert (tokenizer.start_token, tokenizer.end_token, tokenizer.comma_token) == (49406, 49407, 267)
+
+
+def test_a_pipelines_tokenizer_reads_a_prompt_as_it_is():
+    assert parse_prompt("a (red:1.2) cat", THEIRS) == parse_prompt("a (red:1.2) cat", OURS)
+    with pytest.raises(ModelError, match="expected a CLIPTokenizer of transformers, got str"):
+        parse_prompt("a cat", "clip")
 
 
 def test_special_text_is_one_token():

@@ -334,8 +334,6 @@ def _company() -> list[MatrixRow]:
             "texts moved from row to row after our callback",
             {"prompt": "a red circle AND a green tree"},
             mode="moved rows",
-            note="from one to another",
-            has_maps=False,
         ),
         MatrixRow(section, "p.sample wrapped (ControlNet)", mode="wrapped sample"),
     ]

@@ -74,16 +74,25 @@ def make_checkpoints(webui: Path, folder: Path) -> None:
 class Server:
     """A running WebUI. Use it as a context."""
 
-    def __init__(self, webui: Path, data: Path, *flags: str, extensions: dict[str, Path] | None = None):
+    def __init__(
+        self,
+        webui: Path,
+        data: Path,
+        *flags: str,
+        extensions: dict[str, Path] | None = None,
+        settings: dict[str, Any] | None = None,
+    ):
         """
         Args:
             data: folder with the checkpoints; outputs, settings and the log go there too.
             extensions: folders by name; the default is this repository and the tests' own extension.
+            settings: of the WebUI, instead of SETTINGS.
         """
         self.data = data
         self._webui = webui
         self._flags = flags
         self._extensions = extensions or {"attention-heatmap": REPOSITORY, "bench": HERE / "bench_extension"}
+        self._settings = settings or SETTINGS
         self.url = ""
         self.log = data / "webui.log"
 
@@ -94,7 +103,7 @@ class Server:
             old.unlink()
         for name, target in self._extensions.items():
             (folder / name).symlink_to(target)
-        (self.data / "config.json").write_text(json.dumps(SETTINGS), "utf-8")
+        (self.data / "config.json").write_text(json.dumps(self._settings), "utf-8")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

@@ -394,10 +394,10 @@ HOSTILE = [
 @pytest.mark.slow
 @pytest.mark.parametrize("prompt", HOSTILE, ids=lambda prompt: prompt[:6])
 def test_a_hostile_prompt_costs_seconds(prompt: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with suppress(PromptError):
         set_weight(prompt, span_of(prompt, "cat"), 1.2)
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 10
 
 
 def replay(vector: dict[str, Any]) -> dict[str, Any]:

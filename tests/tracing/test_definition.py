@@ -12,7 +12,7 @@ from torch.nn import functional
 
 import daam
 from daam.errors import ShapeError
-from daam.tracing.attention import cross_attention_probabilities, sum_over_heads
+from daam.tracing.attention import by_head, cross_attention_probabilities
 from tests.pipelines import FAMILIES, run, sd1
 
 PROMPT = "a cute red circle and a carpet"
@@ -94,19 +94,48 @@ def test_probabilities_are_computed_in_float32_over_all_keys(dtype: torch.dtype)
     torch.manual_seed(0)
     query, key = (8 * torch.randn(2, 3, 50, 16)).to(dtype), (8 * torch.randn(2, 3, 77, 16)).to(dtype)
     exact = (query.double() @ key.double().transpose(-1, -2) * 0.3).softmax(-1)
-    probabilities = cross_attention_probabilities(query, key, 0.3)
+    probabilities = cross_attention_probabilities(torch.cat([query, key], dim=2), 50, 0.3)
     assert probabilities.dtype == torch.float32
-    torch.testing.assert_close(probabilities.double(), exact, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(probabilities.double(), exact.flatten(0, 1), rtol=1e-4, atol=1e-6)
 
 
-def test_the_sum_over_heads_is_the_same_in_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    query, key = torch.randn(2, 3, 50, 16), torch.randn(2, 3, 77, 16)
-    whole = cross_attention_probabilities(query, key, 0.25).sum(dim=1)
-    monkeypatch.setattr("daam.tracing.attention.CHUNK_ELEMENTS", 2 * 3 * 77 * 7)
-    torch.testing.assert_close(sum_over_heads(query, key, 0.25), whole)
+def test_no_autocast_makes_them_less_exact() -> None:
+    joined = 8 * torch.randn(3, 127, 16)
+    exact = cross_attention_probabilities(joined, 50, 0.3)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(cross_attention_probabilities(joined, 50, 0.3), exact)
 
 
-def test_shapes_that_do_not_fit_are_named() -> None:
-    with pytest.raises(ShapeError, match="same batch, head and channel"):
-        cross_attention_probabilities(torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 5), 1.0)
+@pytest.mark.parametrize(("rows", "copies"), [(range(3), 1), (range(1, 2), 1), (range(1, 3), 2)])
+def test_rows_are_chosen_and_heads_split_without_a_copy(rows: range, copies: int) -> None:
+    joined = torch.arange(2 * 3 * 5 * 8.0).view(6, 5, 8)
+    view = by_head(joined, 2, heads=4, rows=rows, copies=copies)
+    slow = joined.view(2, 3, 5, 4, 2)[:, list(rows)].transpose(2, 3)
+    assert view.untyped_storage().data_ptr() == joined.untyped_storage().data_ptr()
+    assert torch.equal(view, torch.stack([slow] * copies, dim=1))
+
+
+@pytest.mark.parametrize("keep", [(), ("steps", "heads")])
+@pytest.mark.parametrize("elements", [1, 2_000, 20_000])
+def test_maps_are_the_same_in_parts_and_in_groups(
+    elements: int, keep: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = sd1()
+    maps = []
+    for _ in range(2):
+        with daam.trace(pipeline, keep=keep, probe="dog") as tracer:
+            run(pipeline, PROMPT)
+        maps.append(tracer)
+        monkeypatch.setattr("daam.tracing.layout.CHUNK_ELEMENTS", elements)
+    for side in ("positive", "probe"):
+        whole, parted = (tracer.heat_maps(side=side) for tracer in maps)
+        for word in whole:
+            np.testing.assert_allclose(parted[word].values, whole[word].values, rtol=1e-5)
+    if keep:
+        heads = [tracer.heat_maps().select(steps=(1, 1), heads=[1])["circle"].values for tracer in maps]
+        np.testing.assert_allclose(heads[0], heads[1], rtol=1e-5)
+
+
+def test_channels_that_cannot_be_divided_are_named() -> None:
+    with pytest.raises(ShapeError, match="divisible by 3 heads"):
+        by_head(torch.zeros(1, 2, 8), 1, heads=3, rows=range(1))

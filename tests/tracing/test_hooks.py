@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import daam
-from daam.errors import SettingError, TraceError
+from daam.errors import SettingError, ShapeError, TraceError
 from daam.tracing.engine import Engine
 from daam.tracing.families import find_family
 from daam.tracing.families.cross_attention import find_cross_attention_layers
@@ -127,7 +127,7 @@ def test_a_fault_in_a_hook_is_told_once_and_never_costs_the_picture(
     def fail(*_: Any) -> None:
         raise MemoryError("no memory for maps")
 
-    monkeypatch.setattr(Engine, "contributions", fail)
+    monkeypatch.setattr(Engine, "see", fail)
     with caplog.at_level(logging.WARNING), daam.trace(pipeline) as tracer:
         assert (run(pipeline, "a circle") == before).all()
     assert [record.levelname for record in caplog.records if record.name.startswith("daam")] == ["WARNING"]
@@ -150,12 +150,34 @@ def test_tracing_nothing_is_an_error_that_says_so() -> None:
     pipeline = sd1()
     with daam.trace(pipeline) as tracer:
         pass
-    with pytest.raises(TraceError, match="nothing was traced"):
+    with pytest.raises(TraceError, match="no prompt was seen and the UNet was not called"):
         tracer.heat_maps()
     with daam.trace(pipeline) as tracer:
         run(pipeline, "a circle")
     with pytest.raises(TraceError, match=r"image of 0\.\.0, got 1"):
         tracer.heat_maps(1)
+
+
+def test_a_prompt_that_was_read_is_not_said_to_be_missing() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline) as tracer:
+        pipeline.encode_prompt("a circle", "cpu", 1, False)
+    with pytest.raises(TraceError, match="a prompt was read, but no call of the pipeline's UNet came to its end"):
+        tracer.heat_maps()
+
+
+def test_our_own_errors_are_told_without_the_name_of_their_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline) as tracer:
+        monkeypatch.setattr(Engine, "see", _raise_shape_error)
+        run(pipeline, "a circle")
+    with pytest.raises(TraceError) as caught:
+        tracer.heat_maps()
+    assert str(caught.value) == "the trace stopped: expected another size"
+
+
+def _raise_shape_error(*_: Any) -> Any:
+    raise ShapeError("expected another size")
 
 
 def test_embeddings_without_tables_are_no_stale_maps() -> None:

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import torch
 
-from daam.tracing.accumulator import Accumulator, Contribution, TextMaps
+from daam.tracing.accumulator import Accumulator
+from daam.tracing.block import Block, Legend, Share
 from daam.tracing.joining import join_texts
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.text_maps import TextMaps
 
 KEY = TextKey(0, "positive")
 
@@ -18,6 +20,17 @@ def maps(layer: str, value: float, size: int) -> dict[TextKey, TextMaps]:
     found.sums[layer] = torch.full((1, size, size), value)
     found.counts[layer], found.heads[layer] = 2, 4
     return {KEY: found}
+
+
+def legend(size: int, heads: int = 1) -> Legend:
+    return Legend((Share(TracedText(KEY, (1,), (1,)), 0, (0,), (0,)),), (size, size), heads)
+
+
+def block(of: Legend, layers: tuple[str, ...] = ("a",)) -> Block:
+    """One in every place."""
+    positions = of.size[0] * of.size[1]
+    sums = torch.ones(len(layers), 1, positions, 1)
+    return Block(of, layers, sums, torch.ones(len(layers), 1, of.heads, positions, 1))
 
 
 def test_layers_of_one_size_are_added_and_others_kept_apart() -> None:
@@ -36,10 +49,10 @@ def test_a_text_of_one_model_alone_is_taken_as_it_is() -> None:
 
 
 def test_a_layer_whose_size_changes_on_the_way_is_kept_for_each_size() -> None:
-    accumulator, text = Accumulator(keep_steps=True), TracedText(KEY, (1,), (1,))
+    accumulator = Accumulator(keep_steps=True)
+    legends = {size: legend(size) for size in (2, 4)}
     for step, size in enumerate((2, 4, 2)):
-        maps = torch.ones(1, size, size)
-        accumulator.add("a", Contribution(text, maps, maps[None], 4), step)
+        accumulator.add([block(legends[size])], ("a",), step=step, call=step)
     kept = accumulator.on_cpu(0)[KEY]
     assert {name: tuple(maps.shape) for name, maps in kept.sums.items()} == {"a": (1, 2, 2), "a@4x4": (1, 4, 4)}
     assert kept.counts == {"a": 2, "a@4x4": 1} and kept.steps == [0, 1, 2]
@@ -48,9 +61,9 @@ def test_a_layer_whose_size_changes_on_the_way_is_kept_for_each_size() -> None:
 
 def test_steps_of_two_models_are_joined_and_those_of_both_added() -> None:
     def traced(steps: Sequence[int], heads: int = 1) -> dict[TextKey, TextMaps]:
-        accumulator, text = Accumulator(keep_steps=True), TracedText(KEY, (1,), (1,))
+        accumulator, of_all = Accumulator(keep_steps=True), legend(2, heads)
         for step in steps:
-            accumulator.add("a", Contribution(text, torch.ones(1, 2, 2), torch.ones(heads, 1, 2, 2), heads), step)
+            accumulator.add([block(of_all)], ("a",), step=step, call=step)
         return accumulator.on_cpu(0)
 
     joined = join_texts([traced([0, 1]), traced([1, 2])])[KEY].details["a"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import threading
 from typing import Any
 
 import diffusers
@@ -14,61 +13,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 import daam
 from daam.errors import SettingError, TraceError
 from daam.tracing.conditioning import Conditioned, ConditioningBook, RowWitness, assign
-from tests.pipelines import run, sd1, sdxl
+from tests.pipelines import as_kind, run, sd1, sdxl
+from tests.truth import truth_of
 
 PROMPT, NEGATIVE = "a red circle", "an ugly square"
-
-
-class Truth:
-    """The probabilities of every cross-attention and call, from this test's own hooks: [row, position, token]."""
-
-    def __init__(self, unet: nn.Module):
-        self.calls: dict[str, list[Tensor]] = {}
-        self._queries: dict[str, Tensor] = {}
-        self._handles = []
-        for name, module in unet.named_modules():
-            if name.endswith("attn2"):
-                for part in ("to_q", "to_k"):
-                    hook = self._hook(name, part, module.heads)
-                    self._handles.append(getattr(module, part).register_forward_hook(hook))
-
-    def _hook(self, name: str, part: str, heads: int) -> Any:
-        def see(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-            by_head = output.unflatten(-1, (heads, -1)).transpose(1, 2).double()
-            if part == "to_q":
-                self._queries[name] = by_head
-                return
-            scores = self._queries[name] @ by_head.transpose(-1, -2) / by_head.shape[-1] ** 0.5
-            self.calls.setdefault(name, []).append(scores.softmax(-1).sum(1))
-
-        return see
-
-    def remove(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def check(self, tracer: Any, row: int, columns: list[int], *, image: int = 0, calls: slice = slice(None)) -> None:
-        """The kept sums are those of this row, for these columns of the context."""
-        (maps,) = (text for key, text in tracer.image_trace(image).texts.items() if key.side == "positive")
-        places = [maps.text.columns.index(column) for column in columns]
-        for name, kept in maps.sums.items():
-            expected = sum(call[row][:, columns].T for call in self.calls[name][calls])
-            found = kept[places].flatten(1).double()
-            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
-
-
-@contextmanager
-def truth_of(unet: nn.Module) -> Iterator[Truth]:
-    truth = Truth(unet)
-    try:
-        yield truth
-    finally:
-        truth.remove()
 
 
 def pag(pipeline: Any) -> Any:
@@ -89,42 +42,37 @@ def test_perturbed_attention_guidance_gives_the_pictures_own_row(guidance: float
     truth.check(tracer, row, [1, 2, 3])
 
 
-def test_a_picture_made_of_windows_is_refused() -> None:
-    parts = sd1().components
-    parts["scheduler"] = diffusers.DDIMScheduler.from_config(parts["scheduler"].config)
-    pipeline = diffusers.StableDiffusionPanoramaPipeline(**parts, requires_safety_checker=False)
-    pipeline.set_progress_bar_config(disable=True)
-    settings = {"height": 512, "width": 1024, "num_inference_steps": 1}
-    before = run(pipeline, PROMPT, **settings)
-    with daam.trace(pipeline) as tracer:
-        assert (run(pipeline, PROMPT, **settings) == before).all()
-    with pytest.raises(TraceError, match="works in windows"):
-        tracer.heat_maps()
+def test_a_further_pass_at_the_same_step_is_not_counted() -> None:
+    pipeline = as_kind(diffusers.StableDiffusionSAGPipeline, sd1(attention_head_dim=4))
+    with truth_of(pipeline.unet) as truth, daam.trace(pipeline) as tracer:
+        run(pipeline, PROMPT, guidance_scale=1.0, sag_scale=0.75)
+    truth.check(tracer, 0, [1, 2, 3], calls=slice(0, None, 2))
+    assert tracer.notes[0].startswith("2 of 4 model calls looked again at a text of the same step")
 
 
-def test_the_maps_of_a_crop_lie_where_it_is_pasted() -> None:
-    reason = "older versions paste the crop into a picture of the size that was generated"
-    pytest.importorskip("diffusers", minversion="0.30", reason=reason)
-    pipeline = diffusers.StableDiffusionInpaintPipeline(**sd1().components, requires_safety_checker=False)
-    pipeline.set_progress_bar_config(disable=True)
-    pixels = np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8)
+@pytest.mark.parametrize("side", [64, 256], ids=["smaller than the picture", "as large as the picture"])
+def test_the_maps_of_a_crop_lie_where_it_is_pasted(side: int) -> None:
+    """Before 0.28 diffusers pasted the crop into a picture of the size that was generated, at the same place."""
+    pipeline = as_kind(diffusers.StableDiffusionInpaintPipeline)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (256, 256, 3), np.uint8))
     mask = np.zeros((256, 256), np.uint8)
     mask[160:192, 168:208] = 255
-    picture = Image.fromarray(pixels)
     with daam.trace(pipeline) as tracer:
         made = pipeline(
-            PROMPT, image=picture, mask_image=Image.fromarray(mask), padding_mask_crop=8, height=64, width=64,
+            PROMPT, image=picture, mask_image=Image.fromarray(mask), padding_mask_crop=8, height=side, width=side,
             num_inference_steps=2, strength=1.0, generator=torch.Generator().manual_seed(0),
         ).images[0]  # fmt: skip
-    changed = np.abs(np.asarray(made, int) - pixels).sum(axis=2) > 0
     values = tracer.heat_maps()["circle"].values
-    assert values.shape == (256, 256)
-    rows, columns = np.nonzero(changed)
-    inside = np.zeros_like(changed)
+    assert values.shape == (made.height, made.width)
+    if made.size != picture.size:
+        assert made.size == (side, side) and values.max() == 0  # the crop was pasted beyond the edge
+        return
+    changed = np.abs(np.asarray(made, int) - np.asarray(picture, int)).sum(axis=2) > 0
     left, top, width, height = tracer.image_trace().region
+    inside = np.zeros_like(changed)
     inside[top : top + height, left : left + width] = True
-    assert inside[changed].all() and values[~inside].max() == 0 and values[inside].max() > 0
-    assert width < 128 and rows.min() >= top and columns.min() >= left
+    assert changed.any() and inside[changed].all() and width < 128
+    assert values[~inside].max() == 0 and values[inside].max() > 0
 
 
 def test_a_text_that_a_callback_puts_in_is_not_counted() -> None:
@@ -179,6 +127,26 @@ def test_another_pipeline_with_the_same_unet_is_not_counted() -> None:
         before = tracer.heat_maps()["circle"].values
         other("a cat on grass", image=Image.new("RGB", (64, 64)), num_inference_steps=4, guidance_scale=1.0)
     assert (tracer.heat_maps()["circle"].values == before).all()
+
+
+def test_pipelines_in_several_threads_may_share_a_unet() -> None:
+    pipeline = sd1()
+    other = diffusers.StableDiffusionPipeline(**pipeline.components, requires_safety_checker=False)
+    other.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config)
+    other.set_progress_bar_config(disable=True)
+    with daam.trace(pipeline) as alone:
+        pictures = run(pipeline, PROMPT, num_inference_steps=8)
+    made: list[Any] = []
+    with daam.trace(pipeline) as tracer, daam.trace(other) as beside:
+        first = threading.Thread(target=lambda: made.append(run(pipeline, PROMPT, num_inference_steps=8)))
+        second = threading.Thread(target=lambda: run(other, "a cat", num_inference_steps=9))
+        for thread in (first, second):
+            thread.start()
+        for thread in (first, second):
+            thread.join()
+    assert (made[0] == pictures).all()
+    assert (tracer.heat_maps()["circle"].values == alone.heat_maps()["circle"].values).all()
+    assert tracer.notes == beside.notes == [] and list(beside.heat_maps()) == ["a", "cat"]
 
 
 def test_expected_texts_may_be_plain() -> None:

@@ -11,7 +11,7 @@ from diffusers import StableDiffusionImg2ImgPipeline
 
 import daam
 from daam.errors import NotKeptError, SettingError, TermError
-from daam.tracing.attention import sum_over_heads
+from daam.tracing import layout
 from tests.pipelines import FAMILIES, run, sd1
 
 PROMPTS = ["a cute red circle", "a square"]
@@ -88,12 +88,14 @@ def test_only_rows_with_words_are_computed(monkeypatch: pytest.MonkeyPatch) -> N
     """Rows are the negative prompts of both pictures, then the positive ones."""
     rows: list[int] = []
 
-    def counting(query: torch.Tensor, key: torch.Tensor, scale: float) -> torch.Tensor:
-        rows.append(len(query))
-        assert len(key) == len(query)
-        return sum_over_heads(query, key, scale)
+    original = layout.cross_attention_probabilities
 
-    monkeypatch.setattr("daam.tracing.engine.sum_over_heads", counting)
+    def counting(joined: torch.Tensor, *arguments: Any) -> torch.Tensor:
+        _layers, _copies, count, _heads, _places, _channels = joined.shape
+        rows.append(count)
+        return original(joined, *arguments)
+
+    monkeypatch.setattr(layout, "cross_attention_probabilities", counting)
     pipeline = sd1()
     for prompts, negatives, wanted in [
         (PROMPTS, None, 2), (PROMPTS, ["ugly", ""], 3), (PROMPTS, ["", "ugly"], 3), (["", "a cat"], None, 1),

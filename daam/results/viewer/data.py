@@ -93,10 +93,15 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
         "prompts": prompts,
         "steps": trace.calls if "steps" in trace.keep else 0,
         "pinned": [_spans(term, trace.positive) for term in parse_terms(settings.terms)],
-        "observations": observe(HeatMaps(trace)) if trace.texts else [],
+        "observations": _remarks(trace) + (observe(HeatMaps(trace)) if trace.texts else []),
         "colormaps": {name: base64.b64encode(lookup_table(name).tobytes()).decode() for name in names},
         "settings": {"opacity": settings.opacity, "colormap": settings.colormap, "scale": settings.scale},
     }
+
+
+def _remarks(trace: ImageTrace) -> list[dict[str, Any]]:
+    """What to know of the maps, in the form of observations about no word."""
+    return [{"kind": "remark", "text": remark, "terms": []} for remark in trace.remarks]
 
 
 def _data_url(image: Image.Image, kind: str) -> str:

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 from daam.errors import ShapeError
 
 
-@dataclass(frozen=True)
-class Attended:
+class Attended(NamedTuple):
     """What one layer attended with in one call: the model's own tensors, not copies.
 
     Attributes:
@@ -25,10 +24,12 @@ class Attended:
         keys: parts that follow each other along the keys, each shaped as `query`.
         heads: number of heads.
         scale: multiplies the scores; None where the model does not say, so channel ** -0.5.
-        size: (height, width) of the image's positions.
+        size: (height, width) of the transformer's input, or of the grid of patches that the image was cut into.
         first_column: where the text's column 0 stands along the keys.
         key_of: the key that the layer would make of a context [1, token, channel], shaped as `query`; None where words
             that are not in the prompt cannot be probed.
+        context: what the keys were made of, [row, column, channel]; None where that is not known.
+        key_weights: all that `key_of` is made with; None where that is not known, so that it is made in each call.
     """
 
     layer: str
@@ -39,6 +40,8 @@ class Attended:
     size: tuple[int, int]
     first_column: int = 0
     key_of: Callable[[Tensor], Tensor] | None = None
+    context: Tensor | None = None
+    key_weights: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,11 @@ def first_input(arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
         ShapeError: it is no tensor [batch, channel, height, width].
     """
     tensor = arguments[0] if arguments else next(iter(named.values()))
-    if not isinstance(tensor, Tensor) or tensor.dim() < 4:
+    if isinstance(tensor, Tensor) and tensor.dim() == 5:
+        raise ShapeError(
+            f"expected the latents of pictures, [batch, channel, height, width], got {list(tensor.shape)}: a video's "
+            "frames share one text, and their maps are not kept apart"
+        )
+    if not isinstance(tensor, Tensor) or tensor.dim() != 4:
         raise ShapeError("expected a model whose first input is [batch, channel, height, width]")
     return tensor

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from daam.errors import ShapeError, TraceError
+from daam.errors import TraceError
 from daam.tracing.families.base import Attended, Sight, argument, first_input
 
 _PROJECTIONS = ("to_q", "to_k", "to_kv")
@@ -123,17 +123,18 @@ class CrossAttention:
         def key_of(context: Tensor) -> Tensor:
             return key_in(projection.forward(context.to(output)))  # not a call, which would run this hook
 
-        size = self._size_of(layer, query)
-        sight.see(Attended(layer.name, query, (key_in(output),), layer.heads, layer.scale, size, key_of=key_of))
+        if layer.spatial not in self._sizes:
+            raise TraceError(f"{layer.name} ran outside of its transformer, so the size of its maps is not known")
+        keys, size = (key_in(output),), self._sizes[layer.spatial]
+        attended = Attended(layer.name, query, keys, layer.heads, layer.scale, size)
+        sight.see(attended._replace(key_of=key_of, context=inputs[0], key_weights=_weights(projection)))
 
-    def _size_of(self, layer: CrossAttentionLayer, query: Tensor) -> tuple[int, int]:
-        height, width = self._sizes[layer.spatial]
-        if height * width != query.shape[1]:
-            raise ShapeError(
-                f"expected {height}x{width} image positions in {layer.name}, got {query.shape[1]}; "
-                "this model does not attend at the size of its transformer's input"
-            )
-        return height, width
+
+def _weights(projection: nn.Module) -> tuple[Tensor, ...] | None:
+    """All that a projection's output depends on; None where more than its weights may take part, as with a LoRA."""
+    if type(projection) is not nn.Linear or "forward" in vars(projection):
+        return None
+    return tuple(projection.parameters(recurse=False))
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

@@ -11,9 +11,9 @@ from importlib.util import find_spec
 
 from daam.errors import SettingError
 from daam.webui.hosts.protocol import EncodedPrompts, Host
-from daam.webui.hosts.rows import DenoiserCall, Row, RowOrder
+from daam.webui.hosts.rows import DenoiserCall, Encoded, EncodedEntry, Row, RowOrder
 
-__all__ = ["HOSTS", "DenoiserCall", "EncodedPrompts", "Host", "Row", "RowOrder", "host"]
+__all__ = ["HOSTS", "DenoiserCall", "Encoded", "EncodedEntry", "EncodedPrompts", "Host", "Row", "RowOrder", "host"]
 
 HOSTS: dict[str, tuple[str, str]] = {"modules.sd_hijack": ("daam.webui.hosts.a1111", "A1111")}
 """A module by which a host is recognised, to the module and the class that know it; asked in this order."""

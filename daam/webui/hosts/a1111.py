@@ -17,7 +17,10 @@ from daam.webui.hosts.a1111_page import A1111Page
 from daam.webui.hosts.a1111_rows import RowCursor, StepRows
 from daam.webui.hosts.a1111_texts import A1111Texts
 from daam.webui.hosts.protocol import EncodedPrompts, Host
-from daam.webui.hosts.rows import DenoiserCall
+from daam.webui.hosts.rows import DenoiserCall, Encoded, EncodedEntry
+
+CHUNK = 77
+"""Columns of a context come in chunks of so many."""
 
 
 class A1111(A1111Texts, A1111Gallery, A1111Page):
@@ -44,7 +47,29 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
             width=width,
             contexts=contexts,
         )
-        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), contexts)
+        encoded = Encoded(
+            positive=[[_entries(part.schedules) for part in parts] for parts in conditioning.batch],
+            negative=[[_entries(schedule)] for schedule in sampler.sampler_extra_args["uncond"]],
+        )
+
+        def inputs() -> tuple[Tensor, Tensor]:  # later callbacks replace the fields, or write to the tensors
+            text = params.text_cond
+            return params.x, text["crossattn"] if isinstance(text, dict) else text
+
+        return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), encoded, contexts, inputs)
+
+    def owner_of(self, params: Any) -> Any:
+        """The processing object that makes a denoiser call; None before 1.8, where the call does not say."""
+        return getattr(getattr(params, "denoiser", None), "p", None)
+
+    def replaced_generation(self, p: Any) -> str | None:
+        """Why what is sampled will not be the picture; None where it will."""
+        if getattr(p, "_ad_skip_img2img", False):
+            return (
+                "ADetailer's 'Skip img2img' leaves the generation out: one step of it runs and is thrown away, and the "
+                "picture is the one that was given, with parts made anew by ADetailer"
+            )
+        return None
 
     def current_unet(self) -> nn.Module:
         """The UNet that samples now; refiner and hires checkpoint change it.
@@ -67,6 +92,9 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
 
     def in_hires_pass(self, p: Any) -> bool:
         return bool(getattr(p, "is_hr_pass", False))
+
+    def is_interrupted(self) -> bool:
+        return bool(shared.state.interrupted or shared.state.skipped)
 
     def encoded_prompts(self, p: Any, *, hires: bool) -> EncodedPrompts:
         """Must be read while `p.sample` runs: before, they are not made yet; afterwards `p.prompts` is reset."""
@@ -93,7 +121,18 @@ def _contexts(arguments: Mapping[str, Any], step: int) -> tuple[Tensor, ...]:
     schedules = [part.schedules for parts in arguments["cond"].batch for part in parts]
     schedules += list(arguments["uncond"])
     active = [next((entry for entry in each if step <= entry.end_at_step), each[0]) for each in schedules]
-    return tuple(entry.cond["crossattn"] if isinstance(entry.cond, dict) else entry.cond for entry in active)
+    return tuple(_context(entry.cond) for entry in active)
+
+
+def _context(cond: Any) -> Tensor:
+    context: Tensor = cond["crossattn"] if isinstance(cond, dict) else cond
+    return context
+
+
+def _entries(schedule: Any) -> list[EncodedEntry]:
+    """Without the column that ControlNet and FABRIC set before the text's, to know positive from negative."""
+    found = [EncodedEntry(entry.end_at_step, _context(entry.cond)) for entry in schedule]
+    return [entry._replace(context=entry.context[len(entry.context) % CHUNK :]) for entry in found]
 
 
 def _total_steps(sampler: str, steps: int) -> int:

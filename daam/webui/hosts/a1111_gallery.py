@@ -39,9 +39,12 @@ class A1111Gallery:
         if shared.opts.enable_pnginfo:
             image.info["parameters"] = infotext
 
+    def saves_grids(self, p: Any) -> bool:
+        return bool(shared.opts.grid_save) and not p.do_not_save_grid
+
     def save_grid(self, p: Any, grid: Image.Image, infotext: str) -> None:
         """Saves into the grid directory under the WebUI's settings, unless they say not to."""
-        if not shared.opts.grid_save or p.do_not_save_grid:
+        if not self.saves_grids(p):
             return
         images.save_image(
             grid, p.outpath_grids, "heatmap", p.all_seeds[0], p.all_prompts[0], shared.opts.grid_format, info=infotext,

@@ -53,25 +53,27 @@ class RowCursor:
                 f"expected {len(positive)} rows for the prompts and a multiple of {images} for the negative ones, got "
                 f"{call.positive_rows} and {negative}; another extension changes how the prompts are batched"
             )
-        self._rows = positive + [Row(number % images, "negative") for number in range(negative)]
-        if len(call.contexts) == len(self._rows):
-            self._rows = [replace(row, context=context) for row, context in zip(self._rows, call.contexts)]
+        self.rows = positive + [Row(number % images, "negative") for number in range(negative)]
+        if len(call.contexts) == len(self.rows):
+            self.rows = [replace(row, context=context) for row, context in zip(self.rows, call.contexts)]
 
-    def take(self, call: ModelCall) -> list[Row]:
-        """The rows of the next model call.
+    def take(self, call: ModelCall) -> list[Row | None]:
+        """The rows of the next model call; when all were given, further calls are an extension's own.
 
         Raises:
             ShapeError: the model is asked for more rows, or for another size, than the denoiser said.
         """
+        if self._next == len(self.rows):  # Incantations' perturbed-attention guidance comes behind the step's own calls
+            return [None] * call.rows
         if (call.height, call.width) != (self._call.height, self._call.width):
             raise ShapeError(
                 f"expected a latent of {self._call.height}x{self._call.width}, the model got {call.height}x"
                 f"{call.width}; an extension that works in tiles is active, whose maps cannot be put together"
             )
-        taken = self._rows[self._next : self._next + call.rows]
+        taken: list[Row | None] = [*self.rows[self._next : self._next + call.rows]]
         if len(taken) != call.rows:
             raise ShapeError(
-                f"expected at most {len(self._rows)} rows in one step, got {self._next + call.rows}; "
+                f"expected at most {len(self.rows)} rows in one step, got {self._next + call.rows}; "
                 "another extension calls the model on its own"
             )
         self._next += call.rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +13,12 @@ from torch import Tensor
 from daam.errors import TraceError
 from daam.prompt import Emphasis
 from daam.prompt.t5 import T5
+
+READING = (
+    "get_learned_conditioning", "get_learned_conditioning_prompt_schedules", "get_multicond_prompt_list",
+    "get_multicond_learned_conditioning",
+)  # fmt: skip
+"""Functions of the WebUI through which a prompt is split, scheduled and encoded."""
 
 
 class A1111Texts:
@@ -52,6 +59,13 @@ class A1111Texts:
         context: Tensor = encoded["crossattn"] if isinstance(encoded, dict) else encoded
         return context[0]
 
+    def prompt_readers(self) -> list[str]:
+        """Extensions that read prompts in the WebUI's place, by their folders' names."""
+        functions = [getattr(prompt_parser, name, None) for name in READING]
+        codes = [getattr(getattr(function, "func", function), "__code__", None) for function in functions]
+        files = [Path(code.co_filename) for code in codes if code is not None]
+        return sorted({_extension(file) for file in files if file != Path(prompt_parser.__file__)})
+
     def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
         """The token ids of each chunk of 77 columns that the WebUI makes of a text."""
         chunks, _ = encoder.tokenize_line(text)
@@ -81,3 +95,9 @@ class A1111Texts:
 
     def uses_old_scheduling(self) -> bool:
         return bool(getattr(shared.opts, "use_old_scheduling", False))
+
+
+def _extension(file: Path) -> str:
+    """Name of the folder under `extensions` that a file lies in; the file's own where it lies elsewhere."""
+    parts = file.parts
+    return parts[parts.index("extensions") + 1] if "extensions" in parts[:-1] else file.name

@@ -47,6 +47,12 @@ class Sampling(Protocol):
     def read_denoiser_call(self, params: Any, p: Any) -> DenoiserCall:
         """Args: params: what the callback got. p: the processing object that is thought to sample."""
 
+    def owner_of(self, params: Any) -> Any:
+        """The processing object that makes a denoiser call; None where the call does not say."""
+
+    def replaced_generation(self, p: Any) -> str | None:
+        """Why what is sampled will not be the picture; None where it will."""
+
     def current_unet(self) -> nn.Module:
         """The model that samples now; refiner and hires checkpoint change it.
 
@@ -57,6 +63,9 @@ class Sampling(Protocol):
     def has_hires_pass(self, p: Any) -> bool: ...
 
     def in_hires_pass(self, p: Any) -> bool: ...
+
+    def is_interrupted(self) -> bool:
+        """Whether the user has interrupted or skipped what is being sampled."""
 
     def encoded_prompts(self, p: Any, *, hires: bool) -> EncodedPrompts:
         """Must be read while `p.sample` runs: before, they are not made yet; afterwards they are reset."""
@@ -75,6 +84,9 @@ class Texts(Protocol):
 
     def t5(self) -> T5 | None:
         """The T5 encoder of a loaded SD3; None where there is none or it is off, so that its columns are zero."""
+
+    def prompt_readers(self) -> list[str]:
+        """Names of extensions that read prompts in the host's place."""
 
     def encode_context(self, text: str) -> Tensor:
         """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
@@ -109,6 +121,8 @@ class Gallery(Protocol):
 
     def label_image(self, image: Image.Image, infotext: str) -> None:
         """Puts the infotext where the browser's download finds it, if the host is to write it at all."""
+
+    def saves_grids(self, p: Any) -> bool: ...
 
     def save_grid(self, p: Any, grid: Image.Image, infotext: str) -> None:
         """Saves into the grid directory under the host's settings, unless they say not to."""

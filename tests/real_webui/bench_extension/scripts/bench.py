@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib.util
 import sys
@@ -14,17 +15,19 @@ import gradio as gr
 import psutil
 import torch
 from modules import processing, script_callbacks, scripts, sd_hijack, shared
+from PIL import Image
 
 HERE = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 from make_checkpoints import register_open_clip  # noqa: E402
 from sd3 import make_sd3  # noqa: E402
+from truth import Truth  # noqa: E402
 
 del sys.path[:2]
 register_open_clip()
 MODES = (
     "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
-    "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows",
+    "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows", "truth",
 )  # fmt: skip
 
 
@@ -68,9 +71,14 @@ class Bench(scripts.Script):  # type: ignore[misc]
         elif mode in ("interrupt", "skip"):
             Bench.stop = mode
         Bench.moves = mode == "moved rows"
+        _forget_truth()
+        if mode == "truth":
+            Bench.truth = Truth(unet())
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
         Bench.seconds = time.perf_counter() - Bench.started
+        if Bench.truth is not None:
+            Bench.truth.remove()
         if mode == "instance forward":
             for module in unet().modules():
                 if hasattr(module, "attn2"):
@@ -93,8 +101,16 @@ class Bench(scripts.Script):  # type: ignore[misc]
 
     stop: str = ""
     moves: bool = False
+    truth: Truth | None = None
     started: float = 0.0
     seconds: float = 0.0
+
+
+def _forget_truth() -> None:
+    """Its hooks too, where a generation failed."""
+    if Bench.truth is not None:
+        Bench.truth.remove()
+    Bench.truth = None
 
 
 def _attention(attention: torch.nn.Module) -> Any:
@@ -123,17 +139,17 @@ def _fail_at_third_call() -> None:
 
 
 def _break_our_hook(kind: type[Exception]) -> None:
-    engine = sys.modules["daam.tracing.engine"]
-    original, calls = engine.sum_over_heads, []
+    layout = sys.modules["daam.tracing.layout"]
+    original, calls = layout.cross_attention_probabilities, []
 
     def broken(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 5:
-            engine.sum_over_heads = original
+            layout.cross_attention_probabilities = original
             raise kind("bench: our hook fails")
         return original(*arguments)
 
-    engine.sum_over_heads = broken
+    layout.cross_attention_probabilities = broken
 
 
 def on_denoiser(params: Any) -> None:
@@ -170,6 +186,14 @@ def tokens(text: str) -> list[list[list[int]]]:
     return [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders]
 
 
+def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:
+    """How far the maps of one text of a finished generation are from what was recorded; see `Truth.error`."""
+    texts = sys.modules["daam.webui.result_store"].store.get(result).traces[image].texts
+    (maps,) = (maps for key, maps in texts.items() if (key.side, key.part, key.entry) == (side, part, entry))
+    assert Bench.truth is not None
+    return Bench.truth.error(maps.sums, maps.text.columns, where)
+
+
 def optimization(name: str) -> str:
     """Switches the attention optimisation of the loaded model."""
     hijack = sd_hijack.model_hijack
@@ -198,8 +222,24 @@ def add_routes(_demo: Any, app: Any) -> None:
     app.add_api_route("/bench/tokens", tokens, methods=["GET"])
     app.add_api_route("/bench/t5_tokens", t5_tokens, methods=["GET"])
     app.add_api_route("/bench/sd3", sd3, methods=["POST"])
+    app.add_api_route("/bench/error", error, methods=["POST"])
     app.add_api_route("/bench/optimization", optimization, methods=["POST"])
 
 
+def always_detect(*_: Any) -> None:
+    """ADetailer's detectors want weights that are not here: a box stands for what they find."""
+    for data in scripts.scripts_data:
+        if hasattr(data.module, "mediapipe_predict"):
+            data.module.mediapipe_predict = functools.partial(_box, sys.modules["adetailer.common"].PredictOutput)
+
+
+def _box(output: Any, _model: str, image: Any, _confidence: float) -> Any:
+    box = (image.width // 4, image.height // 4, image.width // 2, image.height // 2)
+    mask = Image.new("L", image.size)
+    mask.paste(255, box)
+    return output(bboxes=[list(box)], masks=[mask], preview=image)
+
+
+script_callbacks.on_app_started(always_detect)
 script_callbacks.on_app_started(add_routes)
 script_callbacks.on_cfg_denoiser(on_denoiser)

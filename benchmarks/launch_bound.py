@@ -1,0 +1,195 @@
+"""Measures what tracing costs where launching kernels is all that counts: the real layouts at tiny sizes.
+
+    python -m benchmarks.launch_bound
+
+On a fast graphics card it is Python and the dispatcher that limit a UNet of many small kernels. The layouts here have
+all the layers of the real models and hardly a number in them. Printed are: how many more ATen operators each traced
+layer costs in a call of the model (counted, so that no noise touches it); how much longer the call takes, medians of
+plain and traced calls in turn, of wall time and of the process's own CPU time; and the peak of memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.machine import machine
+from benchmarks.overhead import CROSS_DOWN, CROSS_UP, DOWN, MIB, PROMPT, UP, PeakMemory, sd_pipeline, sdxl_pipeline
+from daam.hosts.diffusers_trace import Tracer, trace
+from daam.tracing.families.cross_attention import find_cross_attention_layers
+
+PROBE = "grass, a green dog"
+
+
+def sd15() -> Any:
+    """Stable Diffusion 1.5's layout: 16 cross-attentions of eight heads at three sizes and in the middle."""
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 64, 128, 128),
+        down_block_types=(CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
+        up_block_types=(UP, CROSS_UP, CROSS_UP, CROSS_UP),
+        cross_attention_dim=64,
+        attention_head_dim=8,
+    )
+    return sd_pipeline(unet)
+
+
+def sdxl() -> Any:
+    """Stable Diffusion XL's layout: 70 cross-attentions of ten and of twenty heads."""
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(32, 80, 160),
+        norm_num_groups=16,
+        down_block_types=(DOWN, CROSS_DOWN, CROSS_DOWN),
+        up_block_types=(CROSS_UP, CROSS_UP, UP),
+        cross_attention_dim=64,
+        attention_head_dim=(4, 10, 20),
+        transformer_layers_per_block=(1, 2, 10),
+        use_linear_projection=True,
+        addition_embed_type="text_time",
+        addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=40 + 6 * 8,
+    )
+    return sdxl_pipeline(unet)
+
+
+MODELS: dict[str, Callable[[], Any]] = {"sd15": sd15, "sdxl": sdxl}
+
+
+class ModelCalls:
+    """Calls of a pipeline's UNet as the pipeline makes them, with guidance, and nothing beside them."""
+
+    def __init__(self, name: str, pictures: int, device: str, dtype: torch.dtype):
+        torch.manual_seed(0)
+        self.pipeline = MODELS[name]().to(device, dtype)
+        self.pipeline.set_progress_bar_config(disable=True)
+        self.layers = len(find_cross_attention_layers(self.pipeline.unet))
+        self._device = device
+        self._arguments: tuple[Any, ...] = ()
+        self._named: dict[str, Any] = {}
+        hook = self.pipeline.unet.register_forward_pre_hook(self._keep, with_kwargs=True)
+        self.generate = lambda: self.pipeline(PROMPT, num_images_per_prompt=pictures, num_inference_steps=1,
+                                              output_type="latent")  # fmt: skip
+        self.generate()
+        hook.remove()
+
+    def _keep(self, _unet: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        self._arguments, self._named = arguments, named
+
+    @torch.no_grad()
+    def call(self) -> None:
+        self.pipeline.unet(*self._arguments, **self._named)
+        if self._device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+    @contextmanager
+    def traced(self, probe: str) -> Iterator[Tracer]:
+        """The same calls, with the trace that a generation of this prompt has."""
+        with trace(self.pipeline, probe=probe) as tracer:
+            hook = self.pipeline.unet.register_forward_pre_hook(self._keep, with_kwargs=True)
+            self.generate()
+            hook.remove()
+            yield tracer
+
+
+class Count(TorchDispatchMode):
+    """Counts ATen operators, those that launch no kernel too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        self.operators += 1
+        return function(*arguments, **(named or {}))
+
+
+def operators(calls: ModelCalls, repeats: int) -> int:
+    with Count() as count:
+        for _ in range(repeats):
+            calls.call()
+    return count.operators
+
+
+def extra_operators(calls: ModelCalls, probe: str, repeats: int = 2) -> float:
+    """How many more for each traced layer and call."""
+    plain = operators(calls, repeats)
+    with calls.traced(probe):
+        traced = operators(calls, repeats)
+    return (traced - plain) / repeats / calls.layers
+
+
+@dataclass(frozen=True)
+class Times:
+    """Medians of one call of the model: seconds of wall time, and of the process's own CPU time."""
+
+    wall: float
+    processor: float
+
+
+def timed(calls: ModelCalls, probe: str, blocks: int, calls_per_block: int) -> tuple[Times, Times]:
+    """Plain and traced. Blocks of calls alternate; the first call of each is left out."""
+    found: dict[bool, tuple[list[float], list[float]]] = {False: ([], []), True: ([], [])}
+    for block in range(2 * blocks):
+        is_traced = block % 2 == 1
+        with calls.traced(probe) if is_traced else nullcontext():
+            for number in range(calls_per_block + 1):
+                wall, processor = time.perf_counter(), time.process_time()
+                calls.call()
+                if number:
+                    found[is_traced][0].append(time.perf_counter() - wall)
+                    found[is_traced][1].append(time.process_time() - processor)
+    plain, traced = (Times(*map(statistics.median, found[is_traced])) for is_traced in (False, True))
+    return plain, traced
+
+
+def peak(calls: ModelCalls, device: str, probe: str | None) -> int:
+    """Bytes of memory at the peak of some calls, above the start."""
+    with calls.traced(probe) if probe is not None else nullcontext(), PeakMemory(device) as memory:
+        for _ in range(5):
+            calls.call()
+    return memory.bytes
+
+
+def measure(name: str, pictures: int, probe: str, options: argparse.Namespace) -> str:
+    """A row of the table."""
+    calls = ModelCalls(name, pictures, options.device, options.dtype)
+    extra = extra_operators(calls, probe)
+    plain, traced = timed(calls, probe, options.blocks, options.calls)
+    memory = [peak(calls, options.device, chosen) / MIB for chosen in (None, probe)]
+    return (
+        f"{name:6} {pictures:8} {'yes' if probe else 'no':>6} {calls.layers:7} {extra:12.2f} {1e3 * plain.wall:10.2f} "
+        f"{1e3 * traced.wall:11.2f} {traced.wall / plain.wall:7.3f} {traced.processor / plain.processor:10.3f} "
+        f"{memory[0]:12.1f} {memory[1]:13.1f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", action="append", choices=list(MODELS), help="may be repeated; default: both")
+    parser.add_argument("--blocks", type=int, default=15, help="of plain and of traced calls; they alternate")
+    parser.add_argument("--calls", type=int, default=10, help="in each block")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    options = parser.parse_args()
+    options.dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
+    torch.set_num_threads(options.threads)
+    print(f"{machine(options.device)}; medians of {options.blocks * options.calls} calls")
+    print("model  pictures  probe  layers  extra calls  plain, ms  traced, ms   ratio  CPU ratio  "
+          "peak, MiB  traced, MiB")  # fmt: skip
+    for name in options.model or list(MODELS):
+        for pictures, probe in ((1, ""), (4, ""), (1, PROBE)):
+            print(measure(name, pictures, probe, options), flush=True)
+
+
+if __name__ == "__main__":
+    main()

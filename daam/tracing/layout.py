@@ -1,0 +1,176 @@
+"""How layers of one shape are worked off together: made once for each shape, used in every call. Knows no model.
+
+Everything that does not change from call to call is here: which rows and columns are wanted, and where they stand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from daam.errors import ShapeError
+from daam.tracing.attention import CHUNK_ELEMENTS, by_head, cross_attention_probabilities
+from daam.tracing.block import Block, Legend, Share
+from daam.tracing.families.base import Attended
+from daam.tracing.plan import TextKey, TracedText
+
+WantedRow = tuple[int, TracedText]
+"""A row of what a layer attended with, and the text behind it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Wanted:
+    """What is wanted of every layer that runs with the same rows.
+
+    Attributes:
+        with_details: whether maps of steps or heads are kept; by_head: each head's by itself.
+        layouts: those that were made for it, by what the layers' shapes are.
+    """
+
+    rows: tuple[WantedRow, ...]
+    with_details: bool = False
+    by_head: bool = False
+    layouts: dict[Hashable, Layout] = field(default_factory=dict)
+
+
+class Layout:
+    """The layers of one shape, for the rows of one kind of call.
+
+    A probe's keys stand behind the prompt's own. Each row is then worked off twice: for its own words, with the probe's
+    keys hidden, and once more with all of them, so that the prompt's own maps are those that they are without a probe.
+
+    Attributes:
+        positions_at_once: of one layer; fewer than it has where its probabilities are too many to hold.
+        layers_at_once: whose probabilities can be held together.
+    """
+
+    def __init__(self, wanted: Wanted, attended: Attended, probed: int):
+        """
+        Args:
+            probed: number of words beside the prompt, whose keys stand behind its own.
+
+        Raises:
+            ShapeError: the keys have fewer columns than the texts, or there are not as many positions as in `size`.
+        """
+        height, width = attended.size
+        if height * width != attended.query.shape[1]:
+            raise ShapeError(
+                f"expected {height}x{width} image positions in {attended.layer}, got {attended.query.shape[1]}; "
+                "this model does not attend at the size of its transformer's input"
+            )
+        device = attended.query.device
+        batch, positions = attended.query.shape[:2]
+        channels = attended.query.shape[2:].numel()
+        own_tokens = sum(key.shape[1] for key in attended.keys)
+        rows = [row for row, _ in wanted.rows]
+        self._by_head, self._probed = wanted.by_head, probed
+        self._heads = attended.heads
+        self._tokens = own_tokens + probed
+        self._copies = 2 if probed else 1
+        self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
+        is_slice = rows == list(range(rows[0], rows[0] + len(rows)))
+        self._rows = range(rows[0], rows[0] + len(rows)) if is_slice else range(len(rows))
+        self._chosen = None if is_slice else torch.tensor(rows, device=device)
+        shares, columns, details = _shares(wanted, probed, attended.first_column, own_tokens)
+        self._legend = Legend(shares, attended.size, attended.heads)
+        self._columns = torch.tensor(columns, device=device)
+        self._detail_columns = torch.tensor(details, device=device) if details else None
+        self._biases: dict[int, Tensor] = {}
+
+        matrices = self._copies * len(rows) * attended.heads
+        per_position = max(max(batch, self._copies * len(rows)) * channels, matrices * self._tokens)
+        self.positions_at_once = max(1, min(positions, CHUNK_ELEMENTS // per_position))
+        self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
+
+    def joined(self, query: Tensor, keys: Sequence[Tensor]) -> Tensor:
+        """A copy of what a layer attended with, which its model may change afterwards: the queries, then the keys.
+
+        Args:
+            query, keys: [row, place, head * channel] or [row, place, head, channel].
+
+        Returns:
+            [row, position + token, head * channel] with the wanted rows among its rows, in the model's own type.
+        """
+        parts = [part if part.dim() == 3 else part.flatten(2) for part in (query, *keys)]
+        whole = torch.cat(parts, dim=1)
+        return whole if self._chosen is None else whole.index_select(0, self._chosen)
+
+    def block(self, layers: tuple[str, ...], parts: Sequence[Tensor]) -> Block:
+        """What some layers give. Args: parts: what `joined` made of each."""
+        sums, detail = self._sums(parts[0] if len(parts) == 1 else torch.cat(list(parts)), len(parts))
+        return Block(self._legend, layers, sums, detail)
+
+    def block_in_parts(self, layer: str, query: Tensor, keys: Sequence[Tensor]) -> Block:
+        """What one layer gives whose probabilities are too many to hold: some positions after the others."""
+        parts = [self._sums(self.joined(part, keys), 1) for part in query.split(self.positions_at_once, dim=1)]
+        details = [detail for _, detail in parts if detail is not None]
+        sums = torch.cat([sums for sums, _ in parts], dim=-2)
+        return Block(self._legend, (layer,), sums, torch.cat(details, dim=-2) if details else None)
+
+    def _sums(self, joined: Tensor, layers: int) -> tuple[Tensor, Tensor | None]:
+        """[layer, row, position, column] of the wanted columns, and the details [layer, row, head, position, column].
+
+        Args: joined: [layer * row, position + token, head * channel].
+        """
+        view = by_head(joined, layers, self._heads, self._rows, self._copies)
+        positions = joined.shape[1] - self._tokens
+        probabilities = cross_attention_probabilities(view, positions, self._scale, self._bias_of(layers))
+        of_heads = probabilities.view(layers, -1, self._heads, positions, self._tokens)
+        sums = of_heads.sum(dim=2)
+        detail = None
+        if self._detail_columns is not None:
+            chosen = of_heads if self._by_head else sums[:, :, None]
+            detail = chosen.index_select(-1, self._detail_columns)
+        return sums.index_select(-1, self._columns), detail
+
+    def _bias_of(self, layers: int) -> Tensor:
+        """Hides the probe's keys from the first copy of each row."""
+        if layers not in self._biases:
+            device, rows = self._columns.device, len(self._rows) * self._heads
+            if self._copies == 1:
+                bias = torch.zeros(1, device=device)
+            else:
+                bias = torch.zeros(layers, 2, rows, 1, self._tokens, device=device)
+                bias[:, 0, ..., self._tokens - self._probed :] = -torch.inf
+                bias = bias.flatten(0, 2)
+            self._biases[layers] = bias
+        return self._biases[layers]
+
+
+def _shares(
+    wanted: Wanted, probed: int, first_column: int, tokens: int
+) -> tuple[tuple[Share, ...], tuple[int, ...], tuple[int, ...]]:
+    """Which text stands where in a block, and the columns along the keys that its last axes hold.
+
+    Args:
+        first_column: where the texts' column 0 stands along the keys.
+        tokens: number of the prompt's own keys; the probe's stand behind them.
+    """
+    needed = 1 + max(max(text.columns) for _, text in wanted.rows)
+    if first_column + needed > tokens:
+        raise ShapeError(
+            f"expected at least {needed} context columns for the prompt's tokens, "
+            f"got {tokens - first_column}: the context was not made from this prompt"
+        )
+    probe = tuple(range(tokens, tokens + probed))
+    own = {first_column + column for _, text in wanted.rows for column in text.columns}
+    detailed = {first_column + column for _, text in wanted.rows for column in text.detail_columns}
+    columns = (*sorted(own), *probe)
+    details = tuple(sorted(detailed)) if wanted.with_details else ()
+
+    def share(text: TracedText, row: int) -> Share:
+        places = tuple(columns.index(first_column + column) for column in text.columns)
+        detail_places = tuple(details.index(first_column + column) for column in text.detail_columns if details)
+        return Share(text, row, places, detail_places)
+
+    shares = [share(text, row) for row, (_, text) in enumerate(wanted.rows)]
+    taken: set[int] = set()
+    for row, (_, text) in enumerate(wanted.rows):
+        if probe and text.key.side == "positive" and text.key.image not in taken:  # each picture's first
+            taken.add(text.key.image)
+            traced = TracedText(TextKey(text.key.image, "probe"), tuple(range(len(probe))))
+            shares.append(Share(traced, len(wanted.rows) + row, tuple(columns.index(place) for place in probe)))
+    return tuple(shares), columns, details

@@ -1,0 +1,67 @@
+"""What every cross-attention of the loaded model really attended to, from hooks of the tests' own.
+
+Independent of `daam`: it records each run of each layer; the test says which run, row and calls are whose.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class Truth:
+    """Attributes: calls: for each call of the model, layer to its runs, each [row, position, token], heads added up."""
+
+    def __init__(self, unet: torch.nn.Module) -> None:
+        self.calls: list[dict[str, list[torch.Tensor]]] = []
+        self._queries: dict[str, torch.Tensor] = {}
+        self._handles: list[tuple[torch.nn.Module, Any]] = []
+        self._handles.append((unet, unet.register_forward_pre_hook(lambda *_: self.calls.append({}))))
+        for name, module in unet.named_modules():
+            if name.endswith(".attn2"):
+                for part in ("to_q", "to_k"):
+                    hook = self._hook(name, part, module.heads)
+                    projection = getattr(module, part)
+                    self._handles.append((projection, projection.register_forward_hook(hook)))
+
+    def remove(self) -> None:
+        """By number too: Incantations gives modules new dictionaries of hooks."""
+        while self._handles:
+            module, handle = self._handles.pop()
+            handle.remove()
+            module._forward_hooks.pop(handle.id, None)
+
+    def _hook(self, name: str, part: str, heads: int) -> Any:
+        def see(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+            by_head = output.detach().unflatten(-1, (heads, -1)).transpose(1, 2).double()
+            if part == "to_q":
+                self._queries[name] = by_head
+                return
+            scores = self._queries[name] @ by_head.transpose(-1, -2) / by_head.shape[-1] ** 0.5
+            self.calls[-1].setdefault(name, []).append(scores.softmax(-1).sum(1).float())
+
+        return see
+
+    def error(self, sums: dict[str, Any], columns: tuple[int, ...], where: dict[str, Any]) -> float:
+        """How far kept sums are from those of the given run and row over the given calls; 1 where a layer is missing.
+
+        A layer whose size changed on the way has its later size in its name, "layer@HEIGHTxWIDTH".
+
+        Args:
+            sums: layer to [column, height, width].
+            where: "calls": [first, step] or [first, step, end]; "run": of each layer in a call; "row": of the run.
+        """
+        first, step, *end = where["calls"]
+        chosen = self.calls[first : (end or [None])[0] : step]
+        if not chosen or {name.partition("@")[0] for name in sums} != set(chosen[0]):
+            return 1.0
+        worst = 0.0
+        for name, maps in sums.items():
+            runs = [call[name.partition("@")[0]][where["run"]] for call in chosen]
+            fitting = [run[where["row"]] for run in runs if run.shape[1] == maps[0].numel()]
+            if not fitting:
+                return 1.0
+            expected = sum(positions[:, list(columns)].T for positions in fitting)
+            worst = max(worst, float((maps.flatten(1) - expected).abs().max()))
+        return worst

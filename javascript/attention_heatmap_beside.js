@@ -88,7 +88,7 @@
         show(groups, colours) {
             const {make} = SHARED.parts;
             if (groups.length === 0) {
-                this.element.replaceChildren(make("span", "hint", "Point at a word or at the picture; drag for a region."));
+                this.element.replaceChildren(make("span", "hint", "Point at a word or at the picture"));
                 return;
             }
             const entries = groups.map((group, at) => {

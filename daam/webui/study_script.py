@@ -19,7 +19,7 @@ from daam.webui import texts
 from daam.webui.hosts import host
 from daam.webui.prompts import table_of
 from daam.webui.result_store import store
-from daam.webui.results import RESULT_KEY
+from daam.webui.results import NOTES_KEY, RESULT_KEY
 from daam.webui.run import last_result, override
 
 STUDY = f"{TITLE}: study"
@@ -60,7 +60,9 @@ class StudyScript:
             variants = plan_study(table_of(prompt), terms, parse_weights(weights), leave_out=bool(leave_out))
         except DaamError as error:
             p.comment(f"{STUDY}: {error}")
-            return host().result_of_series(p, [], [])
+            nothing = host().result_of_series(p, [], [])
+            nothing.extra_generation_params = {**nothing.extra_generation_params, NOTES_KEY: [str(error)]}
+            return nothing
         host().begin_series(p, len(variants) * (2 if host().has_hires_pass(p) else 1))
         results: dict[Variant, Result] = {}
         images: list[Any] = []

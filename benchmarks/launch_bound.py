@@ -87,7 +87,8 @@ class ModelCalls:
 
     @torch.no_grad()
     def call(self) -> None:
-        self.pipeline.unet(*self._arguments, **self._named)
+        sample, timestep, *more = self._arguments
+        self.pipeline.unet(sample, timestep.clone(), *more, **self._named)  # a new tensor in each step, as in loops
         if self._device.startswith("cuda"):
             torch.cuda.synchronize()
 

@@ -23,7 +23,7 @@ from PIL import Image
 from benchmarks.machine import machine
 from daam.hosts.diffusers_models import EMBEDDED, load_pipeline
 from daam.prompt import ClipTokenizer, parse_prompt
-from daam.prompt.terms import word_columns
+from daam.prompt.typed_words import word_columns
 from daam.results.result import Result
 from daam.results.viewer.page import report_html
 from daam.tracing.image_trace import ImageTrace

@@ -1,4 +1,4 @@
-"""Heat maps of what every word of a prompt did to a generated picture.
+"""Heat maps of the parts of a generated picture that each word of its prompt attended to.
 
 Names are imported when they are first used, so that what needs no model starts without one.
 """

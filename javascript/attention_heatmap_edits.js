@@ -279,6 +279,7 @@
     }
 
     const render = (base, frames, state) => new Rendering(base, frames, state).run();
+    const textOf = ({base, frames}, state) => render(base, frames, state);
 
     // ---- Frames of a text that the user typed, where nobody is at hand who can read it
 
@@ -306,14 +307,46 @@
             this.retype(prompt);
         }
 
+        /** What the edits of a later picture go on from: plain data. */
+        remember() {
+            const plain = ({base, frames, states}) => ({base, frames, states: states.map((state) => [...state])});
+            return this.frames ? {...plain(this), before: this.before.map(plain)} : null;
+        }
+
+        /** Goes on from what was remembered of an earlier picture, if the page's text is still what came of it; where the page
+         * has none, if this picture was made of it. */
+        adopt(remembered, text) {
+            const live = ({base, frames, states}) => ({base, frames, states: states.map((state) => new Map(state)), gone: new Set()});
+            const known = {...live(remembered), before: remembered.before.map(live)};
+            const canUndo = known.states.length > 1 || known.before.length > 0;
+            const written = textOf(known, known.states.at(-1));
+            const isGenerated = (state) => textOf(known, state) === this.original.prompt;
+            const generated = known.states.findLast(isGenerated);
+            if (!canUndo || (text === undefined ? !generated : text !== written)) {
+                return;
+            }
+            const gone = new Set([...(generated || known.states.at(-1))].filter(([, change]) => change.isGone).map(([word]) => word));
+            Object.assign(this, known, {known: undefined, prompt: written, gone});
+        }
+
         /** Goes on from a text that the user typed; what was changed before is undone only if that text comes back. */
         retype(prompt) {
-            if (this.states?.length > 1) {
-                this.known = {base: this.base, frames: this.frames, states: this.states};
+            if (this.states?.length > 1 || this.before?.length > 0) {
+                const {base, frames, states, before, gone} = this;
+                this.known = {base, frames, states, before, gone};
             }
             const frames = prompt === this.original.prompt ? this.original.frames : null; // until takeFrames
-            const isBack = this.known && render(this.known.base, this.known.frames, this.known.states.at(-1)) === prompt;
-            Object.assign(this, isBack ? this.known : {base: prompt, frames, states: [new Map()]}, {prompt});
+            const isBack = this.known?.frames && textOf(this.known, this.known.states.at(-1)) === prompt;
+            const anew = {base: prompt, frames, states: [new Map()], before: [], gone: new Set()};
+            Object.assign(this, isBack ? this.known : anew, {prompt});
+        }
+
+        /** Adds a word at the end of the prompt; its frames are those of a text that was typed. */
+        append(word) {
+            const {base, frames, states, before, gone} = this;
+            const text = /\S\s*$/u.test(this.prompt) ? `${this.prompt.replace(/[\s,]+$/u, "")}, ${word}` : word;
+            this.retype(text);
+            this.before = frames ? [...before, {base, frames, states, gone}] : [];
         }
 
         /** How the words of what was typed can be edited; null where nobody can say, which leaves words without syntax. */
@@ -328,12 +361,16 @@
         }
 
         get canUndo() {
-            return this.states.length > 1;
+            return this.states.length > 1 || this.before.length > 0;
         }
 
         undo() {
-            this.states.pop();
-            this.prompt = render(this.base, this.frames, this.state);
+            if (this.states.length > 1) {
+                this.states.pop();
+            } else {
+                Object.assign(this, this.before.pop());
+            }
+            this.prompt = textOf(this, this.state);
         }
 
         /** Makes the weight of neighbouring words so much larger or smaller, but not below 0. */
@@ -432,14 +469,15 @@
             return number < 0 ? null : number;
         }
 
-        /** In a prompt that was typed anew: the same occurrence of the same text. */
+        /** In another text: the same occurrence of the same text, past the words that the picture was made without. */
         spanInBase(span) {
             if (this.base === this.original.prompt) {
                 return span;
             }
             const typed = this.typed(span);
             const number = placesOf(this.original.prompt, typed).indexOf(span[0]);
-            const place = placesOf(this.base, typed)[number];
+            const isGone = (place) => this.frames?.words.some((frame, word) => this.gone.has(word) && frame.span[0] === place);
+            const place = placesOf(this.base, typed).filter((each) => !isGone(each))[number];
             return place === undefined ? null : [place, place + Array.from(typed).length];
         }
     }

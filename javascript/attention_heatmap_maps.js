@@ -1,5 +1,5 @@
 // The viewer's arithmetic: tiles of an atlas become maps, scaled, coloured and ranked. Knows no page.
-// The same as daam/maps/heat_maps.py, daam/maps/scales.py and daam/pictures/colormaps.py do in Python.
+// The same as daam/maps/heat_maps.py, daam/maps/scales.py, daam/pictures/blends.py and daam/pictures/colormaps.py do in Python.
 
 (function () {
     "use strict";
@@ -116,38 +116,49 @@
         return total;
     }
 
+    /** How opaque the overlay is at a heat 0..1. Opacity 0 is the picture alone and 1 the map alone, whatever the heat. */
+    const BLENDS = {
+        heat: (heat, opacity) => opacity ** (5 * 0.05 ** heat),
+        even: (heat, opacity) => opacity,
+    };
+
+    const levelOf = (heat) => Math.min(Math.floor(Math.max(heat, 0) * 256), 255);
+    const alphas = (opacity, blend) => Array.from({length: 256}, (_, level) => Math.round(255 * BLENDS[blend](level / 255, opacity)));
+
     /** RGBA of a scaled map by a table of 256 colours [256 * 3]. */
-    function colorize(scaled, table, alpha) {
+    function colorize(scaled, table, opacity, blend = "even") {
         const pixels = new Uint8ClampedArray(scaled.length * 4);
-        const opaque = Math.round(alpha * 255);
+        const alpha = alphas(opacity, blend);
         for (let at = 0; at < scaled.length; at++) {
-            const level = 3 * Math.min(Math.floor(Math.max(scaled[at], 0) * 256), 255);
-            pixels[4 * at] = table[level];
-            pixels[4 * at + 1] = table[level + 1];
-            pixels[4 * at + 2] = table[level + 2];
-            pixels[4 * at + 3] = opaque;
+            const level = levelOf(scaled[at]);
+            pixels[4 * at] = table[3 * level];
+            pixels[4 * at + 1] = table[3 * level + 1];
+            pixels[4 * at + 2] = table[3 * level + 2];
+            pixels[4 * at + 3] = alpha[level];
         }
         return pixels;
     }
 
-    /** RGBA of several scaled maps, each in its colour [r, g, b]; as opaque as the strongest map of a pixel. */
-    function mix(scaled, colours, alpha) {
+    /** RGBA of several scaled maps, each in its colour [r, g, b]: the stronger map of a pixel has more of it. Without the
+     * picture, at opacity 1, colours fade to black where there is no heat; over the picture they stay bright. */
+    function mix(scaled, colours, opacity, blend = "even") {
         const pixels = new Uint8ClampedArray(scaled[0].length * 4);
+        const alpha = alphas(opacity, blend);
         for (let at = 0; at < scaled[0].length; at++) {
             let total = 0;
             let highest = 0;
             for (const map of scaled) {
-                total += map[at];
+                total += map[at] * map[at];
                 highest = Math.max(highest, map[at]);
             }
-            for (let channel = 0; channel < 3; channel++) {
+            for (let channel = 0; channel < 3 && total > 0; channel++) {
                 let value = 0;
                 for (let number = 0; number < scaled.length; number++) {
-                    value += colours[number][channel] * scaled[number][at];
+                    value += colours[number][channel] * scaled[number][at] * scaled[number][at];
                 }
-                pixels[4 * at + channel] = total > 0 ? value / total : 0;
+                pixels[4 * at + channel] = ((1 - opacity * (1 - highest)) * value) / total;
             }
-            pixels[4 * at + 3] = 255 * Math.min(1, highest * alpha);
+            pixels[4 * at + 3] = alpha[levelOf(highest)];
         }
         return pixels;
     }
@@ -188,7 +199,7 @@
             .sort((first, second) => second.share - first.share);
     }
 
-    const maps = {upscale, tileValues, compose, SCALES, range, joinedRange, sumOf, colorize, mix, mask, edges, rank};
+    const maps = {BLENDS, upscale, tileValues, compose, SCALES, range, joinedRange, sumOf, colorize, mix, mask, edges, rank};
     globalThis.attentionHeatmap = globalThis.attentionHeatmap || {};
     globalThis.attentionHeatmap.maps = maps;
     if (typeof module !== "undefined") {

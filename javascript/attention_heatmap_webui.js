@@ -3,13 +3,20 @@
 (function () {
     "use strict";
 
+    const SHARED = (globalThis.attentionHeatmap = globalThis.attentionHeatmap || {});
     const ROUTE = "attention-heatmap/v1/results";
     const FRAMES = "attention-heatmap/v1/frames";
     const KEY = "Attention Heatmap result";
     const INPAINT_UPLOAD = 4; // its number among the tabs of img2img
+    const MOST_KEPT = 8; // data of pictures, so that going through a gallery asks once
+    const PROMPTS = {positive: "prompt", negative: "neg_prompt"};
     const termsField = (tab) => `#${tab}_attention_heatmap_terms textarea, #${tab}_attention_heatmap_terms input`;
+    const promptField = (tab, side = "positive") => `#${tab}_${PROMPTS[side]} textarea`;
     const shown = {}; // by tab: the generation that is shown under the gallery
     const earlier = {}; // by tab: the viewer of an earlier picture in the panel
+    const memory = {}; // by tab: what the viewers hand on to each other
+    const generations = {}; // by tab: ids of the last generation and of the one before
+    const kept = new Map(); // data of pictures, by id and number
 
     function find(selector) {
         return gradioApp().querySelector(selector);
@@ -21,7 +28,7 @@
         try {
             const info = JSON.parse(box.value);
             const id = (info.extra_generation_params || {})[KEY];
-            return id ? {id, first: info.index_of_first_image, count: info.all_prompts.length} : null;
+            return id ? {id, first: info.index_of_first_image, count: info.all_prompts.length, info} : null;
         } catch {
             return null;
         }
@@ -53,35 +60,78 @@
         return element;
     }
 
+    /** The viewer that is there stays, greyed, until the next one's data have come. */
     async function show(tab, generation, picture) {
         const key = `${generation.id} ${picture}`;
-        if (shown[tab] && shown[tab].key === key) {
-            return;
-        }
-        const element = place(tab);
+        const element = shown[tab]?.key === key ? null : place(tab);
         if (!element) {
             return;
         }
-        hide(tab);
-        const entry = (shown[tab] = {key});
-        const data = await viewerData(generation.id, picture);
-        if (data && shown[tab] === entry) {
+        rememberGeneration(tab, generation.id);
+        const old = shown[tab];
+        const entry = (shown[tab] = {key, viewer: old?.viewer});
+        sayBusy(element, "Reading the heat maps…");
+        const [data, before] = await Promise.all([viewerData(generation.id, picture), dataBefore(tab, picture)]);
+        if (shown[tab] !== entry) {
+            return;
+        }
+        forget(tab, entry.viewer);
+        entry.viewer = null;
+        sayBusy(element, data ? "" : "The heat maps of this picture are no longer kept: generate it again to see them.");
+        if (data) {
             const pictureUrl = thumbnails(tab)[generation.first + picture]?.querySelector("img").src;
-            entry.viewer = globalThis.attentionHeatmap.viewer.mount(element, data, callbacks(tab, generation.id, pictureUrl));
+            entry.viewer = mount(element, data, callbacks(tab, generation, picture, pictureUrl), {...memory[tab], earlier: before});
         }
     }
 
-    /** Null where the server knows the generation no more. */
+    const mount = (element, ...rest) => SHARED.viewer.mount(element, ...rest);
+
+    function rememberGeneration(tab, id) {
+        if (generations[tab]?.[0] !== id) {
+            generations[tab] = [id, generations[tab]?.[0]];
+        }
+    }
+
+    const dataBefore = (tab, picture) => (generations[tab][1] ? viewerData(generations[tab][1], picture) : null);
+
+    /** A line in place of the viewer, or above the one that is being replaced. */
+    function sayBusy(element, text) {
+        element.querySelector(":scope > .attention-heatmap-loading")?.remove();
+        element.setAttribute("aria-busy", String(text.endsWith("…")));
+        if (text) {
+            const line = document.createElement("p");
+            line.className = "attention-heatmap-loading";
+            line.setAttribute("role", "status");
+            line.textContent = text;
+            element.prepend(line);
+        }
+    }
+
+    /** Null where the server knows the generation no more, or has no such picture. */
     async function viewerData(id, picture) {
-        const answer = await fetch(`${ROUTE}/${encodeURIComponent(id)}/viewer/${picture}`);
-        return answer.ok ? answer.json() : null;
+        const key = `${id} ${picture}`;
+        if (!kept.has(key)) {
+            const answer = await fetch(`${ROUTE}/${encodeURIComponent(id)}/viewer/${picture}`).catch(() => null);
+            if (!answer?.ok) {
+                return null;
+            }
+            kept.set(key, await answer.json());
+            [...kept.keys()].slice(0, -MOST_KEPT).forEach((old) => kept.delete(old));
+        }
+        return kept.get(key);
+    }
+
+    function forget(tab, viewer) {
+        if (viewer) {
+            memory[tab] = viewer.remember();
+            viewer.destroy();
+        }
     }
 
     function hide(tab) {
-        if (shown[tab] && shown[tab].viewer) {
-            shown[tab].viewer.destroy();
-        }
+        forget(tab, shown[tab]?.viewer);
         delete shown[tab];
+        place(tab)?.replaceChildren();
     }
 
     function write(selector, text) {
@@ -97,9 +147,14 @@
         return new File([blob], name, {type: blob.type});
     }
 
-    /** Opens "Inpaint upload" with the picture and the mask. */
-    async function sendMask(picture, mask) {
+    /** Opens "Inpaint upload" with the picture and the mask, and what it was made with, as the WebUI's own button does. */
+    async function sendMask(picture, mask, made) {
         const files = {img_inpaint_base: await asFile(picture, "picture.png"), img_inpaint_mask: await asFile(mask, "mask.png")};
+        const fields = {
+            [promptField("img2img")]: made.prompt, [promptField("img2img", "negative")]: made.negative, "#img2img_seed input": made.seed,
+            "#img2img_width input[type=number]": made.width, "#img2img_height input[type=number]": made.height,
+        };
+        Object.entries(fields).filter(([, value]) => value !== undefined).forEach(([field, value]) => write(field, value));
         switch_to_img2img_tab(INPAINT_UPLOAD);
         for (const [id, file] of Object.entries(files)) {
             const list = new DataTransfer();
@@ -108,9 +163,19 @@
         }
     }
 
+    /** What a picture was made with, as far as it is known. */
+    function madeWith({width, height, prompts}, info, number) {
+        const textOf = (side) => prompts.find((each) => each.side === side)?.prompt;
+        const of = (name, other) => info?.[name]?.[number] ?? other;
+        return {
+            width, height, seed: of("all_seeds"),
+            prompt: of("all_prompts", textOf("positive")), negative: of("all_negative_prompts", textOf("negative")),
+        };
+    }
+
     /** The words of a typed prompt: how they can be edited, and the terms for them. */
-    async function readPrompt(prompt) {
-        const body = JSON.stringify({prompt});
+    async function readPrompt(prompt, side = "positive") {
+        const body = JSON.stringify({prompt, negative: side === "negative"});
         const answer = await fetch(FRAMES, {method: "POST", headers: {"Content-Type": "application/json"}, body});
         if (!answer.ok) {
             throw new Error(`the prompt was not read: ${answer.status}`);
@@ -120,28 +185,37 @@
 
     /** The panel's "Fill from prompt". */
     async function fillTerms(tab) {
-        const {terms} = await readPrompt(find(`#${tab}_prompt textarea`).value);
+        const {terms} = await readPrompt(find(promptField(tab)).value);
         write(termsField(tab), terms.join(", "));
     }
 
-    /** Viewers read the prompt when the user leaves its box, so that their buttons need not wait. */
+    /** Viewers follow what is typed, and read its words when the user leaves the box, so that buttons need not wait. */
     function watchPrompt(tab) {
-        const box = find(`#${tab}_prompt textarea`);
-        if (!box.dataset.attentionHeatmap) {
-            box.dataset.attentionHeatmap = "watched";
-            box.addEventListener("change", () => [shown[tab]?.viewer, earlier[tab]].forEach((viewer) => viewer?.readPage()));
+        for (const side of Object.keys(PROMPTS)) {
+            const box = find(promptField(tab, side));
+            if (box && !box.dataset.attentionHeatmap) {
+                box.dataset.attentionHeatmap = "watched";
+                const viewers = () => [shown[tab]?.viewer, earlier[tab]].filter(Boolean);
+                box.addEventListener("input", () => viewers().forEach((viewer) => viewer.follow()));
+                box.addEventListener("change", () => viewers().forEach((viewer) => viewer.read()));
+            }
         }
     }
 
-    function callbacks(tab, id, picture) {
+    function callbacks(tab, generation, number, picture) {
         watchPrompt(tab);
+        const id = encodeURIComponent(generation.id);
         return {
-            freshFrames: async (prompt) => (await readPrompt(prompt)).frames,
-            readPrompt: () => find(`#${tab}_prompt textarea`).value,
-            onPromptChange: (prompt) => write(`#${tab}_prompt textarea`, prompt),
+            freshFrames: async (prompt, side) => (await readPrompt(prompt, side)).frames,
+            readPrompt: (side) => find(promptField(tab, side))?.value,
+            onPromptChange: (prompt, side) => write(promptField(tab, side), prompt),
+            onGenerate: () => find(`#${tab}_generate`).click(),
             onUseTerms: (terms) => write(termsField(tab), terms),
-            onSendMask: (mask) => sendMask(picture, mask),
-            onSaveReport: () => globalThis.attentionHeatmap.viewer.save(`${ROUTE}/${encodeURIComponent(id)}/report`, "report.html"),
+            onSendMask: async (mask) => sendMask(picture, mask, madeWith(await viewerData(generation.id, number), generation.info, number)),
+            onSaveReport: async (state) => {
+                const page = await (await fetch(`${ROUTE}/${id}/report`)).text();
+                SHARED.parts.savePage(SHARED.parts.pageWithState(page, state), "report.html");
+            },
         };
     }
 
@@ -150,9 +224,11 @@
         const element = find(`#${tab}_attention_heatmap_earlier_viewer`);
         earlier[tab]?.destroy();
         delete earlier[tab];
+        sayBusy(element, id ? "Reading the heat maps…" : "");
         const data = id && (await viewerData(id, 0));
+        sayBusy(element, "");
         if (data) {
-            earlier[tab] = globalThis.attentionHeatmap.viewer.mount(element, data, callbacks(tab, id, data.picture));
+            earlier[tab] = mount(element, data, callbacks(tab, {id}, 0, data.picture));
         }
     }
 

@@ -39,7 +39,8 @@
             this.height = Math.max(1, Math.round(regionHeight * factor));
             this.words = words;
             this.compared = words.filter((chip) => chip.side === "positive");
-            this.resolutions = [...new Set(words.flatMap((chip) => chip.tiles.map(nameOf)))];
+            const areas = new Map(words.flatMap((chip) => chip.tiles).map((tile) => [nameOf(tile), tile.height * tile.width]));
+            this.resolutions = [...areas.keys()].sort((one, other) => areas.get(other) - areas.get(one));
             this.source = atlas;
             this.cache = new Map();
             this.comparisons = new Map();
@@ -79,11 +80,12 @@
             return SHARED.maps.sumOf(chips.map((chip) => this.of(chip, view)), this.width * this.height);
         }
 
-        /** The mean map of several words, brought to 0..1. */
-        scaled(chips, view) {
-            const mean = this.sum(chips, view).map((value) => value / chips.length);
+        /** The mean map of several words, brought to 0..1; `beside` are the maps of a picture that is looked at with this one. */
+        scaled(chips, view, beside = null) {
+            const mean = chips.length === 1 ? this.of(chips[0], view) : this.sum(chips, view).map((value) => value / chips.length);
             const {range, sum} = this.comparison(view);
-            return SHARED.maps.SCALES[view.scale](mean, range, sum);
+            const all = beside ? SHARED.maps.joinedRange(range, beside.comparison(view).range) : range;
+            return SHARED.maps.SCALES[view.scale](mean, all, sum);
         }
 
         /** What the shared scales compare with; single steps with the strongest of all steps. */
@@ -125,5 +127,5 @@
         return chip.tiles.filter((tile) => view.resolution === "all" || view.resolution === nameOf(tile));
     }
 
-    SHARED.WordMaps = WordMaps;
+    Object.assign(SHARED, {WordMaps, loadImage});
 })();

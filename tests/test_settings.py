@@ -15,7 +15,7 @@ from daam.cli.generate import make_parser
 from daam.cli.options import read_settings
 from daam.errors import SettingError
 from daam.results import settings as table
-from daam.results.declaring import Option, check_settings, declare, rows_of
+from daam.results.declaring import FOLDED, Option, check_settings, declare, rows_of
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.settings import SETTINGS, TITLE, Settings, settings_of, value_from_infotext
 from tests.fake_webui import FakeWebUI, fake_webui
@@ -65,7 +65,7 @@ def test_a_throw_away_setting_is_in_a_row_of_the_panel(webui: FakeWebUI) -> None
     made = webui.gradio.made
     start = max(number for number, each in enumerate(made[: made.index(component)]) if each.kind == "Row")
     row = [each.arguments["elem_id"].removeprefix("txt2img_attention_heatmap_") for each in made[start + 1 : start + 4]]
-    assert row == ["probe", "keep_steps", "glow"]
+    assert row == ["passes", "keep_steps", "glow"]
 
 
 def test_a_throw_away_setting_goes_through_the_infotext(webui: FakeWebUI) -> None:
@@ -82,9 +82,9 @@ def test_a_throw_away_setting_is_the_last_argument_of_the_api(webui: FakeWebUI) 
     from daam.webui.api import arguments_of, get_arguments
 
     listed = arguments_of(WITH_GLOW)
-    assert listed[:-1] == get_arguments() and len(listed) == 19
+    assert listed[:-1] == get_arguments() and len(listed) == 21
     assert listed[-1] == {
-        "position": 18, "name": "glow", "label": "Glow (of the map)", "default": 0.5, "choices": None,
+        "position": 20, "name": "glow", "label": "Glow (of the map)", "default": 0.5, "choices": None,
         "range": [0, 2.0], "help": HELP,
     }  # fmt: skip
     assert WithGlow.read([setting.default for setting in SETTINGS] + [1.5]).glow == 1.5
@@ -129,7 +129,7 @@ def test_a_throw_away_setting_is_on_the_page_of_daam_ui(webui: FakeWebUI) -> Non
     from daam.app.page import make_setting_inputs
 
     inputs = make_setting_inputs(WITH_GLOW)
-    assert list(inputs) == ["terms", "probe", "alpha", "colormap", "scale", "glow"]
+    assert list(inputs) == ["terms", "probe", "alpha", "colormap", "scale", "blend", "glow"]
     assert inputs["glow"].kind == "Slider" and inputs["glow"].arguments == {
         "label": "Glow (of the map)", "value": 0.5, "minimum": 0, "maximum": 2.0, "step": 0.05, "info": HELP,
         "elem_id": "glow",
@@ -137,7 +137,7 @@ def test_a_throw_away_setting_is_on_the_page_of_daam_ui(webui: FakeWebUI) -> Non
 
 
 def test_a_throw_away_setting_is_in_the_tables_of_the_docs() -> None:
-    assert argument_table(WITH_GLOW)[-1] == f"| 18 | Glow (of the map) | 0 to 2 | 0.5 | {HELP} |"
+    assert argument_table(WITH_GLOW)[-1] == f"| 20 | Glow (of the map) | 0 to 2 | 0.5 | {HELP} |"
     assert option_table(WITH_GLOW)[-1] == f"| `--glow` | 0 to 2 | 0.5 | {HELP} |"
 
 
@@ -206,13 +206,16 @@ def test_the_rows_of_the_panel_are_as_ever() -> None:
     assert list(rows.values()) == [
         ["enabled"],
         ["terms"],
-        ["alpha", "image_scale"],
-        ["colormap", "scale", "layout"],
+        ["probe"],
+        ["alpha"],
+        ["colormap", "scale", "blend"],
+        ["hide_caption", "with_negative", "skip_function_words"],
+        ["layout", "image_scale"],
         ["use_grid", "hide_images", "no_saving"],
-        ["hide_caption", "with_negative", "per_layer"],
-        ["layers_as_rows", "passes", "layers"],
-        ["probe", "keep_steps"],
+        ["per_layer", "layers_as_rows", "layers"],
+        ["passes", "keep_steps"],
     ]
+    assert [setting.name for row in FOLDED for setting in rows_of(SETTINGS)[row]][0] == "layout"
 
 
 def test_axes_and_start_values_are_as_ever(webui: FakeWebUI) -> None:
@@ -225,7 +228,8 @@ def test_axes_and_start_values_are_as_ever(webui: FakeWebUI) -> None:
     add_options()
     prefix = "attention_heatmap_default_"
     assert {name.removeprefix(prefix) for name in webui.options if name.startswith(prefix)} == {
-        "alpha", "colormap", "scale", "image_scale", "use_grid", "layout",
+        "alpha", "colormap", "scale", "image_scale", "use_grid", "layout", "blend",
+        "skip_function_words",
     }  # fmt: skip
 
 
@@ -235,12 +239,13 @@ def test_the_command_line_without_options_draws_as_the_library_does() -> None:
 
 def test_every_option_of_the_command_line_reaches_the_drawing() -> None:
     given = "--terms cat --opacity 0.2 --layout batch-rows --image-scale 16 --colormap jet --scale each --no-caption"
-    given += " --negative-maps --per-layer --layers up_blocks.* --probe dog"
+    given += " --negative-maps --per-layer --layers up_blocks.* --probe dog --blend even --all-words"
     settings = read_settings(make_parser().parse_args(["a cat", *given.split()]))
     assert settings.probe == "dog"
     assert DrawingSettings.of(settings) == DrawingSettings(
         terms="cat", opacity=0.2, layout="batch-rows", image_scale=16, colormap="jet", scale="each",
-        show_captions=False, with_negative=True, per_layer=True, layers="up_blocks.*",
+        show_captions=False, with_negative=True, per_layer=True, layers="up_blocks.*", blend="even",
+        skip_function_words=False,
     )  # fmt: skip
 
 

@@ -1,4 +1,6 @@
-"""Makes the README's pictures of the WebUI, in a real one: `WEBUI_DIR=… python -m tools.readme_pictures docs`.
+"""Makes all pictures of README and docs anew: `WEBUI_DIR=… python -m tools.readme_pictures docs`.
+
+grid.png is the command line's, panel.jpg, viewer.jpg, loop.webp and study.jpg are of a real WebUI.
 
 Needs Debian's chromium and playwright, as the tests in tests/real_webui do.
 """
@@ -16,6 +18,9 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
+import daam
+from daam.hosts.diffusers_models import EMBEDDED_GUIDANCE_SCALE
+from daam.results.drawing import draw
 from tests.real_webui.rows import SMALL
 from tests.real_webui.server import Server, make_checkpoints, pictures
 from tests.real_webui.test_browser import Page
@@ -28,7 +33,7 @@ HOLD = 900
 
 
 def panel_and_viewer(server: Server, folder: Path, seed: int) -> None:
-    """panel.jpg, viewer.jpg and loop.webp: hover words, pin one, weaken it, generate again."""
+    """panel.jpg, viewer.jpg and loop.webp: point at words, select one, weaken it, generate, compare."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = Page(browser, server)
@@ -36,31 +41,26 @@ def panel_and_viewer(server: Server, folder: Path, seed: int) -> None:
         page.fill("#{tab}_prompt textarea", PROMPT)
         page.fill("#{tab}_seed input", str(seed))
         page.fill("#{tab}_steps input[type=number]", "20")
-        page.fill("#{tab}_attention_heatmap_terms textarea", "red, circle, blue, square, background")
         page.generate()
         viewer = page["#{tab}_attention_heatmap_result[data-ready=true]"]
         viewer.wait_for()
-        page["#{tab}_gallery .thumbnail-item"].nth(1).click()
         page.page.wait_for_timeout(1500)
-        save(page.page.screenshot(clip={"x": 0, "y": 90, "width": 1280, "height": 1080}), folder / "panel.jpg")
-        page.act(viewer, "Unpin all")
+        save(page.page.screenshot(clip={"x": 0, "y": 90, "width": 1280, "height": 1310}), folder / "panel.jpg")
         frames = [frame(viewer)]
         for word in ("red", "circle", "blue", "square"):
             chip(viewer, word).hover()
             frames.append(frame(viewer))
         chip(viewer, "blue").click()
+        viewer.page.mouse.move(3, 3)
         save(viewer.screenshot(), folder / "viewer.jpg")
         for _ in range(3):
             page.act(viewer, "−")
             frames.append(frame(viewer))
-        page.generate()
-        page.page.wait_for_timeout(2500)
-        again = page["#{tab}_attention_heatmap_result[data-ready=true]"]
-        again.wait_for()
-        page.act(again, "Unpin all")
-        frames.append(frame(again))
-        chip(again, "blue").hover()
-        frames.append(frame(again))
+        page.act(viewer, "Generate")
+        viewer.locator(".attention-heatmap-change:text-matches('.')").first.wait_for(timeout=120_000)
+        frames.append(frame(viewer))
+        page.act(viewer, "Compare")
+        frames += [frame(viewer)] * 2
         smallest = min(shot.height for shot in frames)
         frames = [shot.crop((0, 0, shot.width, smallest)) for shot in frames]
         frames[0].save(folder / "loop.webp", save_all=True, append_images=frames[1:], duration=HOLD, loop=0, quality=70)
@@ -84,11 +84,17 @@ def save(shot: bytes, path: Path) -> None:
 def study(server: Server, folder: Path, seed: int) -> None:
     """study.jpg: the grid of the Script dropdown's study."""
     payload = {
-        "prompt": PROMPT, **SMALL, "steps": 20, "seed": seed, "script_name": "Attention Heatmap",
+        "prompt": PROMPT, **SMALL, "steps": 20, "seed": seed, "script_name": "Attention Heatmap: study",
         "script_args": ["circle, blue square", "0.6, 1.4", True],
         "alwayson_scripts": {"Attention Heatmap": {"args": [False, "", 0.5, True, "Auto", 1.5]}},
     }  # fmt: skip
     pictures(server.post("/sdapi/v1/txt2img", payload))[0].save(folder / "study.jpg", quality=QUALITY)
+
+
+def grid(folder: Path, seed: int) -> None:
+    """grid.png: what the command line writes."""
+    settings = daam.GenerationSettings(PROMPT, seed=seed, guidance_scale=EMBEDDED_GUIDANCE_SCALE)
+    draw(daam.generate(daam.load_pipeline(), settings)).grid.save(folder / "grid.png", optimize=True)
 
 
 def main() -> None:
@@ -102,6 +108,7 @@ def main() -> None:
         make_checkpoints(webui, data)
         checkpoint = data / "models" / "Stable-diffusion" / "embedded.safetensors"
         with Server(webui, data, "--ckpt", str(checkpoint)) as server:
+            grid(options.folder, options.seed)
             study(server, options.folder, options.seed)
             panel_and_viewer(server, options.folder, options.seed)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -17,18 +19,22 @@ from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, SAMPLERS, load_pipeline
 from daam.prompt.terms import parse_terms
 from daam.results.declaring import Setting
+from daam.results.drawing import draw
 from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.results.settings import Settings, settings_of
 from daam.results.viewer.page import SCRIPTS, report_html
 
 PROMPT = "a red circle and a blue square on a white background"
 MOST_RUNS = 12
-VIEWER_HEIGHT = 1000
+VIEWER_HEIGHT = 1100
+HEADING = "# Attention Heatmap\nShows which part of the picture each word of the prompt attended to."
+EXAMPLES = (
+    PROMPT,
+    "a yellow sun above a red house on grass",
+    "a (green:1.3) star and a purple triangle on a black background",
+)
 APP_SCRIPTS = (*SCRIPTS, "attention_heatmap_app.js")
-
-
-class InterruptedRunError(Exception):
-    """The user pressed Interrupt."""
 
 
 class Session:
@@ -36,8 +42,11 @@ class Session:
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self._folder = tempfile.TemporaryDirectory(prefix="daam-ui-")
         self.runs: list[tuple[Image.Image, str]] = []
         self.pages: list[str] = []
+        self.grids: list[str] = []
+        self._count = 0
 
     def interrupt(self) -> None:
         self._stop.set()
@@ -56,26 +65,33 @@ class Session:
 
         Raises:
             DaamError: what the user can put right.
-            InterruptedRunError: by `interrupt`.
         """
         self._stop.clear()
         wanted = wanted or Settings()
 
-        def on_step(done: int, total: int) -> None:
+        def on_step(done: int, total: int) -> bool:
             show(done, total)
-            if self._stop.is_set():
-                raise InterruptedRunError
+            return self._stop.is_set()
 
         made = generate(pipeline_of(model), settings, probe=wanted.probe, on_step=on_step)
-        result = replace(made, drawing=DrawingSettings.of(wanted))
+        result = replace(made, drawing=DrawingSettings.of(wanted), notes=replace(made.notes, model=model))
         page = report_html(result, scripts=APP_SCRIPTS)
         self.runs.insert(0, (result.pictures[0], settings.prompt))
         self.pages.insert(0, page)
-        del self.runs[MOST_RUNS:], self.pages[MOST_RUNS:]
+        self.grids.insert(0, self._saved_grid(result))
+        for kept in (self.runs, self.pages, self.grids):
+            del kept[MOST_RUNS:]
         if result.fault is not None:
             return page, [result.fault]
         reasons = [result.heat_maps().explain(term.quoted) for term in parse_terms(wanted.terms)]
         return page, [reason for reason in reasons if reason is not None]
+
+    def _saved_grid(self, result: Result) -> str:
+        """The grid's file, for the download; the picture's where there is no grid."""
+        self._count += 1
+        file = Path(self._folder.name) / f"grid-{self._count}.png"
+        (draw(result).grid if result.fault is None else result.pictures[0]).save(file)
+        return str(file)
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +118,7 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
     def run(
         given: dict[Any, Any],
         progress: Any = gr.Progress(),  # noqa: B008 (gradio finds it by this default)
-    ) -> tuple[str, list[tuple[Image.Image, str]]]:
+    ) -> tuple[str, list[tuple[Image.Image, str]], Any]:
         def show(done: int, total: int) -> None:
             progress((done, total), desc="sampling")
 
@@ -110,48 +126,64 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
         try:
             settings = GenerationSettings(
                 values["prompt"], values["negative"], seed=int(values["seed"]), steps=int(values["steps"]),
-                guidance_scale=values["guidance"], sampler=values["sampler"],
+                guidance_scale=values["guidance"], sampler=values["sampler"], batch_size=int(values["batch"]),
+                width=int(values["width"]) or None, height=int(values["height"]) or None,
             )  # fmt: skip
             wanted = table.read([], values)
             page, reasons = session.run(values["model"], settings, show, wanted)
-            return "".join(map(told, reasons)) + framed(page), session.runs
+            return "".join(map(told, reasons)) + framed(page), session.runs, download(session.grids[0])
         except DaamError as error:
-            return told(str(error)), session.runs
-        except InterruptedRunError:
-            return told("Interrupted."), session.runs
+            return told(str(error)), session.runs, gr.skip()
 
-    def again(event: gr.SelectData) -> str:
-        return framed(session.pages[event.index])
+    def again(event: gr.SelectData) -> tuple[str, Any]:
+        return framed(session.pages[event.index]), download(session.grids[event.index])
+
+    def download(file: str) -> Any:
+        return gr.update(value=file, interactive=True)
 
     with gr.Blocks(title="Attention Heatmap", analytics_enabled=False) as app:
+        gr.Markdown(HEADING)
         with gr.Row():
             with gr.Column(scale=1):
-                inputs = {**make_generation_inputs(model), **make_setting_inputs(settings_of(table))}
+                inputs = make_prompt_inputs()
                 with gr.Row():
                     start = gr.Button("Generate", variant="primary", elem_id="generate")
                     stop = gr.Button("Interrupt", elem_id="interrupt")
+                gr.Examples([[example] for example in EXAMPLES], [inputs["prompt"]], label="Try")
+                inputs |= {**make_generation_inputs(model), **make_setting_inputs(settings_of(table))}
+                grid = gr.DownloadButton("Download the grid", interactive=False, elem_id="grid")
                 gallery = gr.Gallery(label="Last runs", columns=4, elem_id="runs")
             with gr.Column(scale=2):
                 viewer = gr.HTML(elem_id="viewer")
-        start.click(run, inputs=set(inputs.values()), outputs=[viewer, gallery])
+        start.click(run, inputs=set(inputs.values()), outputs=[viewer, gallery, grid])
         stop.click(session.interrupt, queue=False)
-        gallery.select(again, outputs=[viewer])
+        gallery.select(again, outputs=[viewer, grid])
     return app.queue()
 
 
 def make_generation_inputs(model: str) -> dict[str, Any]:
-    """The components that say what to generate, by name."""
+    """The components that say how to generate, by name, in the WebUI's order."""
     guidance_scale = EMBEDDED_GUIDANCE_SCALE if model == EMBEDDED else 7.0
+    made: dict[str, Any] = {}
+    with gr.Row():
+        made["sampler"] = gr.Dropdown(list(SAMPLERS), value="DPM++ 2M", label="Sampling method", elem_id="sampler")
+        made["steps"] = gr.Slider(1, 100, 20, step=1, label="Sampling steps", elem_id="steps")
+    with gr.Row():
+        made["width"] = gr.Number(0, label="Width (0 = the model's own)", precision=0, elem_id="width")
+        made["height"] = gr.Number(0, label="Height", precision=0, elem_id="height")
+        made["batch"] = gr.Slider(1, 8, 1, step=1, label="Pictures", elem_id="batch")
+    with gr.Row():
+        made["guidance"] = gr.Slider(0, 20, guidance_scale, label="CFG scale", elem_id="guidance")
+        made["seed"] = gr.Number(2, label="Seed", precision=0, elem_id="seed")
+    label = "Model (embedded, a diffusers folder, a checkpoint, a hub id)"
+    return {**made, "model": gr.Textbox(model, label=label, elem_id="model")}
+
+
+def make_prompt_inputs() -> dict[str, Any]:
+    """The two prompts, by name."""
     return {
-        "model": gr.Textbox(
-            model, label="Model (embedded, a diffusers folder, a checkpoint, a hub id)", elem_id="model"
-        ),
         "prompt": gr.Textbox(PROMPT, label="Prompt, with the WebUI's weights", lines=3, elem_id="prompt"),
-        "negative": gr.Textbox("", label="Negative prompt", elem_id="negative"),
-        "seed": gr.Number(2, label="Seed", precision=0, elem_id="seed"),
-        "steps": gr.Slider(1, 100, 20, step=1, label="Steps", elem_id="steps"),
-        "guidance": gr.Slider(0, 20, guidance_scale, label="Guidance scale", elem_id="guidance"),
-        "sampler": gr.Dropdown(list(SAMPLERS), value="DPM++ 2M", label="Sampler", elem_id="sampler"),
+        "negative": gr.Textbox("", label="Negative prompt", lines=2, elem_id="negative"),
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from daam.cli.folders import NewFolder, name_of_now, reason_of
 from daam.cli.options import Parser, add_drawing_options, add_tracing_options, read_settings
-from daam.cli.output import print_terms, rescue, write_pictures, write_result
+from daam.cli.output import ORDERS, REPORT_PAGE, print_terms, rescue, write_pictures, write_result
 from daam.cli.terminal import say
 from daam.errors import DaamError, ModelError, SettingError, TraceError
 from daam.results.declaring import Setting
@@ -26,11 +27,10 @@ if TYPE_CHECKING:
     from daam.hosts.diffusers_generate import GenerationSettings
 
 EXAMPLE = """\
-Generates a picture and shows which part of it each word of the prompt looked at.
+Generates a picture and shows which part of it each word of the prompt attended to.
 
   daam "a red circle and a blue square on a white background"
   daam render daam-out/…/record.safetensors --terms "red circle"    draw again, without the model
-  daam tokens "a (red:1.2) circle"                                  show the token table
 """
 
 
@@ -56,6 +56,7 @@ def make_parser(settings: Sequence[Setting] = SETTINGS) -> Parser:
     group.add_argument("--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
     add_tracing_options(group, settings)
     add_drawing_options(parser, settings)
+    parser.add_argument("--sort", choices=list(ORDERS), default="prompt", help="order of the printed table")
     return parser
 
 
@@ -116,8 +117,8 @@ def run(arguments: Sequence[str]) -> int:
             raise
     if result.fault is not None:
         raise TraceError(f"{result.fault}; the pictures are in {place}")
-    print_terms(report)
-    say(f"\n{place}")
+    print_terms(report, options.sort)
+    say(f"\n{place}\nOpen {place / REPORT_PAGE} in a browser, or run: daam view {shlex.quote(str(place))}")
     return 0
 
 

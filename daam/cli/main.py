@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from daam.cli.folders import reason_of
 from daam.cli.terminal import say
@@ -20,6 +23,18 @@ COMMANDS = {
     "view": "daam.cli.view",
 }
 """Name to module; each has `run(arguments) -> exit code`. Without a name, `generate` is meant."""
+OVERVIEW = """\
+usage: daam [COMMAND] ...
+       daam PROMPT [OPTION ...]     short for daam generate PROMPT
+
+Shows which part of a picture each word of its prompt attended to.
+
+commands:
+{commands}
+
+  daam "a red circle and a blue square on a white background"
+  daam generate --help              options; the same for every command
+"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,6 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         _check_encoding(given)
+        if given and given[0] in ("-h", "--help"):
+            say(overview())
+            return 0
         command = given.pop(0) if given and given[0] in COMMANDS else "generate"
         code = int(importlib.import_module(COMMANDS[command]).run(given))
         if sys.stdout is not None:
@@ -43,6 +61,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _say_error(": ".join(filter(None, [error.filename and str(error.filename), reason_of(error)])), 2)
         _drop_output()
         return code
+
+
+def overview() -> str:
+    """What `daam --help` says: every command with the first line of its module, without importing any."""
+    lines = [f"  {name:10} {_first_line(module)}" for name, module in COMMANDS.items()]
+    return OVERVIEW.format(commands="\n".join(lines))
+
+
+def _first_line(module: str) -> str:
+    """What a module's docstring says behind the command's name."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None and spec.origin is not None, f"no module {module}"
+    said = ast.get_docstring(ast.parse(Path(spec.origin).read_text("utf-8"))) or ""
+    line = said.partition("\n")[0].rpartition("`: ")[2]
+    return line[:1].upper() + line[1:]
 
 
 def _check_encoding(arguments: Sequence[str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,11 @@ RECORD = "record.safetensors"
 NO_MAP = "no-map.txt"
 MOST_UNKNOWN = 20
 """Terms without a map that the printed table names."""
+ORDERS: dict[str, Callable[[list[dict[str, Any]]], list[dict[str, Any]]]] = {
+    "prompt": lambda rows: rows,
+    "strength": lambda rows: sorted(rows, key=lambda row: -(row["statistics"] or {"strength": -1})["strength"]),
+}
+"""Of the printed table's rows."""
 RESERVED = ("picture.png", "grid.png", RECORD, "report.json", REPORT_PAGE)
 
 
@@ -120,14 +125,18 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     (folder / "report.json").write_text(to_json(report), "utf-8")
 
 
-def print_terms(report: dict[str, Any]) -> None:
-    """One line for each term: strength as a bar, coverage, where; or why it has no map."""
+def print_terms(report: dict[str, Any], order: str = "prompt") -> None:
+    """One line for each term: strength as a bar, coverage, where; or why it has no map.
+
+    Args:
+        order: a name of `ORDERS`.
+    """
     for image in report["images"]:
         if len(report["images"]) > 1:
             say(f"\npicture {image['image'] + 1}")
         missing = [row for row in image["terms"] if not row["statistics"]]
         left_out = {row["term"] for row in missing[MOST_UNKNOWN:]}
-        rows = [row for row in image["terms"] if row["term"] not in left_out]
+        rows = ORDERS[order]([row for row in image["terms"] if row["term"] not in left_out])
         width = min(24, max((len(row["term"]) for row in rows), default=4))
         strongest = max((row["statistics"]["strength"] for row in rows if row["statistics"]), default=0) or 1
         say(f"{'term':{width}}  {'strength':16}  coverage  where")

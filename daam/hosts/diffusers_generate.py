@@ -16,9 +16,12 @@ from daam.hosts.diffusers_models import set_sampler
 from daam.hosts.diffusers_trace import Tracer, trace
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.table import ScheduleEntry, active_entry
-from daam.results.result import Notes, Result
+from daam.results.result import Notes, Result, now
 from daam.tracing.conditioning import Conditioned
 from daam.tracing.plan import Side
+
+OnStep = Callable[[int, int], bool | None]
+"""Gets the steps that are done and the steps in all; gives True to end the sampling."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ def generate(
     keep: str | Iterable[str] = (),
     terms: str = "",
     probe: str = "",
-    on_step: Callable[[int, int], None] | None = None,
+    on_step: OnStep | None = None,
 ) -> Result:
     """Generates `batch_size` pictures with the seeds `seed`, `seed + 1`, … and traces them.
 
@@ -83,7 +86,8 @@ def generate(
     Args:
         pipeline: as for `daam.trace`, of the text-to-image kind.
         keep, terms, probe: as for `daam.trace`.
-        on_step: called after each step with the steps that are done and the steps in all.
+        on_step: called after each step with the steps that are done and the steps in all; where it gives True the
+            sampling ends there, and the pictures and maps are those of the steps that ran.
 
     Raises:
         TraceError: the pipeline is none that can be traced; a fault on the way is the result's `fault`.
@@ -102,7 +106,7 @@ def _generate(
     keep: str | Iterable[str],
     terms: str,
     probe: str,
-    on_step: Callable[[int, int], None] | None,
+    on_step: OnStep | None,
 ) -> Result:
     sampler = set_sampler(pipeline, settings.sampler)
     steps = settings.steps * sampler.calls_per_step
@@ -135,7 +139,7 @@ def _generate(
             callback_on_step_end_tensor_inputs=contexts.tensor_names,
         ).images
         seconds = time.perf_counter() - started
-    notes = Notes(settings.prompt, settings.seed, settings=asdict(settings), seconds={"sampling": seconds})
+    notes = Notes(settings.prompt, settings.seed, settings=asdict(settings), seconds={"sampling": seconds}, date=now())
     try:
         traces = [tracer.image_trace(image) for image in range(len(pictures))]
     except TraceError as error:  # the pictures are there all the same
@@ -209,12 +213,12 @@ def _fill_up(encoded: Encoded, length: int, filling: Tensor) -> Encoded:
 class _StepEnd:
     """Tells the progress after each step, and hands the pipeline the texts of the next one where they change."""
 
-    def __init__(self, contexts: _Contexts, images: int, on_step: Callable[[int, int], None] | None):
+    def __init__(self, contexts: _Contexts, images: int, on_step: OnStep | None):
         self._contexts, self._images, self._on_step = contexts, images, on_step
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-        if self._on_step is not None:
-            self._on_step(step + 1, pipeline.num_timesteps)
+        if self._on_step is not None and self._on_step(step + 1, pipeline.num_timesteps):
+            pipeline._interrupt = True  # as diffusers documents it for callbacks
         if not self._contexts.is_switch(step + 1):
             return {}
         return self._contexts.tensors(step + 1, self._images)

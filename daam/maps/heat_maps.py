@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional
 
 from daam.errors import SettingError, ShapeError, TermError
 from daam.maps.scales import apply_scale
@@ -21,8 +21,13 @@ from daam.pictures.overlay import overlay
 from daam.prompt.explanations import why_never_active, why_not_found, why_side_unused
 from daam.prompt.table import PromptTable
 from daam.prompt.terms import Place, Term, every_word, find_term, parse_terms
+from daam.prompt.typed_words import table_words
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
+
+_MAPS_AT_ONCE = 64
+MOST_NAMED = 100
+"""So many words of the prompt are named where a term is not among them."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,13 @@ class HeatMap:
         return scaled
 
     def overlay(
-        self, picture: Picture, *, opacity: float = 0.5, colormap: str = "turbo", scale: str = "shared"
+        self,
+        picture: Picture,
+        *,
+        opacity: float = 0.5,
+        colormap: str = "turbo",
+        scale: str = "shared",
+        blend: str = "even",
     ) -> Image.Image:
         """The map in colours over the picture; opacity 1 shows the map alone.
 
@@ -89,12 +100,31 @@ class HeatMap:
 
         Args:
             picture: the one that was traced, or that one at another size.
+            blend: "even" covers all of it alike, "heat" the more the hotter.
 
         Raises:
             ShapeError: the picture is of another shape, so that the map would lie in the wrong place.
         """
         _check_shape(to_rgb_array(picture).shape[:2], self.values.shape)
-        return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap)
+        return overlay(picture, self.scaled(scale), opacity=opacity, colormap=colormap, blend=blend)
+
+
+@dataclass
+class _TextSums:
+    """Maps of one text, added up over layers of one size: [column, height, width] each.
+
+    Attributes:
+        key: (part, entry) of the first of the equal texts that they come from.
+        rows: of each column.
+    """
+
+    key: tuple[int, int]
+    rows: dict[int, int]
+    by_size: dict[Size, Tensor] = field(default_factory=dict)
+
+    def add(self, maps: Tensor) -> None:
+        size = (maps.shape[-2], maps.shape[-1])
+        self.by_size[size] = self.by_size[size].add_(maps) if size in self.by_size else maps.clone()
 
 
 class HeatMaps(Mapping[str, HeatMap]):
@@ -126,6 +156,8 @@ class HeatMaps(Mapping[str, HeatMap]):
         self.selection = selection or Selection()
         self._words = tuple(word.quoted for word in every_word(table))
         self._maps: dict[str, HeatMap] = {}
+        self._by_size: dict[str, dict[Size, Tensor]] = {}
+        self._known: dict[str, tuple[Term, list[Place]]] = {}
         self._all_words: NDArray[np.float32] | None = None
         self._texts = {
             (key.part, key.entry): maps for key, maps in trace.texts.items() if key.side == side and maps.sums
@@ -162,7 +194,7 @@ class HeatMaps(Mapping[str, HeatMap]):
     def explain(self, term: str) -> str | None:
         """Why a term has no map, as one sentence; None when it has one."""
         try:
-            self._places(_one_term(term))
+            self._places(*self._find(term))
         except TermError as error:
             return str(error)
         return None
@@ -172,14 +204,36 @@ class HeatMaps(Mapping[str, HeatMap]):
         """(height, width) in pixels."""
         return self.trace.picture_size
 
-    @property
+    @cached_property
     def layers(self) -> dict[str, Size]:
         """The layers that the maps are made from, with the size of their maps."""
         return {
             name: (maps.shape[-2], maps.shape[-1])
-            for text in self._texts.values()
-            for name, maps in self.selection.layer_maps(text).items()
+            for layers in self._layer_maps.values()
+            for name, maps in layers.items()
         }
+
+    @cached_property
+    def _layer_maps(self) -> dict[tuple[int, int], dict[str, Tensor]]:
+        """The selected layers' maps of each text [column, height, width]."""
+        return {key: self.selection.layer_maps(text) for key, text in self._texts.items()}
+
+    @cached_property
+    def _sums(self) -> list[_TextSums]:
+        """The texts' maps, with those added up whose columns mean the same, as the turns of an alternation."""
+        words = table_words(self.table)
+        found: dict[tuple[int, int, tuple[int, ...]], _TextSums] = {}
+        for key, text in self._texts.items():
+            columns = self.selection.columns(text)
+            same = key[0], id(words.of(*key)), columns
+            sums = found.setdefault(same, _TextSums(key, {column: row for row, column in enumerate(columns)}))
+            for maps in self._layer_maps[key].values():
+                sums.add(maps)
+        return list(found.values())
+
+    def know(self, name: str, term: Term, places: Sequence[Place]) -> None:
+        """Where a term stands, for who has found it already; `name` is how it will be asked for."""
+        self._known[name] = term, list(places)
 
     def select(
         self,
@@ -238,12 +292,30 @@ class HeatMaps(Mapping[str, HeatMap]):
         return self._all_words
 
     def attention_by_column(self) -> dict[tuple[int, int, int], float]:
-        """For each (part, entry, column) of a word: its attention, averaged over positions, summed over layers."""
-        return {
-            (*key, column): sum(float(maps[index].mean()) for maps in self.selection.layer_maps(text).values())
-            for key, text in self._texts.items()
-            for index, column in enumerate(self.selection.columns(text))
-        }
+        """For each (part, entry, column) that was kept: its attention, averaged over positions, summed over layers."""
+        return self._column_attention
+
+    @cached_property
+    def _column_attention(self) -> dict[tuple[int, int, int], float]:
+        found: dict[tuple[int, int, int], float] = {}
+        for key, text in self._texts.items():
+            columns = self.selection.columns(text)
+            means = [maps.flatten(1).mean(dim=1).double() for maps in self._layer_maps[key].values()]
+            total = torch.stack(means).sum(dim=0).tolist() if means else [0.0] * len(columns)
+            found |= {(*key, column): value for column, value in zip(columns, total)}
+        return found
+
+    @cached_property
+    def attention_of_words(self) -> float:
+        """The attention of all words of the prompt together; punctuation is none."""
+        by_column, words = self._column_attention, table_words(self.table)
+        return sum(
+            by_column.get((*key, column), 0.0)
+            for key in self._texts
+            for word in words.of(*key).words
+            if not word.is_sign
+            for column in word.columns
+        )
 
     def by_size(self, term: str) -> dict[Size, Tensor]:
         """A term's map at each resolution before upscaling: [height, width], summed over layers, heads and steps.
@@ -251,55 +323,95 @@ class HeatMaps(Mapping[str, HeatMap]):
         Raises:
             TermError: the term has no map.
         """
-        return self._by_size(self._places(_one_term(term)))
+        self.prepare([term], checked=True)
+        return self._by_size[term]
 
     def _make(self, name: str) -> HeatMap:
-        places = self._places(_one_term(name))
-        return HeatMap(name, self._upscale(self._by_size(places)), tuple(places), self)
+        self.prepare([name], checked=True)
+        return self._maps[name]
 
-    def _by_size(self, places: Sequence[Place]) -> dict[Size, Tensor]:
-        by_size: dict[Size, Tensor] = {}
-        for key, text in self._texts.items():
-            columns = [column for place in places if (place.part, place.entry) == key for column in place.columns]
-            if not columns:
-                continue
-            kept = self.selection.columns(text)
-            rows = torch.tensor([kept.index(column) for column in columns])
-            for maps in self.selection.layer_maps(text).values():
-                size = (maps.shape[-2], maps.shape[-1])
-                by_size[size] = by_size.get(size, torch.zeros(size)) + maps[rows].mean(dim=0)
-        return by_size
+    def prepare(self, names: Sequence[str], *, checked: bool = False) -> None:
+        """Makes the maps of several terms at once, which is quicker than one by one.
 
-    def _upscale(self, by_size: dict[Size, Tensor]) -> NDArray[np.float32]:
+        Args:
+            checked: raise a TermError for a term without a map; else it is left out.
+        """
+        missing = [name for name in dict.fromkeys(names) if name not in self._maps and (checked or name in self)]
+        for start in range(0, len(missing), _MAPS_AT_ONCE):
+            some = missing[start : start + _MAPS_AT_ONCE]
+            places = [self._places(*self._find(name)) for name in some]
+            sizes, terms_of_size = self._sizes_of(places)
+            for number, (name, where, values) in enumerate(zip(some, places, self._upscale(sizes, len(some)))):
+                self._maps[name] = HeatMap(name, values, tuple(where), self)
+                self._by_size[name] = {size: sizes[size][number] for size in sizes if number in terms_of_size[size]}
+
+    def _sizes_of(self, terms: Sequence[Sequence[Place]]) -> tuple[dict[Size, Tensor], dict[Size, set[int]]]:
+        """Means over each term's columns, added up over the texts.
+
+        Returns:
+            [term, height, width] for each resolution, and the numbers of the terms that have maps of it.
+        """
+        found: dict[Size, Tensor] = {}
+        terms_of_size: dict[Size, set[int]] = {}
+        for sums in self._sums:
+            numbers, rows, shares = [], [], []
+            for number, places in enumerate(terms):
+                columns = [column for each in places if (each.part, each.entry) == sums.key for column in each.columns]
+                numbers += [number] * len(columns)
+                rows += [sums.rows[column] for column in columns]
+                shares += [1 / max(1, len(columns))] * len(columns)
+            for size, maps in sums.by_size.items():
+                total = found.setdefault(size, torch.zeros(len(terms), *size))
+                chosen = maps[torch.tensor(rows, dtype=torch.long)] * torch.tensor(shares)[:, None, None]
+                total.index_add_(0, torch.tensor(numbers, dtype=torch.long), chosen)
+                terms_of_size.setdefault(size, set()).update(numbers)
+        return found, terms_of_size
+
+    def _upscale(self, by_size: dict[Size, Tensor], terms: int) -> list[NDArray[np.float32]]:
         """Upscaling is linear, so the sum of the layers of one size is upscaled at once.
 
-        Outside the region that was generated the map is 0.
+        Outside the region that was generated the map is 0. OpenCV's cubic is torch's, and about seven times as fast.
         """
-        whole = torch.zeros(self.picture_size)
-        left, top, width, height = self.trace.region or (0, 0, whole.shape[1], whole.shape[0])
-        total = whole[top : top + height, left : left + width]
+        whole = np.zeros((terms, *self.picture_size), np.float32)
+        left, top, width, height = self.trace.region or (0, 0, whole.shape[2], whole.shape[1])
+        total = whole[:, top : top + height, left : left + width]
         for maps in by_size.values():
-            upscaled = functional.interpolate(maps[None, None], (height, width), mode="bicubic", align_corners=False)
-            total += upscaled[0, 0, : total.shape[0], : total.shape[1]]
-        return np.asarray(whole.clamp_(min=0).numpy())
+            for number, own in enumerate(maps.numpy()):
+                upscaled = cv2.resize(own, (width, height), interpolation=cv2.INTER_CUBIC)
+                total[number] += upscaled[: total.shape[1], : total.shape[2]]
+        return list(np.maximum(whole, 0, out=whole))
 
-    def _places(self, term: Term) -> list[Place]:
+    def _find(self, name: str) -> tuple[Term, list[Place]]:
+        """The term of that name and its places in the prompt, looked up once."""
+        if name not in self._known:
+            term = _one_term(name)
+            self._known[name] = term, find_term(term, self.table)
+        return self._known[name]
+
+    @cached_property
+    def _word_list(self) -> str:
+        shown = ", ".join(self._words[:MOST_NAMED])
+        more = len(self._words) - MOST_NAMED
+        return f"{shown} and {more} more" if more > 0 else shown or "no word"
+
+    def _places(self, term: Term, places: Sequence[Place]) -> list[Place]:
         """The places of a term that have maps.
 
         Raises:
             TermError: there is none; the text says why.
         """
-        places = find_term(term, self.table)
         if not places:
             other: Side = "negative" if self.side == "positive" else "positive"
             reason = why_not_found(term, self.table, self.trace.table(other), f"{other} prompt")
-            raise TermError(f"{reason}; it has: {', '.join(self._words) or 'no word'}")
+            raise TermError(f"{reason}; it has: {self._word_list}")
         if not self._texts:
             raise TermError(why_side_unused(term, self.side))
         active = [place for place in places if (place.part, place.entry) in self._texts]
         if not active:
             raise TermError(why_never_active(term, places, self.table, self.trace.calls))
         kept = [place for place in active if self._keeps(place)]
+        if not kept and not self.selection.uses_details:
+            raise TermError(f"{term.text!r}: its maps were not kept by the version that made this record")
         if not kept:
             raise TermError(f"{term.text!r}: its steps or heads were not kept; name it in the `terms` of the trace")
         if not self.layers:
@@ -307,7 +419,11 @@ class HeatMaps(Mapping[str, HeatMap]):
         return kept
 
     def _keeps(self, place: Place) -> bool:
-        return set(place.columns) <= set(self.selection.columns(self._texts[place.part, place.entry]))
+        return self._kept_columns[place.part, place.entry].issuperset(place.columns)
+
+    @cached_property
+    def _kept_columns(self) -> dict[tuple[int, int], frozenset[int]]:
+        return {key: frozenset(self.selection.columns(text)) for key, text in self._texts.items()}
 
 
 def _check_shape(picture: Sequence[int], heat_map: Sequence[int]) -> None:

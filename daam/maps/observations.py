@@ -1,7 +1,8 @@
 """Says in plain words what the heat maps of a picture show. One function and one entry of `OBSERVATIONS` for each.
 
-The thresholds are stated in the sentences, with the numbers that met them. What is said is about attention: whether a
-word matters to the picture is only shown by leaving it out (see `daam.studies.study`).
+Only what a prompt writer can act on: a word that should be somewhere and is not, or two that are in each other's way.
+What is said is about attention: whether a word matters to the picture is only shown by leaving it out (see
+`daam.studies.study`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.statistics import term_statistics
-from daam.prompt.terms import entry_words
+from daam.prompt.typed_words import entry_words, words_of
 
 # The thresholds were chosen on the embedded model, where the truth is known: see benchmarks/observations.py.
 FUNCTION_WORDS = frozenset(
@@ -31,6 +32,9 @@ WIDE_COVERAGE = 0.7
 """A word counts as spread over everything from this share of the picture on."""
 SAME_REGION = 0.7
 """Two words are on one region from this IoU of their masks on."""
+MEASURED = ("strength", "coverage", "overlap")
+MOST_WORDS = 300
+"""So many words of a prompt are looked at, from its beginning: pairs are many."""
 ELSEWHERE = 0.2
 """Two neighbours lie apart up to this IoU of their masks."""
 
@@ -66,17 +70,18 @@ def ignored(facts: Facts) -> Iterator[Observation]:
     for word, strength in strengths.items():
         share = strength / median if median else 1.0
         if share < WEAK_SHARE:
-            text = f"“{word}” gets {share:.0%} of a typical word's attention (said below {WEAK_SHARE:.0%})."
+            text = f"“{word}” was nearly overlooked: it got {share:.0%} of a typical word's attention."
             yield Observation(text, (word,))
 
 
 def spread_out(facts: Facts) -> Iterator[Observation]:
-    """Words whose map covers nearly everything."""
-    for word, numbers in facts.words.items():
-        coverage = numbers["coverage"]
-        if coverage >= WIDE_COVERAGE:
-            text = f"“{word}” looks at {coverage:.0%} of the picture, at no place in particular"
-            yield Observation(f"{text} (said from {WIDE_COVERAGE:.0%}).", (word,))
+    """Words that are nearly everywhere, while a word beside them has its place: a background may be everywhere."""
+    for first, second in facts.neighbours:
+        for word, other in ((first, second), (second, first)):
+            coverage = facts.words[word]["coverage"]
+            if coverage >= WIDE_COVERAGE and _are_local(facts, other):
+                text = f"“{word}” has no place of its own: it covers {coverage:.0%} of the picture, “{other}” beside it"
+                yield Observation(f"{text} {facts.words[other]['coverage']:.0%}.", (word, other))
 
 
 def same_region(facts: Facts) -> Iterator[Observation]:
@@ -85,8 +90,8 @@ def same_region(facts: Facts) -> Iterator[Observation]:
     for first, second in combinations(facts.words, 2):
         overlap = facts.words[first]["overlap"].get(second, 0.0)
         if overlap >= SAME_REGION and phrase[first] != phrase[second] and _are_local(facts, first, second):
-            text = f"“{first}” and “{second}” look at the same region: overlap {overlap:.0%}"
-            yield Observation(f"{text} (said from {SAME_REGION:.0%}).", (first, second))
+            text = f"“{first}” and “{second}” are in each other's way: their regions overlap by {overlap:.0%}."
+            yield Observation(text, (first, second))
 
 
 def neighbours_apart(facts: Facts) -> Iterator[Observation]:
@@ -94,8 +99,8 @@ def neighbours_apart(facts: Facts) -> Iterator[Observation]:
     for first, second in facts.neighbours:
         overlap = facts.words[first]["overlap"].get(second, 0.0)
         if overlap <= ELSEWHERE and _are_local(facts, first, second):
-            text = f"“{first}” looks elsewhere than “{second}” beside it: overlap {overlap:.0%}"
-            yield Observation(f"{text} (said up to {ELSEWHERE:.0%}).", (first, second))
+            text = f"“{first}” is not where “{second}” beside it is: their regions overlap by {overlap:.0%}."
+            yield Observation(text, (first, second))
 
 
 def cut_by_border(facts: Facts) -> Iterator[Observation]:
@@ -108,7 +113,7 @@ def cut_by_border(facts: Facts) -> Iterator[Observation]:
                 if len({entry.columns[column].chunk for column in word.columns if column < clip}) > 1:
                     cut[word.text] = None
     for word_text in cut:
-        text = f"“{word_text}” is cut by the border of 75 tokens, so that no part of it is read as the word."
+        text = f"“{word_text}” is cut in two by the border of 75 tokens; move it, or write BREAK before it."
         yield Observation(text, (word_text,))
 
 
@@ -121,6 +126,11 @@ OBSERVATIONS: dict[str, Callable[[Facts], Iterator[Observation]]] = {
 }
 
 
+def names_something(word: str) -> bool:
+    """Whether a word is more than a sign or a function word."""
+    return word.casefold() not in FUNCTION_WORDS and any(map(str.isalnum, word))
+
+
 def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
     """Every observation: its kind, the sentence, and the words that it is about."""
     facts = gather(heat_maps)
@@ -131,10 +141,20 @@ def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:
     ]
 
 
+def most_telling(observations: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """At most so many of what `observe` gave: the first of each kind before the second of any."""
+    seen: dict[str, int] = {}
+    ranked = []
+    for each in observations:
+        seen[each["kind"]] = seen.get(each["kind"], 0) + 1
+        ranked.append((seen[each["kind"]], each))
+    return [each for _, each in sorted(ranked, key=lambda pair: pair[0])][:most]
+
+
 def gather(heat_maps: HeatMaps) -> Facts:
     """The facts of the prompt's words that name something and have a map."""
-    named = [word for word in heat_maps if word not in FUNCTION_WORDS]
-    statistics, neighbours = term_statistics(heat_maps, named), tuple(_neighbours(heat_maps, named))
+    named = [word for word in heat_maps if names_something(word)][:MOST_WORDS]
+    statistics, neighbours = term_statistics(heat_maps, named, names=MEASURED), tuple(_neighbours(heat_maps, named))
     return Facts(heat_maps, statistics, neighbours, frozenset(_scheduled(heat_maps)))
 
 
@@ -146,12 +166,12 @@ def _scheduled(heat_maps: HeatMaps) -> Iterator[str]:
 
 def _neighbours(heat_maps: HeatMaps, named: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Pairs that stand side by side in some text, with nothing between them."""
-    seen = set()
+    seen, known = set(), set(named)
     for part in heat_maps.table.parts:
         for entry in part.schedule:
-            texts = [word.text.lower() for word in entry_words(entry)]
+            texts = [word.text.lower() for word in words_of(entry).words]  # a comma between two parts them
             for pair in zip(texts, texts[1:]):
-                if pair not in seen and all(text in named for text in pair):
+                if pair not in seen and known.issuperset(pair):
                     seen.add(pair)
                     yield pair
 

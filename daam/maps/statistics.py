@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,22 +15,24 @@ from daam.maps.heat_maps import HeatMap, HeatMaps
 THRESHOLD = 0.4
 """Share of its maximum from which a map counts as covering a pixel: the paper's best value."""
 
+_PIXELS_AT_ONCE = 65_536
+
 
 @dataclass(frozen=True)
 class TermContext:
-    """A term's map, and what it is compared with."""
+    """A term's map, and what it is compared with; `overlaps` has the IoU with each other term's mask."""
 
     heat_map: HeatMap
     heat_maps: HeatMaps
-    others: tuple[HeatMap, ...]
+    overlaps: Mapping[str, float]
 
 
 def strength(context: TermContext) -> float:
     """The term's attention as a share of what all words of the prompt get, 0..1; a word not in it may pass 1."""
     by_column = context.heat_maps.attention_by_column()
     own = {(place.part, place.entry, column) for place in context.heat_map.places for column in place.columns}
-    total = sum(context.heat_maps.reference.attention_by_column().values())
-    return sum(value for column, value in by_column.items() if column in own) / total if total else 0.0
+    total = context.heat_maps.reference.attention_of_words
+    return sum(by_column.get(column, 0.0) for column in own) / total if total else 0.0
 
 
 def coverage(context: TermContext) -> float:
@@ -69,13 +71,24 @@ def spread(context: TermContext) -> float:
 
 def overlap(context: TermContext) -> dict[str, float]:
     """For each other term the IoU of both masks at 0.4 of the maximum, 0..1."""
-    own = context.heat_map.mask(THRESHOLD)
-    found = {}
-    for other in context.others:
-        mask = other.mask(THRESHOLD)
-        union = (own | mask).sum()
-        found[other.term] = float((own & mask).sum() / union) if union else 0.0
-    return found
+    return dict(context.overlaps)
+
+
+def mask_overlaps(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """IoU [term, term] of masks [term, height, width]; 0 where both are empty."""
+    flat = masks.reshape(len(masks), -1)
+    common = np.zeros((len(flat), len(flat)))
+    for start in range(0, flat.shape[1], _PIXELS_AT_ONCE):
+        some = flat[:, start : start + _PIXELS_AT_ONCE].astype(np.float32)
+        common += some @ some.T  # whole numbers far below 2 ** 24, so float32 is exact
+    sizes = np.diagonal(common)
+    union = sizes[:, None] + sizes[None, :] - common
+    return np.asarray(np.divide(common, union, out=np.zeros_like(common), where=union > 0))
+
+
+def strengths(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, float]:
+    """The strength alone of every term that has a map."""
+    return {term: strength(TermContext(heat_maps[term], heat_maps, {})) for term in terms if term in heat_maps}
 
 
 STATISTICS: dict[str, Callable[[TermContext], Any]] = {
@@ -88,8 +101,10 @@ STATISTICS: dict[str, Callable[[TermContext], Any]] = {
 }
 
 
-def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Every statistic of every term that has a map, by term and name.
+def term_statistics(
+    heat_maps: HeatMaps, terms: Sequence[str], *, names: Sequence[str] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Every statistic of every term that has a map, by term and name; with `names` only these.
 
     >>> found = daam.term_statistics(heat_maps, ["circle", "square", "unicorn"])
     >>> list(found), list(found["circle"])
@@ -97,22 +112,29 @@ def term_statistics(heat_maps: HeatMaps, terms: Sequence[str]) -> dict[str, dict
     >>> 0 < found["circle"]["strength"] < 1
     True
     """
+    heat_maps.prepare(terms)
     maps = {term: heat_maps[term] for term in terms if term in heat_maps}
+    if not maps:
+        return {}
+    overlaps = mask_overlaps(np.stack([heat_map.mask(THRESHOLD) for heat_map in maps.values()])).tolist()
     found = {}
-    for term, heat_map in maps.items():
-        context = TermContext(heat_map, heat_maps, tuple(other for name, other in maps.items() if name != term))
-        found[term] = {name: function(context) for name, function in STATISTICS.items()}
+    for (term, heat_map), row in zip(maps.items(), overlaps):
+        others = {name: value for name, value in zip(maps, row) if name != term}
+        context = TermContext(heat_map, heat_maps, others)
+        found[term] = {name: STATISTICS[name](context) for name in names or STATISTICS}
     return found
 
 
 def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str, float]:
-    """Which words caused a region: each word's share (0..1) of what all words get in it, strongest first.
+    """Each word's share (0..1) of the attention that all words get in a region, strongest first.
 
     >>> shares = daam.rank_words(heat_maps, (0, 0, 64, 64))
     >>> sorted(shares) == sorted(heat_maps), round(sum(shares.values()), 6)
     (True, 1.0)
     >>> list(shares.values()) == sorted(shares.values(), reverse=True)
     True
+
+    It measures attention; whether a word caused what is there, only leaving it out shows.
 
     Args:
         box: (left, top, right, bottom) in pixels of the picture, right and bottom exclusive.

@@ -30,6 +30,7 @@ class _Line(NamedTuple):
     glyphs: list[Glyph]
     size: int
     colour: tuple[int, int, int]
+    code_colour: tuple[int, int, int] = CODE_COLOUR
 
     @property
     def height(self) -> int:
@@ -77,8 +78,10 @@ def _strip(width: int, text: str, note: str | None) -> Image.Image:
 
 
 def _lines(text: str, room: int, max_lines: int, size: int, colour: tuple[int, int, int]) -> list[_Line]:
+    """On the strip's ground boxes of codes have a colour of their own; on any other they take the text's."""
     wrapped = wrap(read_glyphs(text), room, max_lines, lambda glyph: _width(glyph, size))
-    return [_Line(glyphs, size, colour) for glyphs in wrapped]
+    code_colour = CODE_COLOUR if colour in (TEXT_COLOUR, NOTE_COLOUR) else colour
+    return [_Line(glyphs, size, colour, code_colour) for glyphs in wrapped]
 
 
 def _width(glyph: Glyph, size: int) -> float:
@@ -92,7 +95,7 @@ def _draw_line(draw: ImageDraw.ImageDraw, left: float, baseline: int, line: _Lin
     for path, run in groupby(line.glyphs, key=lambda glyph: glyph.font_path):
         if path is None:
             for glyph in run:
-                _draw_code_box(draw, left, baseline, glyph, line.size)
+                _draw_code_box(draw, left, baseline, glyph, line)
                 left += _code_box_width(glyph, line.size)
         else:
             font = load_font(path, line.size)
@@ -115,11 +118,12 @@ def _code_box_width(glyph: Glyph, size: int) -> int:
     return math.ceil(font.getlength(_code(glyph)) + 2 * round(size * 0.2) + 2 * round(size * 0.12))
 
 
-def _draw_code_box(draw: ImageDraw.ImageDraw, left: float, baseline: int, glyph: Glyph, size: int) -> None:
+def _draw_code_box(draw: ImageDraw.ImageDraw, left: float, baseline: int, glyph: Glyph, line: _Line) -> None:
+    size = line.size
     gap = round(size * 0.12)
     right = left + _code_box_width(glyph, size) - gap
     box = (round(left) + gap, baseline - round(size * 0.82), round(right), baseline + round(size * 0.14))
-    draw.rounded_rectangle(box, radius=round(size * 0.18), outline=CODE_COLOUR, width=max(1, round(size * 0.06)))
+    draw.rounded_rectangle(box, radius=round(size * 0.18), outline=line.code_colour, width=max(1, round(size * 0.06)))
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     font = load_font(base_font_path(), _code_size(size))
-    draw.text(middle, _code(glyph), fill=CODE_COLOUR, font=font, anchor="mm")
+    draw.text(middle, _code(glyph), fill=line.code_colour, font=font, anchor="mm")

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from PIL import Image, ImageDraw
 
 from daam.errors import ShapeError
-from daam.pictures.captions import NOTE_COLOUR, STRIP_COLOUR, TEXT_COLOUR, _draw_line, _Line, _lines
+from daam.pictures.captions import STRIP_COLOUR, _draw_line, _Line, _lines
+from daam.pictures.contrast import note_colour, text_colour
 from daam.pictures.convert import to_rgb_image
 from daam.pictures.grid import Colour, _colour, _factor, _shrunk
 
@@ -30,9 +31,9 @@ class LabelledRow:
     """One row.
 
     Attributes:
-        label: any text, at the left, white.
+        label: any text, at the left.
         cells: one for each column.
-        note: more to say under the label, small and grey; each line of it begins a new line.
+        note: more to say under the label, small and paler; each line of it begins a new line.
     """
 
     label: str
@@ -55,7 +56,7 @@ def labelled_grid(
     Args:
         heads: a text for each column; all empty leaves the heads out.
         rows: each with as many cells as there are heads.
-        background: colour name or (red, green, blue); labels are white, so it is best dark.
+        background: colour name or (red, green, blue); text takes a colour that can be read on it.
         gap: pixels between cells; None is 2 % of a cell's width.
 
     Raises:
@@ -86,6 +87,7 @@ class _Table:
             widest = max(1, int(widest * factor))
         self.cells = cells
         self.background = background
+        self.text_colour, self.note_colour = text_colour(background), note_colour(background)
         self.gap = max(2, round(widest * 0.02)) if gap is None else gap
         self.text_size = max(_SMALLEST_TEXT, round(widest * _TEXT_PER_CELL))
         self.note_size = max(_SMALLEST_TEXT - 1, round(self.text_size * _NOTE_PER_TEXT))
@@ -96,7 +98,7 @@ class _Table:
         ]
         self.labels = [self._label(row) for row in rows]
         self.heads = [
-            _lines(head, width, _HEAD_LINES, self.text_size, TEXT_COLOUR)
+            _lines(head, width, _HEAD_LINES, self.text_size, self.text_colour)
             for head, width in zip(heads, self.column_widths)
         ]
 
@@ -113,7 +115,7 @@ class _Table:
             _draw_lines(drawing, self.gap, top + max(0, (height - _height(label)) // 2), label)
             for left, width, cell in zip(self._lefts(), self.column_widths, cells):
                 if isinstance(cell, str):
-                    lines = _lines(cell, width, _NOTE_LINES, self.note_size, NOTE_COLOUR)
+                    lines = _lines(cell, width, _NOTE_LINES, self.note_size, self.note_colour)
                     _draw_lines(drawing, left, top + max(0, (height - _height(lines)) // 2), lines)
                 else:
                     grid.paste(cell, (left, top))
@@ -121,9 +123,10 @@ class _Table:
         return grid
 
     def _label(self, row: LabelledRow) -> list[_Line]:
-        lines = _lines(row.label, self.label_width, _LABEL_LINES, self.text_size, TEXT_COLOUR)
+        lines = _lines(row.label, self.label_width, _LABEL_LINES, self.text_size, self.text_colour)
         notes = [
-            _lines(note, self.label_width, _NOTE_LINES, self.note_size, NOTE_COLOUR) for note in row.note.split("\n")
+            _lines(note, self.label_width, _NOTE_LINES, self.note_size, self.note_colour)
+            for note in row.note.split("\n")
         ]
         return lines + [line for note in notes for line in note][:_NOTE_LINES]
 

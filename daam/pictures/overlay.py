@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from daam.errors import SettingError, ShapeError
+from daam.pictures.blends import opacity_levels
 from daam.pictures.colormaps import colorize
 from daam.pictures.convert import Picture, to_rgb_array, to_rgb_image
 
@@ -18,7 +19,9 @@ LONGEST_SIDE = 16_000
 """No picture is scaled beyond this many pixels a side; WebP ends at 16,383."""
 
 
-def overlay(picture: Picture, heat_map: NDArray[Any], *, opacity: float = 0.5, colormap: str = "turbo") -> Image.Image:
+def overlay(
+    picture: Picture, heat_map: NDArray[Any], *, opacity: float = 0.5, colormap: str = "turbo", blend: str = "even"
+) -> Image.Image:
     """The picture with the coloured heat map blended over it.
 
     >>> black, heat_map = np.zeros((2, 2, 3), np.uint8), np.array([[0.0, 1.0]])
@@ -31,19 +34,24 @@ def overlay(picture: Picture, heat_map: NDArray[Any], *, opacity: float = 0.5, c
         heat_map: [map height, map width], 0..1 (clipped, NaN counts as 0); stretched to the picture's size.
         opacity: 0..1; 0 gives the picture's own pixels, 1 the map alone.
         colormap: any name that matplotlib knows.
+        blend: a name of `daam.pictures.blends.BLENDS`: "even" covers all alike, "heat" what is hot.
 
     Returns:
         An RGB image of the picture's size.
 
     Raises:
-        SettingError: `opacity` out of range, or no such colormap.
+        SettingError: `opacity` out of range, no such colormap or blend.
         ShapeError: the picture or the map is empty or has the wrong number of dimensions.
     """
-    if not 0 <= opacity <= 1:
-        raise SettingError(f"expected an opacity from 0 to 1, got {opacity}")
+    levels = opacity_levels(blend, opacity)
     pixels = to_rgb_array(picture)
     height, width = pixels.shape[:2]
-    colours = colorize(resize_heat_map(heat_map, height, width), colormap)
+    heat = resize_heat_map(heat_map, height, width)
+    colours = colorize(heat, colormap)
+    if blend != "even":
+        alpha = levels[np.minimum((heat * 256).astype(np.int32), 255)][..., None]
+        mixed = pixels + alpha * (colours.astype(np.float32) - pixels)
+        return Image.fromarray((mixed + 0.5).astype(np.uint8))
     return Image.fromarray(cv2.addWeighted(colours, opacity, pixels, 1 - opacity, 0).astype(np.uint8, copy=False))
 
 

@@ -20,6 +20,7 @@ def term_tile(
     *,
     opacity: float = 0.5,
     colormap: str = "turbo",
+    blend: str = "even",
     show_caption: bool = True,
     reason: str | None = None,
 ) -> Image.Image:
@@ -29,7 +30,7 @@ def term_tile(
         picture: image of any mode, or uint8 [height, width, 3].
         heat_map: [map height, map width], 0..1; None greys the picture instead.
         caption: any text, most often the term.
-        opacity, colormap: as in `overlay`.
+        opacity, colormap, blend: as in `overlay`.
         show_caption: False leaves the strip out, and with it the reason.
         reason: why there is no map (or what to know about it), small and grey under the caption.
 
@@ -43,7 +44,7 @@ def term_tile(
         tile = _greyed(picture)
         reason = reason or "no heat map"
     else:
-        tile = overlay(picture, heat_map, opacity=opacity, colormap=colormap)
+        tile = overlay(picture, heat_map, opacity=opacity, colormap=colormap, blend=blend)
     return add_caption(tile, caption, note=reason) if show_caption else tile
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from daam.prompt.limits import check_weight
 from daam.prompt.source_text import SourceText
 
 _AND = re.compile(r"\bAND\b")
@@ -31,4 +32,4 @@ def _read_weight(part: SourceText) -> tuple[SourceText, float]:
     number = _WEIGHT.fullmatch(body, colon + 1) if colon >= 0 else None
     if number is None:
         return part.slice(0, len(body)), 1.0
-    return part.slice(0, len(body[:colon].rstrip())), float(number.group(1))
+    return part.slice(0, len(body[:colon].rstrip())), check_weight(float(number.group(1)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from daam.errors import PromptError
-from daam.prompt.limits import MAX_EMPHASIS_WORK, check_limit
+from daam.prompt.limits import MAX_EMPHASIS_WORK, check_limit, check_weight
 from daam.prompt.source_text import SourceText
 from daam.prompt.table import Span
 
@@ -116,6 +116,7 @@ class _Runs:
         for bracket, starts in self.open.items():
             for start in starts:
                 self._multiply(start, FACTORS[bracket])
+        check_weight(max(map(abs, self.weights), default=1.0))
         return self._merged()
 
     def _take(self, mark: Mark, *, is_after_break: bool, is_before_break: bool) -> None:

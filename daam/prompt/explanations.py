@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
-from daam.prompt.table import PromptTable, ScheduleEntry
+from daam.prompt.table import PromptTable, ScheduleEntry, TokenColumn
 from daam.prompt.terms import Place, Term, find_term
+from daam.prompt.typed_words import Word, words_of
 from daam.prompt.words import split_words
 
 _SYNTAX = re.compile(r":\s*[\d.]+\s*(?=[)\]])|[()\[\]]")
@@ -35,6 +37,9 @@ def why_not_found(term: Term, table: PromptTable, other: PromptTable | None, oth
 def _why_not_encoded(term: Term, entries: Sequence[ScheduleEntry]) -> str:
     """Why a term that was typed stands in no entry as a word of its own."""
     for entry in entries:
+        whole = next((word for word in words_of(entry).words if _contains(word.parts, term.words)), None)
+        if whole is not None and all(column.kind == "text" for column in _columns(entry, whole)):
+            return f"{term.text!r} is part of the word {whole.text!r}"
         for column in entry.columns:
             if column.kind == "embedding" and _contains(split_words(column.piece), term.words):
                 return f"{term.text!r} is part of the embedding {column.piece!r}, which is one word"
@@ -61,9 +66,14 @@ def why_side_unused(term: Term, side: str) -> str:
     return f"{term.text!r} was never active: the {side} prompt conditioned no model call{reason}"
 
 
+@lru_cache(maxsize=64)
 def _typed_words(text: str) -> tuple[str, ...]:
     """The words of a typed text without its brackets and weights."""
     return split_words(_SYNTAX.sub(" ", text))
+
+
+def _columns(entry: ScheduleEntry, word: Word) -> list[TokenColumn]:
+    return [entry.columns[column] for column in word.columns]
 
 
 def _contains(words: Sequence[str], wanted: Sequence[str]) -> bool:

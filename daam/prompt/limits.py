@@ -26,6 +26,17 @@ MAX_MENDED_CHARACTERS = 2_000
 """Characters between the first and the last that ftfy changes, where its changes cannot be followed one by one."""
 
 
+LARGEST_NUMBER = 3.4e38
+"""The largest weight that float32, in which models reckon, can hold."""
+
+
+def check_weight(weight: float) -> float:
+    """The weight, or PromptError where no model can reckon with it."""
+    if not abs(weight) <= LARGEST_NUMBER:
+        raise PromptError("the prompt has a weight that is too large; write a finite number such as 1.2")
+    return weight
+
+
 def check_limit(count: int, limit: int, what: str) -> None:
     """Raise PromptError when there is more of `what` than the limit allows."""
     if count > limit:

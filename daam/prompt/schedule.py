@@ -44,7 +44,7 @@ class StepRule:
             raise PromptError(f"the step {number.strip()!r} of an edit is too large; write a finite number") from None
 
     def _exact(self, number: str) -> float:
-        value = float(number)
+        value = float(number.strip())  # which takes away more kinds of blanks than float does
         if self.use_old_scheduling:
             return value * self.last_step if value < 1 else value
         if "." in number:

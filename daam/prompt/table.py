@@ -76,11 +76,16 @@ class ScheduleEntry:
 
 @dataclass(frozen=True)
 class PromptPart:
-    """One part of a prompt joined by AND: its text, its weight and its schedule."""
+    """One part of a prompt joined by AND: its text, its weight and its schedule.
+
+    Attributes:
+        sampling_pass: 0; 1 for a part of the second pass of a WebUI's hires fix.
+    """
 
     text: str
     weight: float
     schedule: tuple[ScheduleEntry, ...]
+    sampling_pass: int = 0
 
 
 @dataclass(frozen=True)

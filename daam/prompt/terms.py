@@ -12,6 +12,7 @@ from lark.exceptions import LarkError
 
 from daam.errors import TermError
 from daam.prompt.table import PromptTable, ScheduleEntry, Span
+from daam.prompt.typed_words import MARKS, EntryWords, Word, derived, mark_columns, table_words, word_columns, words_of
 from daam.prompt.words import split_words
 
 MAX_CHARACTERS = 100_000
@@ -120,45 +121,11 @@ def parse_terms(text: str) -> list[Term]:
         raise getattr(error, "orig_exc", error) from None
 
 
-@dataclass(frozen=True)
-class Word:
-    """One word of an entry: its sub-words (an embedding's name may have several), columns and place."""
-
-    parts: tuple[str, ...]
-    text: str
-    columns: tuple[int, ...]
-    span: Span
-
-
-def entry_words(entry: ScheduleEntry) -> list[Word]:
-    """The words of a schedule entry, in order; the tokens of one word are put together."""
-    groups: dict[int, list[int]] = {}
-    for column in entry.columns:
-        if column.word is not None and column.span is not None:
-            groups.setdefault(column.word, []).append(column.column)
-    return [_word(entry, columns) for columns in groups.values()]
-
-
-def _word(entry: ScheduleEntry, columns: list[int]) -> Word:
-    tokens = [entry.columns[column] for column in columns]
-    text, end = "", -1
-    for token in tokens:
-        if token.span is not None and token.span[0] >= end:  # tokens of one character, such as an emoji's, share it
-            text, end = text + token.piece, token.span[1]
-    spans = [token.span for token in tokens if token.span is not None]
-    span = (min(start for start, _ in spans), max(end for _, end in spans))
-    return Word(split_words(text), text, tuple(columns), span)
-
-
-def word_columns(entry: ScheduleEntry) -> tuple[int, ...]:
-    """All columns that hold a word of the prompt."""
-    return tuple(column for word in entry_words(entry) for column in word.columns)
-
-
 def find_term(term: Term, table: PromptTable) -> list[Place]:
     """Every place of the term in the prompt, over all AND parts and schedule entries.
 
-    With `occurrence`, only the places whose typed text is the n-th in the order of the prompt.
+    With `occurrence`, only the places whose typed text is the n-th in the order of the prompt. Where the prompt has no
+    such word, `<start>` and `<end>` are the tokens around it, in every chunk.
 
     >>> table = daam.parse_prompt("a (red:1.2) circle", tokenizer)
     >>> (term,) = parse_terms("red circle")
@@ -166,11 +133,12 @@ def find_term(term: Term, table: PromptTable) -> list[Place]:
     [Place(part=0, entry=0, columns=(2, 3), span=(3, 18))]
     """
     places = [
-        Place(part_number, entry_number, columns, span)
-        for part_number, part in enumerate(table.parts)
-        for entry_number, entry in enumerate(part.schedule)
-        for columns, span in _matches(term.words, entry_words(entry))
+        Place(part, entry, columns, span)
+        for (part, entry), words in table_words(table)
+        for columns, span in _matches(term.words, words)
     ]
+    if not places and term.text in MARKS:
+        return _mark_places(term.text, table)
     if term.occurrence is None:
         return places
     starts = sorted({place.span[0] for place in places})
@@ -179,43 +147,57 @@ def find_term(term: Term, table: PromptTable) -> list[Place]:
     return [place for place in places if place.span[0] == starts[term.occurrence - 1]]
 
 
-def _matches(wanted: Sequence[str], words: Sequence[Word]) -> Iterator[tuple[tuple[int, ...], Span]]:
+def _mark_places(name: str, table: PromptTable) -> list[Place]:
+    edge = 0 if name == "<start>" else len(table.prompt)
+    return [
+        Place(part_number, entry_number, mark_columns(entry, name), (edge, edge))
+        for part_number, part in enumerate(table.parts)
+        for entry_number, entry in enumerate(part.schedule)
+    ]
+
+
+def _matches(wanted: Sequence[str], entry: EntryWords) -> Iterator[tuple[tuple[int, ...], Span]]:
     """Runs of whole words that spell the wanted ones; runs do not overlap."""
-    start = 0
-    while start < len(words):
+    words, free = entry.words, 0
+    for start in entry.by_first.get(wanted[0], ()):
+        if start < free:
+            continue
         end, left = start, list(wanted)
         while end < len(words) and left and words[end].parts and left[: len(words[end].parts)] == [*words[end].parts]:
             left = left[len(words[end].parts) :]
             end += 1
-        if left:
-            start += 1
-            continue
-        run = words[start:end]
-        yield tuple(column for word in run for column in word.columns), (run[0].span[0], run[-1].span[1])
-        start = end
+        if not left:
+            run = words[start:end]
+            yield tuple(column for word in run for column in word.columns), (run[0].span[0], run[-1].span[1])
+            free = end
 
 
 def columns_of_terms(terms: Sequence[Term], entry: ScheduleEntry) -> tuple[int, ...]:
     """The columns of one entry that belong to any of the terms, in order; of all words when there are no terms."""
     if not terms:
         return word_columns(entry)
-    words = entry_words(entry)
-    return tuple(sorted({column for term in terms for found, _ in _matches(term.words, words) for column in found}))
+    words = words_of(entry)
+    columns = {column for term in terms for found, _ in _matches(term.words, words) for column in found}
+    columns.update(column for term in terms if term.text in MARKS for column in mark_columns(entry, term.text))
+    return tuple(sorted(columns))
 
 
 def every_word(table: PromptTable) -> list[Term]:
     """A term for each different word of the prompt, in its order; punctuation alone is no word."""
+    return list(derived(table, "_every_word", lambda: _every_word(table)))
+
+
+def _every_word(table: PromptTable) -> tuple[Term, ...]:
     found: dict[tuple[str, ...], tuple[int, str]] = {}
-    for part in table.parts:
-        for entry in part.schedule:
-            for word in entry_words(entry):
-                if any(letter.isalnum() or ord(letter) > 0x2000 for letter in word.text):
-                    found.setdefault(word.parts, (word.span[0], _name(word)))
+    for _, words in table_words(table).texts:
+        for word in words.words:
+            if not word.is_sign and word.parts not in found:
+                found[word.parts] = (word.span[0], word_name(word))
     ordered = sorted(found.items(), key=lambda item: item[1][0])
-    return [Term(text, parts) for parts, (_, text) in ordered if parts]
+    return tuple(Term(text, parts) for parts, (_, text) in ordered if parts)
 
 
-def _name(word: Word) -> str:
+def word_name(word: Word) -> str:
     """The word as it was typed, in lower case where that is read as the same word: broken Unicode may not be."""
     names = (" ".join(text.split()) for text in (word.text.lower(), word.text))
     return next((name for name in names if split_words(name) == word.parts), "".join(word.parts))

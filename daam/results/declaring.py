@@ -9,8 +9,10 @@ from typing import Any, Literal, get_args
 
 from daam.errors import SettingError
 
-Row = Literal["switch", "terms", "size", "colours", "output", "tiles", "layers", "more"]
+Row = Literal["switch", "terms", "probe", "size", "colours", "tiles", "layout", "output", "layers", "more"]
 """The rows of the panel, from above; "switch" is the head that opens it."""
+FOLDED: tuple[Row, ...] = ("layout", "output", "layers", "more")
+"""Those that most people never touch."""
 Kind = Literal["checkbox", "choice", "slider", "text"]
 COMPONENTS: Mapping[Kind, str] = {
     "checkbox": "Checkbox", "choice": "Dropdown", "slider": "Slider", "text": "Textbox",

@@ -23,6 +23,8 @@ class DrawingSettings:
         layers_as_rows: with `per_layer`, whether the layers are the rows and the terms the columns.
         with_negative: the words of the negative prompt too.
         layers: comma-separated patterns of layer names with * and ?, such as "up_blocks.*"; empty means all.
+        blend: a name of `daam.pictures.blends.BLENDS`: "heat" leaves the picture recognisable where a word did nothing.
+        skip_function_words: leave out words that name nothing, such as "a" and "and", where every word is shown.
         background: colour of the grid's gaps and empty spots; None is that of the captions.
 
     Raises:
@@ -33,13 +35,15 @@ class DrawingSettings:
     opacity: float = 0.5
     colormap: str = "turbo"
     scale: str = "shared"
-    layout: str = "no-gaps"
+    layout: str = "auto"
     show_captions: bool = True
     image_scale: float | None = None
     per_layer: bool = False
     layers_as_rows: bool = True
     with_negative: bool = False
     layers: str = ""
+    blend: str = "heat"
+    skip_function_words: bool = True
     background: str | None = None
 
     def __post_init__(self) -> None:

@@ -196,7 +196,12 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
 
 def _table(data: dict[str, Any]) -> PromptTable:
     parts = tuple(
-        PromptPart(part["text"], part["weight"], tuple(_entry(entry) for entry in part["schedule"]))
+        PromptPart(
+            part["text"],
+            part["weight"],
+            tuple(_entry(entry) for entry in part["schedule"]),
+            int(part.get("sampling_pass", 0)),
+        )
         for part in data["parts"]
     )
     return PromptTable(data["prompt"], parts, tuple(ExtraNetworkTag(tag["text"], _span(tag)) for tag in data["tags"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
 from typing import Any
 
 from PIL import Image
@@ -13,6 +14,11 @@ from daam.maps.heat_maps import HeatMaps
 from daam.results.drawing_settings import DrawingSettings
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
+
+
+def now() -> str:
+    """The local time to the minute, as `Notes.date` has it."""
+    return datetime.now().strftime("%Y-%m-%d %H:%M")
 
 
 @dataclass(frozen=True)
@@ -30,6 +36,7 @@ class Notes:
         seconds: how long each part of the work took.
         versions: of the packages that the numbers depend on.
         remarks: what to know of the maps, in sentences: that the generation was interrupted.
+        date: when it was made, "2026-11-26 14:05".
     """
 
     prompt: str = ""
@@ -39,6 +46,7 @@ class Notes:
     seconds: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     remarks: Sequence[str] = ()
+    date: str = ""
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> Notes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from daam.errors import DaamError
 from daam.maps.scales import SCALES
+from daam.pictures.blends import BLENDS
 from daam.pictures.colormaps import colormap_names
 from daam.prompt.terms import parse_terms
 from daam.results.declaring import Option, Setting, check_settings, declare
@@ -26,7 +27,11 @@ class Settings:
     """
 
     enabled: bool = declare(
-        TITLE, False, "Show what every word of the prompt did to the picture.", infotext=TITLE, place=("switch", 1)
+        TITLE,
+        False,
+        "Show which part of the picture each word of the prompt attended to.",
+        infotext=TITLE,
+        place=("switch", 1),
     )
     terms: str = declare(
         "Attention terms (comma separated; empty = every word)",
@@ -67,19 +72,19 @@ class Settings:
         "Auto",
         "How the grid's tiles are laid out.",
         infotext="Heatmap layout",
-        place=("colours", 3),
+        place=("layout", 1),
         listed=tuple(LAYOUTS),
         look="layout",
         look_names=LAYOUTS,
         has_start_value=True,
-        option=Option("--layout", "no-gaps, auto or batch-rows", "NAME", default="Prevent empty spot"),
+        option=Option("--layout", "auto, no-gaps or batch-rows", "NAME"),
     )
     image_scale: float | None = declare(
         "Heatmap image scale",
         1.0,
         "Size of the heat map pictures, as a factor on the picture's.",
         infotext="Heatmap image scale",
-        place=("size", 2),
+        place=("layout", 2),
         minimum=0.1,
         maximum=4.0,
         look="image_scale",
@@ -151,7 +156,7 @@ class Settings:
         False,
         "A tile for each layer of the model and each term.",
         infotext="Heatmap layers",
-        place=("tiles", 3),
+        place=("layers", 1),
         look="per_layer",
         option=Option("--per-layer", "a row of tiles for each layer"),
     )
@@ -160,7 +165,7 @@ class Settings:
         True,
         "With 'Trace each layer': layers are rows, terms columns.",
         infotext="Heatmap layers as rows",
-        place=("layers", 1),
+        place=("layers", 2),
         look="layers_as_rows",
     )
     passes: Any = declare(
@@ -168,7 +173,7 @@ class Settings:
         "both",
         "Which pass of hires fix is looked at.",
         infotext="Heatmap pass",
-        place=("layers", 2),
+        place=("more", 1),
         listed=PASSES,
     )
     layers: str = declare(
@@ -184,12 +189,13 @@ class Settings:
     probe: str = declare(
         "Probe words (need not be in the prompt)",
         "",
-        "Where would these words look? Comma separated. The picture is not touched.",
+        "Words that need not be in the prompt, comma separated: where the picture would attend to them. It stays as it "
+        "is.",
         infotext="Heatmap probe",
-        place=("more", 1),
+        place=("probe", 1),
         check=parse_terms,
         is_in_app=True,
-        option=Option("--probe", "words beside the prompt: where they would look", "LIST"),
+        option=Option("--probe", "words that are not in the prompt", "LIST"),
     )
     keep_steps: bool = declare(
         "Keep each step",
@@ -197,6 +203,29 @@ class Settings:
         "Adds a step slider to the viewer, for the terms above or for every word. Memory then grows with the steps.",
         infotext="Heatmap steps",
         place=("more", 2),
+    )
+    blend: str = declare(
+        "Blend",
+        "heat",
+        "heat: the hotter, the more opaque, so that the picture stays recognisable where a word did nothing. even: the "
+        "map covers all of the picture alike.",
+        infotext="Heatmap blend",
+        place=("colours", 3),
+        listed=lambda: tuple(BLENDS),
+        look="blend",
+        has_start_value=True,
+        is_in_app=True,
+        option=Option("--blend", "heat or even", "NAME"),
+    )
+    skip_function_words: bool = declare(
+        "Leave out a, and, of …",
+        True,
+        "Where every word is shown: no tile for words that name nothing, and for signs.",
+        infotext="Heatmap without function words",
+        place=("tiles", 3),
+        look="skip_function_words",
+        has_start_value=True,
+        option=Option("--all-words", "tiles for a, and, of … too"),
     )
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -16,6 +17,7 @@ from daam.rewriting.elements import Elements, Node, Option, Part, nodes
 
 _NEAR_ENOUGH = 0.005
 _UNCHANGED = 1e-6
+_TOUCHING = re.compile(r"\][^\s\[\]]*\[")
 
 
 @dataclass(frozen=True)
@@ -137,14 +139,36 @@ def _schedules(part: Part) -> list[tuple[int, str | None, int]]:
 
 
 def _all_choices(part: Part) -> list[Choices]:
-    """Each choice once; those that come to the same are one."""
+    """Choices in which every branch is read; where schedules touch, each branch beside others' first and last.
+
+    Otherwise a branch meets the same words whatever is chosen elsewhere.
+    """
     sizes = {start: branches for start, _, branches in _schedules(part)}
+    is_close = _TOUCHING.search(part.text.text) is not None
     found: dict[tuple[int, ...], Choices] = {}
+    seen: set[tuple[int, int]] = set()
     for path in [{}, *_paths(part.root, {})]:
-        for others in (0, -1):
+        if path and not is_close and list(path.items())[-1] in seen:
+            continue
+        for others in (0, -1) if is_close or not path else (0,):
             chosen = tuple(path.get(start, others % branches) for start, branches in sizes.items())
-            found.setdefault(chosen, Choices(path, others))
+            if chosen not in found:
+                found[chosen] = Choices(path, others)
+                if not is_close:
+                    seen.update(_seen(part.root, found[chosen]))
     return list(found.values())
+
+
+def _seen(option: Option, choices: Choices) -> Iterator[tuple[int, int]]:
+    """The schedules that are met when it is read so, by place, and the branch of each."""
+    for element in option.elements:
+        if isinstance(element, Node) and element.is_schedule:
+            number = choices.branches.get(element.start, choices.others % len(element.options))
+            yield element.start, number
+            yield from _seen(element.options[number], choices)
+        elif isinstance(element, Node):
+            for inner in element.options:
+                yield from _seen(inner, choices)
 
 
 def _paths(option: Option, path: Mapping[int, int]) -> Iterator[dict[int, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from lark import Token, Tree
@@ -31,6 +32,13 @@ class Option:
     start: int
     end: int
     elements: list[Leaf | Node | Barrier] = field(default_factory=list)
+
+    @cached_property
+    def borders(self) -> list[Leaf | Barrier]:
+        """Each BREAK and lone bracket among its elements; read it once they are all there."""
+        return [
+            each for each in self.elements if isinstance(each, Barrier) or (isinstance(each, Leaf) and each.is_break)
+        ]
 
 
 @dataclass

@@ -5,12 +5,13 @@ What is written is read again and compared: nothing else has changed, or nothing
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 
 from daam.errors import PromptError
 from daam.prompt.table import Span
 from daam.rewriting.checking import check_removal
-from daam.rewriting.elements import Barrier, Elements, Node, leaves, read_elements
+from daam.rewriting.elements import Elements, leaves, read_elements
 from daam.rewriting.groups import Group, find_removed_groups, letters_in
 from daam.rewriting.rewritten import Edit, Rewritten, apply_edits
 from daam.rewriting.scanning import Leaf
@@ -114,15 +115,9 @@ def _blanks_after(prompt: str, place: int, end: int) -> int:
 def _room(group: Group) -> Span:
     """How far the tidying may reach: to the ends of the brackets or branch, or to a BREAK or lone bracket in it."""
     start, end = group.container.start, group.container.end
-    for element in group.container.elements:
-        if not _is_border(element):
-            continue
-        if element.start < group.start:
-            start = element.end if isinstance(element, Leaf) else element.start + 1
-        else:
-            return start, min(end, element.start)
-    return start, end
-
-
-def _is_border(element: Leaf | Node | Barrier) -> bool:
-    return isinstance(element, Barrier) or (isinstance(element, Leaf) and element.is_break)
+    borders = group.container.borders
+    following = bisect_left(borders, group.start, key=lambda border: border.start)
+    if following:
+        before = borders[following - 1]
+        start = before.end if isinstance(before, Leaf) else before.start + 1
+    return start, min(end, borders[following].start) if following < len(borders) else end

@@ -26,11 +26,13 @@ class Variant:
         label: what is different, in words.
         prompt: what is generated.
         term: the term that was changed, as it is looked up; None for the unmodified prompt.
+        is_left_out: whether it is not in this variant's prompt.
     """
 
     label: str
     prompt: str
     term: str | None = None
+    is_left_out: bool = False
 
 
 def parse_weights(text: str) -> list[float]:
@@ -81,7 +83,7 @@ def plan_study(table: PromptTable, terms: str, weights: Sequence[float], *, leav
             if prompt != table.prompt:
                 variants.append(Variant(f"{term.text} × {weight:g}", prompt, term.quoted))
         if leave_out:
-            variants.append(Variant(f"without {term.text}", remove_all(table.prompt, spans).prompt, term.quoted))
+            variants.append(Variant(f"without {term.text}", remove_all(table.prompt, spans).prompt, term.quoted, True))
     return variants
 
 

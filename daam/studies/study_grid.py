@@ -97,15 +97,22 @@ def draw_study(results: Mapping[Variant, Result], settings: DrawingSettings) -> 
         for term in terms:
             found = scaled.get((number, term))
             cells.append(
-                maps[number].explain(term) or "no heat map"
+                _why_not(maps, number, term, variant)
                 if found is None
-                else overlay(picture, found, opacity=settings.opacity, colormap=settings.colormap)
+                else overlay(picture, found, opacity=settings.opacity, colormap=settings.colormap, blend=settings.blend)
             )
         cells.append("" if change is None else _drawn_change(picture, change, highest))
         note = variant.prompt if change is None else "\n".join(filter(None, [change.text, change.note]))
         rows.append(LabelledRow(variant.label, cells, note))
     heads = ["picture", *(parse_terms(term)[0].text for term in terms), "change"]
     return labelled_grid(heads, rows, background=settings.background or STRIP_COLOUR)
+
+
+def _why_not(maps: Sequence[HeatMaps], number: int, term: str, variant: Variant) -> str:
+    """Why a variant has no map of a term, in few words where it was this variant that took it away."""
+    if variant.is_left_out and term in maps[0]:
+        return "left out"
+    return maps[number].explain(term) or "no heat map"
 
 
 def _scaled(maps: Sequence[HeatMaps], terms: Sequence[str], scale: str) -> dict[tuple[int, str], NDArray[np.float32]]:

@@ -73,7 +73,7 @@ class Capture:
         self._texts: dict[int, TracedText] = {}
         self._latent_size = (0, 0)
         self._runs = LayerRuns()
-        self._wanted: dict[tuple[int | None, ...], Wanted | None] = {}
+        self._wanted: dict[tuple[int | None, ...], tuple[Wanted | None, frozenset[int]]] = {}
         self._pending: dict[str, list[_Run]] = {}
         self.step: int | None = None
         self.thread: int | None = None
@@ -106,12 +106,18 @@ class Capture:
         """
 
         def run(*arguments: Any) -> None:
-            if not self._is_watching or self.fault is not None or (only_wanted and not self._texts):
+            if only_wanted:
+                if not self._texts:  # as after a fault, and after the end
+                    return
+            elif not self._is_watching or self.fault is not None:
                 return
-            if self.thread not in (None, threading.get_ident()):
+            if self.thread is not None and self.thread != threading.get_ident():
                 return
             try:
-                with torch.no_grad():
+                if torch.is_grad_enabled():
+                    with torch.no_grad():
+                        hook(*arguments)
+                else:
                     hook(*arguments)
             except Exception as error:
                 self.fault = error
@@ -167,22 +173,24 @@ class Capture:
 
     def _see(self, attended: Attended) -> None:
         run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])
-        wanted = self._wanted_of(run.rows)
-        numbers = frozenset(row for row in run.rows if row is not None)
-        earlier = self._pending.setdefault(attended.layer, [])
-        if wanted is None or any(each.is_recognised > run.is_recognised and each.rows & numbers for each in earlier):
+        wanted, numbers = self._wanted_of(run.rows)
+        if wanted is None:
             return
-        replaced = [each for each in earlier if each.rows & numbers]
+        earlier = self._pending.setdefault(attended.layer, [])
+        replaced = [each for each in earlier if each.rows & numbers] if earlier else []
+        if any(each.is_recognised > run.is_recognised for each in replaced):
+            return
         for each in replaced:
             each.task.drop()
             earlier.remove(each)
         earlier.append(_Run(numbers, run.is_recognised, self._engine.see(attended, wanted)))
 
-    def _wanted_of(self, rows: tuple[int | None, ...]) -> Wanted | None:
-        """What is wanted of a layer that runs with these rows of the call; None where it is nothing."""
+    def _wanted_of(self, rows: tuple[int | None, ...]) -> tuple[Wanted | None, frozenset[int]]:
+        """What is wanted of a layer that runs with these rows of the call, None where it is nothing, and which are."""
         if rows not in self._wanted:
             found = tuple((place, self._texts[row]) for place, row in enumerate(rows) if row in self._texts)
-            self._wanted[rows] = self._engine.wanted(found) if found else None
+            wanted = self._engine.wanted(found) if found else None
+            self._wanted[rows] = (wanted, frozenset(row for row in rows if row is not None))
         return self._wanted[rows]
 
     def _end_call(self, model: nn.Module, *_: Any) -> None:

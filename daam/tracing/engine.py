@@ -25,6 +25,8 @@ HELD_BYTES = 64 * 2**20
 class Task:
     """What was set aside of one run of a layer. Attributes: is_dropped: another run took its place."""
 
+    __slots__ = ("is_dropped", "joined", "layer")
+
     def __init__(self, layer: str, joined: Tensor | None):
         self.layer = layer
         self.joined = joined
@@ -39,7 +41,7 @@ class _Group:
     """Runs of different layers of one shape, and what came of them once they were worked off."""
 
     layout: Layout
-    tasks: list[Task] = field(default_factory=list)
+    tasks: dict[str, Task] = field(default_factory=dict)
     block: Block | None = None
 
 
@@ -82,14 +84,17 @@ class Engine:
             keys = (*keys, self._probe_keys.of(attended))
         layout = self._layout(attended, wanted)
         self._order[attended.layer] = None
-        if layout.positions_at_once < attended.query.shape[1]:
+        if layout.is_in_parts:
+            block = layout.block_in_parts(attended.layer, attended.query, keys)
             task = Task(attended.layer, None)
-            self._groups.append(_Group(layout, [task], layout.block_in_parts(attended.layer, attended.query, keys)))
+            self._groups.append(_Group(layout, {attended.layer: task}, block))
             return task
-        joined = layout.joined(attended.query, keys)
-        task = Task(attended.layer, joined)
-        group = self._open_group(layout, task)
-        self._held += joined.numel() * joined.element_size()
+        task = Task(attended.layer, layout.joined(attended.query, keys))
+        group = self._open.get(layout)
+        if group is None or task.layer in group.tasks:
+            group = self._new_group(layout)
+        group.tasks[task.layer] = task
+        self._held += layout.joined_bytes
         if len(group.tasks) >= layout.layers_at_once:
             self._work_off(group)
         elif self._held > HELD_BYTES:
@@ -99,16 +104,17 @@ class Engine:
     def finish(self) -> tuple[list[Block], tuple[str, ...]]:
         """What the layers of the call gave, and the layers in the order in which they ran."""
         self._work_off_all()
-        blocks = [_kept(group.block, group.tasks) for group in self._groups if group.block is not None]
+        blocks = [_kept(group.block, list(group.tasks.values())) for group in self._groups if group.block is not None]
         order = tuple(self._order)
         self.forget()
         return [block for block in blocks if block.layers], order
 
     def _layout(self, attended: Attended, wanted: Wanted) -> Layout:
-        query = attended.query
+        query, keys = attended.query, attended.keys
+        shapes = keys[0].shape if len(keys) == 1 else tuple(key.shape for key in keys)
         key = (
-            query.shape, tuple(key.shape for key in attended.keys), query.dtype, query.device, attended.heads,
-            attended.scale, attended.size, attended.first_column, attended.key_of is None,
+            query.shape, shapes, query.dtype, query.device, attended.heads, attended.scale, attended.size,
+            attended.first_column, attended.key_of is None,
         )  # fmt: skip
         layout = wanted.layouts.get(key)
         if layout is None:
@@ -116,32 +122,27 @@ class Engine:
             wanted.layouts[key] = layout
         return layout
 
-    def _open_group(self, layout: Layout, task: Task) -> _Group:
-        """A group of its layout that has no run of the layer yet, with the run in it."""
-        group = self._open.get(layout)
-        if group is not None and any(other.layer == task.layer for other in group.tasks):
-            self._work_off(group)
-            group = None
-        if group is None:
-            group = self._open[layout] = _Group(layout)
-            self._groups.append(group)
-        group.tasks.append(task)
+    def _new_group(self, layout: Layout) -> _Group:
+        if layout in self._open:  # one of its layers runs again
+            self._work_off(self._open[layout])
+        group = self._open[layout] = _Group(layout)
+        self._groups.append(group)
         return group
 
     def _work_off_all(self) -> None:
         for group in list(self._open.values()):
             self._work_off(group)
-        self._held = 0
 
     def _work_off(self, group: _Group) -> None:
         del self._open[group.layout]
-        group.tasks = [task for task in group.tasks if not task.is_dropped]
-        parts = [task.joined for task in group.tasks if task.joined is not None]
-        self._held -= sum(part.numel() * part.element_size() for part in parts)
+        self._held -= len(group.tasks) * group.layout.joined_bytes
+        tasks = {layer: task for layer, task in group.tasks.items() if not task.is_dropped}
+        parts = [task.joined for task in tasks.values() if task.joined is not None]
         if parts:
-            group.block = group.layout.block(tuple(task.layer for task in group.tasks), parts)
-        for task in group.tasks:
+            group.block = group.layout.block(tuple(tasks), parts)
+        for task in tasks.values():
             task.joined = None
+        group.tasks = tasks
 
 
 def _kept(block: Block, tasks: Sequence[Task]) -> Block:

@@ -43,8 +43,9 @@ class Layout:
     keys hidden, and once more with all of them, so that the prompt's own maps are those that they are without a probe.
 
     Attributes:
-        positions_at_once: of one layer; fewer than it has where its probabilities are too many to hold.
+        is_in_parts: the probabilities of one layer are too many to hold.
         layers_at_once: whose probabilities can be held together.
+        joined_bytes: of what is set aside of one layer.
     """
 
     def __init__(self, wanted: Wanted, attended: Attended, probed: int):
@@ -82,8 +83,11 @@ class Layout:
 
         matrices = self._copies * len(rows) * attended.heads
         per_position = max(max(batch, self._copies * len(rows)) * channels, matrices * self._tokens)
-        self.positions_at_once = max(1, min(positions, CHUNK_ELEMENTS // per_position))
+        self._positions_at_once = max(1, CHUNK_ELEMENTS // per_position)
+        self.is_in_parts = self._positions_at_once < positions
         self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
+        joined_rows = batch if is_slice else len(rows)
+        self.joined_bytes = joined_rows * (positions + self._tokens) * channels * attended.query.element_size()
 
     def joined(self, query: Tensor, keys: Sequence[Tensor]) -> Tensor:
         """A copy of what a layer attended with, which its model may change afterwards: the queries, then the keys.
@@ -94,7 +98,7 @@ class Layout:
         Returns:
             [row, position + token, head * channel] with the wanted rows among its rows, in the model's own type.
         """
-        parts = [part if part.dim() == 3 else part.flatten(2) for part in (query, *keys)]
+        parts = (query, *keys) if query.dim() == 3 else tuple(part.flatten(2) for part in (query, *keys))
         whole = torch.cat(parts, dim=1)
         return whole if self._chosen is None else whole.index_select(0, self._chosen)
 
@@ -105,7 +109,7 @@ class Layout:
 
     def block_in_parts(self, layer: str, query: Tensor, keys: Sequence[Tensor]) -> Block:
         """What one layer gives whose probabilities are too many to hold: some positions after the others."""
-        parts = [self._sums(self.joined(part, keys), 1) for part in query.split(self.positions_at_once, dim=1)]
+        parts = [self._sums(self.joined(part, keys), 1) for part in query.split(self._positions_at_once, dim=1)]
         details = [detail for _, detail in parts if detail is not None]
         sums = torch.cat([sums for sums, _ in parts], dim=-2)
         return Block(self._legend, (layer,), sums, torch.cat(details, dim=-2) if details else None)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from daam.errors import TermError
 from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
-from daam.prompt.terms import word_columns
+from daam.prompt.typed_words import word_columns
 from daam.tracing.families.base import Attended
 from daam.tracing.plan import version_of
 
@@ -73,10 +73,12 @@ class ProbeKeys:
     def of(self, attended: Attended) -> Tensor:
         """[row, token, head * channel], the same for every row of the layer's keys."""
         assert attended.key_of is not None
+        like = attended.keys[0]
+        weights = None if attended.key_weights is None else attended.key_weights()
         made = self._made.get(attended.layer)
-        if made is None or not made.holds_for(attended):
-            key = attended.key_of(self._vectors[None])
-            made = _Made(key.expand(len(attended.keys[0]), *key.shape[1:]), attended.key_weights or ())
+        if made is None or not made.holds_for(like, weights):
+            key = attended.key_of(self._vectors[None].to(like))
+            made = _Made(key.expand(len(like), *key.shape[1:]), weights or ())
             self._made[attended.layer] = made
         return made.key
 
@@ -88,11 +90,10 @@ class _Made:
         self.key = key
         self._weights = [(weakref.ref(weight), version_of(weight)) for weight in weights]
 
-    def holds_for(self, attended: Attended) -> bool:
-        like = attended.keys[0]
+    def holds_for(self, like: Tensor, weights: Sequence[Tensor] | None) -> bool:
+        """Args: like: a key of the call; weights: what keys are made with now."""
         if len(like) != len(self.key) or like.dtype != self.key.dtype or like.device != self.key.device:
             return False
-        weights = attended.key_weights
         if not weights or len(weights) != len(self._weights) or any(weight.is_inference() for weight in weights):
             return False
         return all(ref() is now and version_of(now) == version for (ref, version), now in zip(self._weights, weights))

@@ -46,6 +46,7 @@ class LayerRuns:
     def __init__(self) -> None:
         self._conditioning: Tensor | None = None
         self._call_rows = 0
+        self._whole = LayerRun((), True)
         self._ran: dict[str, list[int]] = {}
         self._runs: dict[str, int] = {}
         self._seen: list[tuple[Tensor, _Match | None]] = []
@@ -56,6 +57,7 @@ class LayerRuns:
         """Args: rows: of the call; conditioning: what conditions them, [row, column, channel]."""
         self.end_call()
         self._call_rows, self._conditioning = rows, conditioning
+        self._whole = LayerRun(tuple(range(rows)), True)
 
     def end_call(self) -> None:
         """Lets go of the call's tensors."""
@@ -75,8 +77,10 @@ class LayerRuns:
             TraceError: it attends to a part of the text only.
         """
         number = self._runs[layer] = self._runs.get(layer, -1) + 1
-        every = tuple(range(self._call_rows)) if rows == self._call_rows else (None,) * rows
         given = self._conditioning
+        if context is given and given is not None and rows == self._call_rows:
+            return self._whole
+        every = self._whole.rows if rows == self._call_rows else (None,) * rows
         if context is None or given is None or context is given:
             return LayerRun(every, context is not None)
         match = self._match((layer, number), context, given)

@@ -21,7 +21,7 @@ from daam.results.declaring import Setting
 from daam.results.report import make_report
 from daam.results.result import Result
 from daam.results.settings import SETTINGS
-from daam.results.viewer.data import prompt_frames, viewer_data, word_spans
+from daam.results.viewer.data import prompt_frames, viewer_of, word_spans
 from daam.results.viewer.page import report_html
 from daam.tracing.plan import Side
 from daam.webui.hosts import host
@@ -75,7 +75,7 @@ def get_viewer(name: str, image: int) -> dict[str, Any]:
     result = _found(name)
     if not 0 <= image < len(result.pictures):
         raise HTTPException(404, f"expected a picture of 0..{len(result.pictures) - 1}, got {image}")
-    return viewer_data(result.pictures[image], result.traces[image], result.drawing)
+    return viewer_of(result, image)
 
 
 def get_report(name: str) -> HTMLResponse:

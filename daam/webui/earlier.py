@@ -40,9 +40,9 @@ def result_of_saved(file: Path, folders: Iterable[Path]) -> Result:
         if any(_is_same(picture, kept) for kept in record.pictures):
             return record
     raise RecordError(
-        f"no record was kept of {file.name}: expected {Path(file.name).stem}{SUFFIX} in "
-        f"{', '.join(map(str, searched)) or 'an output folder'}. Records are kept while the setting "
-        f"{texts.KEEP_RECORDS!r} is on"
+        f"No record was kept of {file.name}: no {Path(file.name).stem}{SUFFIX} is in the folders that the WebUI saves "
+        "to. "
+        f"Records are kept while this is on: {texts.SETTINGS_PAGE} → {texts.KEEP_RECORDS}."
     )
 
 

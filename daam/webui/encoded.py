@@ -12,6 +12,7 @@ from torch import Tensor
 
 from daam.errors import TraceError
 from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, active_entry
+from daam.prompt.typed_words import word_columns
 from daam.tracing.plan import Side
 from daam.webui.hosts import Encoded, EncodedEntry
 from daam.webui.prompts import PassTables
@@ -45,7 +46,7 @@ class EntriesInUse:
         self._encoded: dict[Place, Sequence[EncodedEntry]] = {}
         self._numbers: dict[Place, list[int]] = {}
         for place, part, entries in _places(tables, encoded, readers, with_negative):
-            if readers.names:
+            if readers.names and any(map(word_columns, part.schedule)):
                 self._encoded[place], self._numbers[place] = entries, _same_entries(part, entries, readers)
 
     def number(self, side: Side, image: int, part_number: int, part: PromptPart, step: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from daam.errors import DaamError
-from daam.results.declaring import Setting, rows_of
+from daam.results.declaring import FOLDED, Setting, rows_of
 from daam.results.settings import SETTINGS, value_from_infotext
 from daam.webui import texts
 from daam.webui.earlier import result_of_saved
@@ -49,21 +49,30 @@ def make_panel(tab: str, settings: Sequence[Setting] = SETTINGS) -> Panel:
     rows = rows_of(settings)
     (switch,) = rows.pop("switch")
     with host().panel(switch.default, switch.label, prefix) as made[switch.name]:
+        gr.HTML(f"<p>{texts.PANEL_HELP}</p>", elem_id=f"{prefix}_help")
         for row, placed in rows.items():
-            with gr.Row(elem_id=f"{prefix}_terms_row" if row == "terms" else None):
-                for setting in placed:
-                    made[setting.name] = _component(setting, prefix)
-                if row == "terms":
-                    _make_fill_button(tab, prefix)
+            if row not in FOLDED:
+                made.update(_make_row(row, placed, tab, prefix))
+        with gr.Accordion(texts.MORE, open=False, elem_id=f"{prefix}_more"):
+            for row in FOLDED:
+                made.update(_make_row(row, rows[row], tab, prefix))
         _make_earlier(tab, prefix)
     components = [made[setting.name] for setting in settings]
     return Panel(components, [(made[setting.name], InfotextKey(setting)) for setting in settings])
 
 
+def _make_row(row: str, settings: Sequence[Setting], tab: str, prefix: str) -> dict[str, Any]:
+    with gr.Row(elem_id=f"{prefix}_{row}_row", elem_classes="attention-heatmap-panel-row"):
+        made = {setting.name: _component(setting, prefix) for setting in settings}
+        if row == "terms":
+            _make_fill_button(tab, prefix)
+    return made
+
+
 def _make_fill_button(tab: str, prefix: str) -> None:
-    gr.Button(texts.FILL, elem_id=f"{prefix}_fill", tooltip=texts.FILL_TOOLTIP, scale=0, min_width=120).click(
-        None, _js=f"() => attentionHeatmapFillTerms('{tab}')"
-    )
+    tooltip = texts.FILL_TOOLTIP
+    fill = gr.Button(texts.FILL, elem_id=f"{prefix}_fill", tooltip=tooltip, scale=0, min_width=140, size="sm")
+    fill.click(None, _js=f"() => attentionHeatmapFillTerms('{tab}')")
 
 
 def _make_earlier(tab: str, prefix: str) -> None:

@@ -141,6 +141,7 @@ def _texts(table: PromptTable) -> list[list[str]]:
 
 def _joined(first: PromptTable, later: PromptTable) -> PromptTable:
     """Both tables as one; where the prompts differ, the later one stands in a line of its own behind the first."""
+    later = replace(later, parts=tuple(replace(part, sampling_pass=1) for part in later.parts))
     if later.prompt == first.prompt:
         return replace(first, parts=first.parts + later.parts)
     later = _moved(later, len(first.prompt) + 1)

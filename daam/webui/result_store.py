@@ -15,7 +15,7 @@ MOST_BYTES = 256 * 1024 * 1024
 class ResultStore:
     """Safe to use from several threads: the WebUI answers requests while it generates."""
 
-    def __init__(self, most_results: int = 8) -> None:
+    def __init__(self, most_results: int = 64) -> None:
         self.most_results = most_results
         self._results: OrderedDict[str, Result] = OrderedDict()
         self._lock = Lock()

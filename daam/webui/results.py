@@ -15,7 +15,7 @@ from daam.results.drawing_settings import DrawingSettings
 from daam.results.file_names import safe_file_names
 from daam.results.record import save_record
 from daam.results.report import versions
-from daam.results.result import Notes, Result
+from daam.results.result import Notes, Result, now
 from daam.results.settings import TITLE
 from daam.tracing.image_trace import ImageTrace
 from daam.webui.earlier import SUFFIX
@@ -64,7 +64,7 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     region = host().pasted_region(p)
     traces = [_fitted(run.traces[number], picture, region) for number, picture in zip(numbers, pictures)]
     settings = DrawingSettings.of(run.settings, len(pictures), host().grid_background())
-    result = Result(pictures, traces, settings, Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p)))
+    result = Result(pictures, traces, settings, _notes(p))
     run.result = result
     for remark in result.remarks:
         run.note(remark)
@@ -114,6 +114,11 @@ def _note_missing(run: Run, drawing: Drawing, pictures: int) -> None:
         run.note(f"{len(missing) - MOST_GREY} more terms have no map")
 
 
+def _notes(p: Any) -> Notes:
+    settings = {"steps": p.steps, "sampler": p.sampler_name, "guidance_scale": p.cfg_scale}
+    return Notes(p.all_prompts[0], p.all_seeds[0], host().model_name(p), settings=settings, date=now())
+
+
 def _fitted(trace: ImageTrace, picture: Image.Image, region: tuple[int, int, int, int] | None) -> ImageTrace:
     """The trace at the size that the picture has in the end."""
     return replace(trace, picture_size=(picture.height, picture.width), region=region)
@@ -140,7 +145,8 @@ def _show(
         run.note(f"the script {script!r} works on the returned images, so the heat maps are {what}")
         return
     if run.settings.use_grid and not host().shows_grids():
-        run.note("the grid is not shown because the setting 'Show grid in results for web' is off")
+        setting = "Settings → Saving images/grids → Show grid in results for web"
+        run.note(f"the grid is not shown while this is off: {setting}")
         return
     processed.images[place:place] = [image for image, _ in shown]
     processed.infotexts[place:place] = [infotext for _, infotext in shown]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from copy import copy
 from typing import Any
 
 import gradio as gr
 
-from daam.errors import TraceError
+from daam.errors import DaamError, TraceError
 from daam.prompt.terms import parse_terms
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
@@ -17,8 +18,13 @@ from daam.studies.study_grid import draw_study
 from daam.webui import texts
 from daam.webui.hosts import host
 from daam.webui.prompts import table_of
+from daam.webui.result_store import store
+from daam.webui.results import NOTES_KEY, RESULT_KEY
 from daam.webui.run import last_result, override
 
+STUDY = f"{TITLE}: study"
+"""Its name in the Script dropdown; the panel's own is `TITLE`."""
+INFOTEXT_KEY = "Heatmap study"
 WEIGHTS = "0.6, 0.8, 1.2, 1.4"
 
 
@@ -29,7 +35,7 @@ class StudyScript:
     """
 
     def title(self) -> str:
-        return TITLE
+        return STUDY
 
     def show(self, is_img2img: bool) -> bool:
         return True
@@ -48,18 +54,21 @@ class StudyScript:
         return inputs
 
     def run(self, p: Any, terms: str, weights: str, leave_out: bool) -> Any:
-        """
-        Raises:
-            DaamError: there is nothing to vary; the text says what was expected.
-        """
+        """A grid and the picture of each variant; nothing but one sentence where there is nothing to vary."""
         prompt = p.prompt[0] if isinstance(p.prompt, list) else p.prompt
-        variants = plan_study(table_of(prompt), terms, parse_weights(weights), leave_out=bool(leave_out))
+        try:
+            variants = plan_study(table_of(prompt), terms, parse_weights(weights), leave_out=bool(leave_out))
+        except DaamError as error:
+            p.comment(f"{STUDY}: {error}")
+            nothing = host().result_of_series(p, [], [])
+            nothing.extra_generation_params = {**nothing.extra_generation_params, NOTES_KEY: [str(error)]}
+            return nothing
         host().begin_series(p, len(variants) * (2 if host().has_hires_pass(p) else 1))
         results: dict[Variant, Result] = {}
         images: list[Any] = []
         infotexts: list[str] = []
         for number, variant in enumerate(variants, start=1):
-            host().tell_job(f"{TITLE}: {number} of {len(variants)}: {variant.label}")
+            host().tell_job(f"{STUDY} {number} of {len(variants)}: {variant.label}")
             processed, result = _generate(p, variant)
             if host().is_interrupted() or result is None:
                 break  # half a picture is no variant; those before it are kept
@@ -69,11 +78,22 @@ class StudyScript:
         if not results:
             return host().result_of_series(p, [], [])
         panel = Settings.read(host().values_of_script(p, TITLE), {"terms": ""})
-        grid = draw_study(results, DrawingSettings.of(panel, len(results), host().grid_background()))
+        drawing = DrawingSettings.of(panel, len(results), host().grid_background())
+        grid = draw_study(results, drawing)
         host().label_image(grid, infotexts[0])
         p.all_prompts, p.all_seeds = [prompt], [p.seed]
         host().save_grid(p, grid, infotexts[0])
-        return host().result_of_series(p, [grid, *images], [infotexts[0], *infotexts], grids=1)
+        shown = host().result_of_series(p, [grid, *images], [infotexts[0], *infotexts], grids=1)
+        shown.all_prompts, shown.all_seeds = [variant.prompt for variant in results], [p.seed] * len(results)
+        key = store.add(_as_one(list(results.values()), drawing))
+        shown.extra_generation_params = {**shown.extra_generation_params, RESULT_KEY: key}
+        return shown
+
+
+def _as_one(results: Sequence[Result], drawing: DrawingSettings) -> Result:
+    """The variants as the pictures of one generation, for the viewer."""
+    pictures = [result.pictures[0] for result in results]
+    return Result(pictures, [result.traces[0] for result in results], drawing, results[0].notes)
 
 
 def _generate(p: Any, variant: Variant) -> tuple[Any, Result | None]:
@@ -84,7 +104,7 @@ def _generate(p: Any, variant: Variant) -> tuple[Any, Result | None]:
     """
     varied = copy(p)
     varied.prompt = variant.prompt
-    varied.extra_generation_params = copy(p.extra_generation_params)
+    varied.extra_generation_params = {**p.extra_generation_params, INFOTEXT_KEY: variant.label}
     varied.do_not_save_grid = True
     for name in ("enabled", "hide_images", "no_saving"):
         override(varied, name, True)

@@ -66,6 +66,10 @@ def test_padding_of_more_chunks_is_no_difference() -> None:
     in_use("a red circle", [[(STEPS, padded)]], readers=["fusion"])
 
 
+def test_a_text_without_words_may_be_encoded_as_anything() -> None:  # SDXL makes an empty negative prompt all zero
+    in_use(" ", [[(STEPS, torch.zeros(77, 8))]], readers=["fusion"])
+
+
 @pytest.mark.parametrize("readers", [[], ["neutral"]])
 def test_another_number_of_parts_is_refused_with_its_cause(readers: list[str]) -> None:
     who = "neutral reads prompts in its own way" if readers else "another extension changed it on the way"

@@ -42,7 +42,10 @@ def finished(trace: ImageTrace, terms: str, folder: Path, *, keeps_records: bool
         processed = SimpleNamespace(
             images=[picture], infotexts=["i"], info="i", comments="", extra_generation_params={}
         )
-        p = SimpleNamespace(all_prompts=["a circle"], all_seeds=[1], comment=lambda _line: None)
+        p = SimpleNamespace(
+            all_prompts=["a circle"], all_seeds=[1], steps=1, sampler_name="Euler", cfg_scale=7.0,
+            comment=lambda _line: None,
+        )  # fmt: skip
         made = runs.Run(p, Settings(enabled=True, terms=terms), {0: trace})
         results.add_heat_maps(p, processed, made)
         return made, processed

@@ -16,7 +16,8 @@ from tokenizers.trainers import UnigramTrainer
 from daam.errors import DaamError, TraceError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.t5 import T5, with_t5_columns
-from daam.prompt.terms import entry_words, find_term, parse_terms
+from daam.prompt.terms import find_term, parse_terms
+from daam.prompt.typed_words import entry_words
 from tests.places import TOKENIZER
 
 CLIP = ClipTokenizer.from_folder(TOKENIZER)

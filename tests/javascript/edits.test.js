@@ -155,3 +155,65 @@ test("a weight stops at 0, and a removed word cannot be changed", { skip }, () =
     edits.remove([[3, 6]]);
     assert.throws(() => edits.changeWeight([[3, 6]], 0.1), /not in the prompt/u);
 });
+
+// ---- The next picture, made of what was written
+
+/** As it is remembered from one viewer to the next: plain data. */
+const handOn = (edits) => JSON.parse(JSON.stringify(edits.remember()));
+
+test("undo goes on through generations, and the words are those of the first prompt", { skip }, () => {
+    const first = editsOf("a red cat");
+    first.changeWeight(find("a red cat", "red"), 0.2);
+    const second = new PromptEdits(first.prompt, frames["a (red:1.2) cat"]);
+    second.adopt(handOn(first), first.prompt);
+    assert.equal(second.weightOf(find(second.original.prompt, "red")[0]), 1.2);
+    second.changeWeight(find(second.original.prompt, "cat"), 0.1);
+    assert.equal(second.prompt, "a (red:1.2) (cat:1.1)");
+    second.undo();
+    second.undo();
+    assert.equal(second.prompt, "a red cat");
+    assert.ok(!second.canUndo);
+});
+
+test("what was typed since is not undone away", { skip }, () => {
+    const first = editsOf("a red cat");
+    first.changeWeight(find("a red cat", "red"), 0.2);
+    const second = new PromptEdits("one (red:1.2) cat", frames["one (red:1.2) cat"]);
+    second.adopt(handOn(first), "one (red:1.2) cat");
+    assert.ok(!second.canUndo);
+    assert.equal(second.prompt, "one (red:1.2) cat");
+});
+
+test("a word that the picture was made without is not taken for the one that is left", { skip }, () => {
+    const prompt = "a (red:1.2) cat, a cat";
+    const first = editsOf(prompt);
+    first.remove(CAT);
+    const second = new PromptEdits(first.prompt, null);
+    second.adopt(handOn(first), first.prompt);
+    const left = find(first.prompt, "cat");
+    assert.ok(!second.isRemoved(left[0]));
+    second.changeWeight(left, 0.1);
+    assert.equal(second.prompt, first.prompt.replace(/cat/, "(cat:1.1)"));
+});
+
+test("a word is added at the end, and undone", { skip }, () => {
+    const edits = editsOf("a red cat");
+    edits.changeWeight(find("a red cat", "red"), 0.2);
+    edits.append("star");
+    assert.equal(edits.prompt, "a (red:1.2) cat, star");
+    edits.undo();
+    assert.equal(edits.prompt, "a (red:1.2) cat");
+    edits.undo();
+    assert.equal(edits.prompt, "a red cat");
+});
+
+test("a saved page has nobody's text to ask for: its own picture's changes come back", { skip }, () => {
+    const first = editsOf("a red cat");
+    first.changeWeight(find("a red cat", "red"), 0.2);
+    const saved = editsOf("a red cat");
+    saved.adopt(handOn(first), undefined);
+    assert.equal(saved.prompt, "a (red:1.2) cat");
+    const other = editsOf("[red] cat");
+    other.adopt(handOn(first), undefined);
+    assert.equal(other.prompt, "[red] cat");
+});

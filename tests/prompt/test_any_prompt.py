@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.prompt_fuzz import fuzz
 from daam.errors import PromptError, SettingError
 from daam.prompt import parse_prompt, prompt_to_data
 
@@ -86,12 +87,29 @@ def test_a_huge_prompt_is_answered_or_refused_soon(prompt):
         ("," * 1_000_000, "1000000 characters; at most 100000"),
         (" BREAK" * 4_000 + " a", "4001 chunks of 77 tokens; at most 4000"),
         ("[a|b]" + " BREAK" * 2_000 + " a", "4001 chunks of 77 tokens; at most 4000"),
+        ("(a:" + "9" * 44 + ")", "a weight that is too large; write a finite number"),
+        ("((a:" + "9" * 30 + "):" + "9" * 30 + ")", "a weight that is too large"),
+        ("a:" + "9" * 400, "a weight that is too large"),
         ("big", "76 vectors; a chunk holds at most 75"),
     ],
 )
 def test_a_refused_prompt_says_why(tokenizer, prompt, message):
     with pytest.raises(PromptError, match=message):
         parse_prompt(prompt, tokenizer, embeddings={"big": 76})
+
+
+def test_a_number_of_an_edit_may_have_any_blank_beside_it():
+    table = parse_prompt("[cat:dog:0.5\x1c]", TOKENIZER, steps=10)
+    assert [(entry.end_at_step, entry.text) for entry in table.parts[0].schedule] == [(5, "cat"), (10, "dog")]
+
+
+def test_a_lone_surrogate_is_read_as_the_sign_for_broken_text():
+    columns = parse_prompt("a \ud800cat", TOKENIZER).parts[0].schedule[0].columns
+    assert [column.span for column in columns if column.piece == "cat"] == [(3, 6)]
+
+
+def test_hostile_prompts_end_in_a_result_or_our_error():
+    assert fuzz(60, seed=7) == []
 
 
 @pytest.mark.parametrize(

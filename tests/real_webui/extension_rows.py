@@ -38,6 +38,7 @@ class ExtensionRow:
         seen: where each text's attention lies; empty where there must be no map.
         note: text that must be among the notes.
         pictures: how many are generated.
+        checkpoint: the embedded model has fewer blocks than some extensions count on.
     """
 
     name: str
@@ -49,6 +50,7 @@ class ExtensionRow:
     seen: tuple[Seen, ...] = (Seen(),)
     note: str = ""
     pictures: int = 1
+    checkpoint: str = "embedded"
 
     @property
     def folder(self) -> str:
@@ -56,7 +58,7 @@ class ExtensionRow:
 
     def full_payload(self) -> dict[str, Any]:
         payload = {"prompt": PROMPT, **SMALL, **self.payload}
-        payload["override_settings"] = {"sd_model_checkpoint": "embedded", **self.options}
+        payload["override_settings"] = {"sd_model_checkpoint": self.checkpoint, **self.options}
         return payload
 
 
@@ -100,6 +102,12 @@ def _guidance() -> list[ExtensionRow]:
     return [
         incantations("perturbed-attention guidance", {12: True, 13: 3}, seen=(Seen(calls=(0, 2)),),
                      note="4 further calls of the model"),
+        ExtensionRow("self-attention guidance", "ashen-sensored/sd_webui_SAG", {"self attention guidance": {0: True}},
+                     seen=(Seen(calls=(0, 2)),), note="4 further calls of the model", checkpoint="deep"),
+        ExtensionRow("FreeU", "ljleb/sd-webui-freeu", {"freeu": {0: True}}),
+        ExtensionRow("tiles", "pkuliyi2015/multidiffusion-upscaler-for-automatic1111",
+                     {"tiled diffusion": {0: True, 6: 16, 7: 16, 8: 8}}, {"width": 256}, seen=(),
+                     note="works in tiles"),
         incantations("SEG", {0: True}),
         incantations("S-CFG", {4: True}),
         incantations("T2I-Zero", {21: True, 22: True, 27: "1"}),
@@ -116,7 +124,7 @@ def _prompts() -> list[ExtensionRow]:
                      seen=(Seen(0, 0, run=0), Seen(1, 1, run=0), Seen(1, 1, run=1, side="negative"))),
         ExtensionRow("installed, ordinary prompt", FUSION, options=FUSED),
         ExtensionRow("editing that the WebUI knows too", FUSION, {}, {"prompt": "a [red:blue:0.5] circle"}, FUSED,
-                     seen=(Seen(calls=(0, 1, 2)), Seen(entry=1, calls=(2, 1)))),
+                     seen=(Seen(calls=(0, 1, 3)), Seen(entry=1, calls=(3, 1)))),
         ExtensionRow("interpolated words", FUSION, {}, {"prompt": "a [red:blue:0,4] circle"}, FUSED, seen=(),
                      note=f"{OWN_WAY}: from "),
         ExtensionRow("interpolated weight", FUSION, {}, {"prompt": "a red (circle:0.5,1.5)"}, FUSED, seen=(),
@@ -139,10 +147,11 @@ def _passes() -> list[ExtensionRow]:
         ExtensionRow("second pass", ADETAILER, detector, note="made parts of the picture anew"),
         ExtensionRow("Skip img2img", ADETAILER, {"adetailer": {0: True, 1: True, 2: DETECTOR}}, IMG2IMG, path="img2img",
                      seen=(), note="'Skip img2img' leaves the generation out"),
-        ExtensionRow("reference only", CONTROLNET, {"controlnet": {0: reference}}),
+        ExtensionRow("reference only", CONTROLNET, {"controlnet": {0: reference}}, checkpoint="deep"),
         ExtensionRow("a liked picture", FABRIC, {"fabric": {0: ["LIKED"], 2: True}}, UGLY,
                      seen=(Seen(), Seen(1, side="negative"))),
-        ExtensionRow("a liked picture, token merging", FABRIC, {"fabric": {0: ["LIKED"], 2: True, 9: True}}),
+        ExtensionRow("a liked picture, token merging", FABRIC, {"fabric": {0: ["LIKED"], 2: True, 9: True, 12: 1}},
+                     seen=(), note="does not attend at the size"),
         ExtensionRow("deep shrink", "wcde/sd-webui-kohya-hiresfix", {"kohya hires.fix": {0: True, 4: 0.5, 5: 0.5}}),
         ExtensionRow("hires fix", "mcmonkeyprojects/sd-dynamic-thresholding",
                      {"dynamic thresholding (cfg scale fix)": {0: True}}, {**HIRES, "prompt": "a red circle"},

@@ -128,6 +128,7 @@ FAMILIES: dict[str, Config] = {
         cond_stage_key="edit",
         conditioning_key="hybrid",
     ),
+    "deep": _latent_diffusion(_clip(), _unet("ldm", CLIP_WIDTH, num_res_blocks=2)),  # as many blocks as SD1 has
 }
 
 

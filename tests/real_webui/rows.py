@@ -327,7 +327,12 @@ def _company() -> list[MatrixRow]:
             {"script_name": "prompts from file or textbox", "script_args": [False, False, "start", "a red circle"]},
             tells_result=False,
         ),
-        MatrixRow(section, "nested generation (ADetailer)", mode="nested generation"),
+        MatrixRow(
+            section,
+            "nested generation on the finished picture",
+            mode="nested generation",
+            note="made parts of the picture anew",
+        ),
         MatrixRow(section, "attn2.forward replaced", mode="instance forward"),
         MatrixRow(
             section,
@@ -335,7 +340,7 @@ def _company() -> list[MatrixRow]:
             {"prompt": "a red circle AND a green tree"},
             mode="moved rows",
         ),
-        MatrixRow(section, "p.sample wrapped (ControlNet)", mode="wrapped sample"),
+        MatrixRow(section, "p.sample wrapped", mode="wrapped sample"),
     ]
 
 

@@ -282,7 +282,7 @@ def status(server: Server, route: str, credentials: str = "", cookie: str = "") 
         return int(error.code)
 
 
-STUDY = {**PAYLOAD, "script_name": NAME}
+STUDY = {**PAYLOAD, "script_name": f"{NAME}: study"}
 
 
 def test_a_study_gives_its_grid_and_a_picture_for_each_variant(server: Server) -> None:
@@ -298,6 +298,12 @@ def test_a_study_gives_its_grid_and_a_picture_for_each_variant(server: Server) -
         "a red (circle:1.5) and a blue square",
         "a red and a blue square",
     ]
+    assert ["Heatmap study: " + each in text for each, text in zip(
+        ("unmodified", "circle × 0.5", "circle × 1.5", "without circle"), json.loads(answer["info"])["infotexts"][1:]
+    )] == [True] * 4  # fmt: skip
+    name = json.loads(answer["info"])["extra_generation_params"]["Attention Heatmap result"]
+    last = server.get(f"/attention-heatmap/v1/results/{name}/viewer/3")
+    assert last["prompts"][0]["prompt"] == prompts[3], "the viewer opens on each variant"
 
 
 @pytest.mark.parametrize(
@@ -308,9 +314,10 @@ def test_a_study_gives_its_grid_and_a_picture_for_each_variant(server: Server) -
         (["circle", "", False], "got neither"),
     ],
 )
-def test_a_study_refuses_nonsense(server: Server, arguments: list[Any], message: str) -> None:
-    with pytest.raises(ApiError, match=message):
-        server.post("/sdapi/v1/txt2img", {**STUDY, "script_args": arguments})
+def test_a_study_refuses_nonsense_before_it_generates(server: Server, arguments: list[Any], message: str) -> None:
+    answer = server.post("/sdapi/v1/txt2img", {**STUDY, "script_args": arguments})
+    (said,) = json.loads(answer["info"])["extra_generation_params"]["Attention Heatmap notes"]
+    assert answer["images"] == [] and message in said
 
 
 def test_an_interrupted_study_keeps_what_is_there(server: Server) -> None:

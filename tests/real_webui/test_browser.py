@@ -64,7 +64,11 @@ class Page:
         return found
 
     def act(self, viewer: Any, name: str) -> None:
-        viewer.locator(f".attention-heatmap-action:text-is('{name}')").click()
+        """Presses a button of the viewer, out of its menu where it is in one."""
+        found = viewer.locator(f"button.attention-heatmap-action:text-is('{name}')")
+        if not found.is_visible():
+            viewer.locator(".attention-heatmap-menu summary").click()
+        found.click()
 
     def screenshot(self, name: str) -> None:
         folder = os.environ.get("SCREENSHOTS")
@@ -189,7 +193,7 @@ def test_the_viewer_stands_under_the_gallery_and_acts_on_the_page(browser: Any, 
     page.act(viewer, "+")
     changed = page["#{tab}_prompt textarea"].input_value()
     assert changed == "a (red:1.2) (circle:1.1) and a blue square on a white background"
-    page.act(viewer, "Use these terms")
+    page.act(viewer, "Use as terms")
     assert page["#{tab}_attention_heatmap_terms textarea"].input_value() == "circle"
     viewer.scroll_into_view_if_needed()
     page.screenshot("viewer")
@@ -202,19 +206,52 @@ def test_the_viewer_stands_under_the_gallery_and_acts_on_the_page(browser: Any, 
     page.page.close()
 
 
+def test_the_loop_three_times_with_what_is_looked_at_living_on(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    page.open_panel()
+    page.generate()
+    viewer = page.viewer()
+    info = "#generation_info_txt2img textarea"
+    for number in range(3):
+        chip = viewer.locator(".attention-heatmap-chip", has_text="circle").first
+        if number == 0:
+            chip.click()
+        assert chip.get_attribute("aria-pressed") == "true"
+        chip.focus()
+        page.page.keyboard.press("-")
+        before = page.page.locator(info).input_value()
+        page.page.keyboard.press("Control+Enter")
+        changed = "([box, before]) => gradioApp().querySelector(box).value !== before"
+        page.page.wait_for_function(changed, arg=[info, before], timeout=120_000)
+        viewer.locator(".attention-heatmap-change:text-matches('.')").first.wait_for()
+    page.page.wait_for_timeout(1000)
+    assert "(circle:0.7)" in page["#{tab}_prompt textarea"].input_value()
+    page.act(viewer, "Compare")
+    assert viewer.locator(".attention-heatmap-pictures img").count() == 2
+    assert "→" in viewer.locator(".attention-heatmap-legend").inner_text()
+    viewer.scroll_into_view_if_needed()
+    page.screenshot("viewer-compare")
+    for expected in ("(circle:0.8)", "(circle:0.9)", " circle "):
+        page.act(viewer, "Undo")
+        page.page.wait_for_timeout(300)
+        assert expected in page["#{tab}_prompt textarea"].input_value()
+    page.page.close()
+
+
 def test_a_mask_is_sent_to_inpaint(browser: Any, server: Server) -> None:
     page = Page(browser, server)
     page.open_panel()
     page.generate()
     viewer = page.viewer()
-    send = viewer.locator(".attention-heatmap-action:text-is('Send mask to inpaint')")
-    send.click()
-    assert "Pin a word" in viewer.locator(".attention-heatmap-message").inner_text()
+    page.fill("#{tab}_prompt textarea", "typed since")
     viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
-    send.click()
+    page.act(viewer, "Send mask to inpaint")
     for name in ("img_inpaint_base", "img_inpaint_mask"):
         page[f"#{name} img"].first.wait_for()
         assert page[f"#{name} img"].first.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
+    assert page["#img2img_prompt textarea"].input_value() == PROMPT, "what the picture was made with"
+    assert page["#img2img_seed input"].input_value() == "1"
+    assert page["#img2img_width input[type=number]"].input_value() == "128"
     page.page.close()
 
 
@@ -245,8 +282,10 @@ def test_the_viewer_stays_through_tabs_and_plays_kept_steps(browser: Any, server
     page.fill("#{tab}_attention_heatmap_terms textarea", "red circle, square")
     page.generate()
     viewer = page.viewer()
-    assert viewer.locator(".attention-heatmap-chosen").inner_text() == "Pinned: red circle, square"
-    viewer.locator("select").last.select_option("side by side")
+    viewer.locator(".attention-heatmap-chip", has_text="red").first.click()
+    viewer.locator(".attention-heatmap-chip", has_text="square").first.click(modifiers=["Control"])
+    viewer.locator(".attention-heatmap-look summary").click()
+    viewer.locator("select").last.select_option("apart")
     viewer.locator(".attention-heatmap-multiple").nth(1).wait_for()
     page.act(viewer, "Play")
     viewer.locator(".attention-heatmap-step:text-is('8 of 8')").wait_for()
@@ -269,6 +308,8 @@ def test_with_hires_fix_the_viewer_has_the_large_picture(browser: Any, server: S
     assert len(page.generate()) == 2
     shown = page.viewer().locator(".attention-heatmap-stage img")
     assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [192, 192]
+    labels = page.viewer().locator(".attention-heatmap-label").all_inner_texts()
+    assert labels[:2] == ["Prompt, first pass", "Prompt, hires pass"]
     page.page.close()
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from daam.errors import PromptError, SettingError
 from daam.prompt import ClipTokenizer, PromptTable, TokenColumn, parse_prompt
-from daam.prompt.terms import entry_words
+from daam.prompt.typed_words import entry_words
 from daam.rewriting import change_weight, remove, remove_all, set_weight, set_weights
 from tests.places import TOKENIZER
 

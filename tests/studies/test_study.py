@@ -91,7 +91,7 @@ def test_weights_are_read_once_each_in_order() -> None:
 
 def results() -> dict[Variant, Result]:
     pipeline, found = sd1(), {}
-    for variant in (Variant("unmodified", "a red circle"), Variant("without red", "a circle", "red")):
+    for variant in (Variant("unmodified", "a red circle"), Variant("without red", "a circle", "red", True)):
         with daam.trace(pipeline) as tracer:
             pixels = run(pipeline, variant.prompt)
         picture = Image.fromarray((np.asarray(pixels)[0] * 255).astype(np.uint8))
@@ -126,3 +126,14 @@ def test_the_grid_has_a_row_for_each_variant_and_columns_for_picture_terms_and_c
     assert draw_study(found, replace(settings, terms="circle")).width == grid.width - width - max(
         2, round(width * 0.02)
     )
+
+
+def test_a_variant_without_a_term_says_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(
+        "daam.studies.study_grid.labelled_grid",
+        lambda heads, rows, **_: said.extend(cell for row in rows for cell in row.cells if isinstance(cell, str)),
+    )
+    draw_study(results(), DrawingSettings(terms="red, unicorn"))
+    unknown = [cell for cell in said if "'unicorn' is not in the prompt" in cell]
+    assert len(unknown) == 2 and [cell for cell in said if cell not in unknown] == ["", "left out"]

@@ -14,7 +14,8 @@ import daam
 from daam.errors import PromptError
 from daam.hosts.diffusers_tokens import plain_table
 from daam.prompt import TokenColumn
-from daam.prompt.terms import entry_words, every_word, parse_terms
+from daam.prompt.terms import every_word, parse_terms
+from daam.prompt.typed_words import entry_words
 from tests.pipelines import run, sd1
 from tests.places import TOKENIZER
 

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import daam
-from daam.maps.observations import OBSERVATIONS, Facts, gather, observe
+from daam.maps.observations import OBSERVATIONS, Facts, gather, most_telling, observe
 from daam.pictures.colormaps import lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.results.drawing_settings import DrawingSettings
@@ -49,6 +49,7 @@ def image_of(url: str) -> Image.Image:
 def test_chips_are_the_words_of_every_prompt_in_order(data: dict[str, Any]) -> None:
     chips = {prompt["side"]: [chip["text"] for chip in prompt["chips"]] for prompt in data["prompts"]}
     assert chips == {"positive": PROMPT.split(), "negative": ["ugly"], "probe": ["dog"]}
+    assert [prompt["part_labels"] for prompt in data["prompts"]] == [[""], [""], []]
     for prompt in data["prompts"]:
         for chip in prompt["chips"]:
             assert prompt["prompt"][slice(*chip["span"])] == chip["text"]
@@ -64,7 +65,7 @@ def test_every_word_has_a_frame_to_edit_it(data: dict[str, Any]) -> None:
 def test_a_negative_prompt_is_framed_without_parts() -> None:
     tokenizer = ClipTokenizer.from_folder(TOKENIZER)
     table = parse_prompt("a:1.2 cat", tokenizer, negative=True)
-    assert [frame.why_stays for frame in prompt_frames(table, negative=True).words] == [None] * 6
+    assert [frame.why_stays for frame in prompt_frames(table, negative=True).words] == [None] * 4
     assert prompt_frames(parse_prompt("a:1.2 cat", tokenizer)).words[-1].why_stays is not None
 
 
@@ -170,6 +171,27 @@ def test_every_observation_is_made_where_its_threshold_is_met(kind: str, trace: 
     if kind in loud:
         said = list(OBSERVATIONS[kind](Facts(maps, loud[kind], pairs)))
         assert len(said) == 1 and "x" in said[0].terms and "%" in said[0].text
+
+
+def test_parts_are_told_apart_in_words() -> None:
+    tokenizer = ClipTokenizer.from_folder(TOKENIZER)
+    table = parse_prompt("a cat AND a dog:0.5", tokenizer)
+    data = lambda table: viewer_data(PICTURE, ImageTrace((8, 8), table, None), DrawingSettings())  # noqa: E731
+    assert data(table)["prompts"][0]["part_labels"] == ["part 1 × 1", "part 2 × 0.5"]
+    later = tuple(replace(part, sampling_pass=1) for part in table.parts[:1])
+    hires = replace(table, parts=table.parts[:1] + later)
+    assert data(hires)["prompts"][0]["part_labels"] == ["first pass", "hires pass"]
+
+
+def test_a_background_is_allowed_to_be_everywhere(trace: ImageTrace) -> None:
+    wide = {"strength": 0.2, "coverage": 1.0, "overlap": dict.fromkeys("xyz", 0.4)}
+    facts = Facts(daam.HeatMaps(trace), {"white": wide, "background": wide}, (("white", "background"),))
+    assert not list(OBSERVATIONS["spread out"](facts))
+
+
+def test_at_most_three_sentences_of_as_many_kinds_as_can_be() -> None:
+    said = [{"kind": kind, "text": f"{kind}{number}"} for kind in ("a", "b") for number in range(4)]
+    assert [each["text"] for each in most_telling(said, 3)] == ["a0", "b0", "a1"]
 
 
 def test_of_words_of_one_phrase_and_of_schedules_less_is_said() -> None:

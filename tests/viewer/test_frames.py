@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from daam.errors import PromptError
 from daam.prompt import PromptTable, TokenColumn
-from daam.prompt.terms import entry_words
+from daam.prompt.typed_words import table_words
 from daam.rewriting import edit_frames, remove, set_weight
 from daam.rewriting.frame_checks import TOO_LONG
 from daam.rewriting.numbers import rounded
@@ -43,7 +43,8 @@ def render(cases: list[tuple[str, dict[str, Any], State]]) -> list[dict[str, Any
 
 
 def words_of(parsed: PromptTable) -> list[Span]:
-    return sorted({word.span for part in parsed.parts for entry in part.schedule for word in entry_words(entry)})
+    """Signs too: what is next to them is harder to edit, and the frames may be asked for anything."""
+    return sorted({word.span for _, entry in table_words(parsed) for word in entry.words})
 
 
 def framed(prompt: str, *first: Span, negative: bool = False) -> tuple[list[Span], dict[str, Any]]:
@@ -120,10 +121,10 @@ def test_a_hostile_prompt_is_framed_or_refused_within_seconds(prompt: str) -> No
 
 
 def test_what_would_take_too_long_to_check_is_refused_after_the_first_words() -> None:
-    prompt = "a [cat|dog] in [red:blue:0.5], " * 12
+    prompt = "a [cat|dog] in [red:blue:0.5], " * 60
     started = time.process_time()
     frames = edit_frames(prompt, words_of(table(prompt))).words
-    assert time.process_time() - started < 5
+    assert time.process_time() - started < 12
     reasons = [frame.why_stays for frame in frames]
     assert reasons[0] is None and reasons[-2] is not None and TOO_LONG in reasons[-2]
     assert all(frame.why_not is None for frame in frames)

@@ -56,17 +56,18 @@ def read_typed(page: Any, route: Any) -> None:
 @pytest.fixture
 def page(browser: Any, answers: list[str]) -> Iterator[Any]:
     """The page after "Generate" gave a grid and two pictures; `asked` has the routes that were called."""
-    info = {
-        "extra_generation_params": {"Attention Heatmap result": "some-id"},
-        "index_of_first_image": 1, "all_prompts": [PROMPT] * 2,
-    }  # fmt: skip
+    made: list[str] = []
 
     def generate(with_maps: bool) -> tuple[list[Any], str]:
         pictures = [Image.new("RGB", (64, 64), colour) for colour in ("white", "red", "blue")]
-        return pictures, json.dumps(info if with_maps else {**info, "extra_generation_params": {}})
+        made.append(f"some-id-{len(made)}")
+        parameters = {"Attention Heatmap result": made[-1]} if with_maps else {}
+        info = {"extra_generation_params": parameters, "index_of_first_image": 1, "all_prompts": [PROMPT] * 2}
+        return pictures, json.dumps(info)
 
     with gradio.Blocks(analytics_enabled=False) as blocks:
         gradio.Textbox(PROMPT, elem_id="txt2img_prompt", lines=3, label="Prompt", interactive=True)
+        gradio.Textbox("ugly", elem_id="txt2img_neg_prompt", lines=2, label="Negative prompt", interactive=True)
         gradio.Textbox("", elem_id="txt2img_attention_heatmap_terms", label="Terms", interactive=True)
         with_maps = gradio.Checkbox(True, elem_id="with_maps", label="With maps")
         button = gradio.Button("Generate", elem_id="txt2img_generate")
@@ -83,7 +84,7 @@ def page(browser: Any, answers: list[str]) -> Iterator[Any]:
         opened.asked.append(route.request.url)
         route.fulfill(body=answers[int(route.request.url[-1])], content_type="application/json")
 
-    opened.route("**/attention-heatmap/v1/results/some-id/viewer/*", answer)
+    opened.route("**/attention-heatmap/v1/results/some-id-*/viewer/*", answer)
     opened.route("**/attention-heatmap/v1/frames", lambda route: read_typed(opened, route))
     opened.goto(blocks.local_url)
     opened.wait_for_selector("#txt2img_generate")
@@ -117,7 +118,8 @@ def test_the_viewer_follows_the_gallery_and_writes_the_prompt(page: Any, answers
     viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
     viewer.locator(".attention-heatmap-action:text-is('+')").click()
     assert page.locator("#txt2img_prompt textarea").input_value() == "a red (circle:1.1)"
-    viewer.locator(".attention-heatmap-action:text-is('Use these terms')").click()
+    viewer.locator(".attention-heatmap-menu summary").click()
+    viewer.locator(".attention-heatmap-action:text-is('Use as terms')").click()
     assert page.locator("#txt2img_attention_heatmap_terms").locator("textarea, input").first.input_value() == "circle"
 
 
@@ -144,6 +146,66 @@ def test_what_was_typed_is_read_by_the_server_and_kept(page: Any) -> None:
     assert box.input_value() == "a (dog:1.3)"
 
 
+def test_what_is_looked_at_lives_on_through_generate_and_the_gallery(page: Any) -> None:
+    page.click("#txt2img_generate")
+    viewer = page.locator("#txt2img_attention_heatmap_result[data-ready=true]")
+    viewer.wait_for(timeout=30_000)
+    chip = lambda word: viewer.locator(".attention-heatmap-chip", has_text=word).first  # noqa: E731
+    act = lambda name: viewer.locator(f".attention-heatmap-action:text-is('{name}')").click()  # noqa: E731
+    box = page.locator("#txt2img_prompt textarea")
+    assert viewer.locator(".attention-heatmap-action:text-is('Compare')").count() == 0
+    chip("circle").click()
+    chip("red").click(modifiers=["Control"])
+    colours = [chip(word).evaluate("each => each.style.cssText") for word in ("red", "circle")]
+    act("−")
+    viewer.locator(".attention-heatmap-controls input").first.fill("0.8")
+    viewer.locator(".attention-heatmap-look summary").click()
+    viewer.locator(".attention-heatmap-look select").first.select_option("viridis")
+    changed = box.input_value()
+    act("Generate")
+    viewer.locator(".attention-heatmap-action:text-is('Compare')").wait_for(timeout=30_000)
+    viewer.wait_for()
+    assert [chip(word).evaluate("each => each.style.cssText") for word in ("red", "circle")] == colours
+    assert viewer.locator(".attention-heatmap-controls input").first.input_value() == "0.8"
+    assert viewer.locator(".attention-heatmap-look select").first.input_value() == "viridis"
+    assert box.input_value() == changed
+    act("Compare")
+    stages = viewer.locator(".attention-heatmap-pictures .attention-heatmap-stage canvas")
+    assert stages.count() == 2
+    page.wait_for_timeout(500)
+    urls = stages.evaluate_all("all => all.map((each) => each.toDataURL())")
+    assert all(len(url) > 500 for url in urls), "both pictures have maps of the selected words"
+    assert "+0.0" in viewer.locator(".attention-heatmap-list").inner_text()
+    act("Undo")
+    act("Undo")
+    viewer.locator(".attention-heatmap-action:text-is('Undo')[aria-disabled=true]").wait_for()
+    assert box.input_value() == PROMPT
+
+
+def test_the_viewers_field_is_the_pages_prompt(page: Any) -> None:
+    page.click("#txt2img_generate")
+    viewer = page.locator("#txt2img_attention_heatmap_result[data-ready=true]")
+    viewer.wait_for(timeout=30_000)
+    field, box = viewer.locator(".attention-heatmap-prompt"), page.locator("#txt2img_prompt textarea")
+    field.fill("a red circle at night")
+    assert box.input_value() == "a red circle at night"
+    box.fill("a red circle by day")
+    assert field.input_value() == "a red circle by day"
+
+
+def test_it_says_that_it_reads_and_that_a_result_is_gone(page: Any) -> None:
+    page.unroute("**/attention-heatmap/v1/results/some-id-*/viewer/*")
+    waiting: list[Any] = []
+    page.route("**/attention-heatmap/v1/results/some-id-*/viewer/*", lambda route: waiting.append(route))
+    page.click("#txt2img_generate")
+    line = page.locator("#txt2img_attention_heatmap_result .attention-heatmap-loading")
+    line.wait_for(timeout=30_000)
+    assert line.inner_text() == "Reading the heat maps…"
+    page.wait_for_timeout(500)
+    waiting[0].fulfill(status=404)
+    page.locator(".attention-heatmap-loading", has_text="no longer kept").wait_for()
+
+
 def test_fill_from_prompt_writes_the_words_as_the_server_reads_them(page: Any) -> None:
     page.locator("#txt2img_prompt textarea").fill("a (red:1.2) circle <lora:x:1>, a [square|star]")
     page.evaluate("attentionHeatmapFillTerms('txt2img')")
@@ -154,7 +216,7 @@ def test_fill_from_prompt_writes_the_words_as_the_server_reads_them(page: Any) -
 def test_without_heat_maps_nothing_is_asked_and_an_old_viewer_goes(page: Any) -> None:
     page.locator("#with_maps input").uncheck()
     page.click("#txt2img_generate")
-    page.locator("#txt2img_gallery img").first.wait_for()
+    page.locator("#txt2img_gallery img").first.wait_for(timeout=60_000)
     page.wait_for_timeout(1000)
     assert page.asked == [] and page.locator(".attention-heatmap-viewer").count() == 0
     page.locator("#with_maps input").check()

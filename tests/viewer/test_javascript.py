@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from daam.maps.scales import SCALES, apply_scale
 from daam.maps.statistics import shares_in_box
+from daam.pictures.blends import BLENDS, opacity_levels
 from daam.pictures.colormaps import colorize, lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
 from daam.results.viewer.data import prompt_frames
@@ -25,7 +26,7 @@ NODE = shutil.which("node")
 CLIP = ClipTokenizer.from_folder(TOKENIZER)
 EDITED = [
     "a (red:1.2) cat, a cat", "a (cat:0.1)", "one (red:1.2) cat", "((red)) cat", "[red] cat", "a red cat",
-    "(red cat:1.2), b", "(red:1.5), (cat:1.2)", "(red:1.1)(cat:1.2)", "(a cat:0)", "a | cat b",
+    "a (red:1.2) cat", "(red cat:1.2), b", "(red:1.5), (cat:1.2)", "(red:1.1)(cat:1.2)", "(a cat:0)", "a | cat b",
 ]  # fmt: skip
 """Prompts of edits.test.js."""
 
@@ -52,6 +53,9 @@ def vectors() -> dict[str, object]:
             "values": levels.ravel().tolist(),
             "table": lookup_table("turbo").ravel().tolist(),
             "expected": colorize(levels, "turbo")[0].tolist(),
+        },
+        "blends": {
+            name: [[opacity, opacity_levels(name, opacity).tolist()] for opacity in (0, 0.3, 0.5, 1)] for name in BLENDS
         },
         "rank": [
             {"box": box, "expected": shares_in_box(maps, box)} for box in ((0, 0, 5, 4), (1, 2, 3, 4), (4, 0, 5, 1))

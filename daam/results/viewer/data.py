@@ -9,8 +9,9 @@ from __future__ import annotations
 import base64
 import io
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, get_args
 
@@ -21,21 +22,27 @@ from PIL import Image
 from torch.nn import functional
 
 from daam.maps.heat_maps import HeatMaps
-from daam.maps.observations import observe
+from daam.maps.observations import most_telling, observe
 from daam.maps.selection import Size
-from daam.maps.statistics import term_statistics
+from daam.maps.statistics import TermContext, coverage, strength
 from daam.pictures.colormaps import lookup_table
-from daam.prompt.table import PromptTable, ScheduleEntry, Span
-from daam.prompt.terms import Term, Word, entry_words, find_term, parse_terms
+from daam.prompt.table import PromptTable, Span
+from daam.prompt.terms import Place, Term, find_term, parse_terms, word_name
+from daam.prompt.typed_words import Word, table_words
 from daam.results.drawing_settings import DrawingSettings
+from daam.results.result import Result
 from daam.rewriting import EditFrames, edit_frames
-from daam.tracing.image_trace import ImageTrace
+from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import Side
 
 VERSION = 1
 COLORMAPS = ("turbo", "viridis", "inferno", "magma", "plasma", "jet", "gray")
 """Offered beside the one of the settings."""
 PICTURE_QUALITY = 92
+MEASURED_SIDE = 128
+"""Longest side of the maps that coverage and observations are measured on."""
+MOST_SAID = 3
+"""Sentences under a picture."""
 STEP_SIDE = 32
 """Longest side of the maps of single steps, which are many; where each step was kept."""
 
@@ -76,11 +83,9 @@ class _Atlas:
 def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettings) -> dict[str, Any]:
     """Everything that the viewer shows of one picture; JSON with two data URLs, the picture's and the atlas's."""
     atlas = _Atlas({})
-    prompts = []
-    for side in get_args(Side):
-        table = trace.table(side)
-        if table is not None:
-            prompts.append(_prompt(HeatMaps(trace, side=side), table, side, atlas))
+    measured = _measured(trace)
+    maps = {side: HeatMaps(measured, side=side) for side in get_args(Side) if trace.table(side) is not None}
+    prompts = [_prompt(each, side, atlas) for side, each in maps.items()]
     grey, blocks = atlas.picture()
     names = dict.fromkeys((settings.colormap, *COLORMAPS))
     return {
@@ -93,10 +98,40 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
         "prompts": prompts,
         "steps": trace.calls if "steps" in trace.keep else 0,
         "pinned": [_spans(term, trace.positive) for term in parse_terms(settings.terms)],
-        "observations": _remarks(trace) + (observe(HeatMaps(trace)) if trace.texts else []),
+        "observations": _remarks(trace) + (most_telling(observe(maps["positive"]), MOST_SAID) if trace.texts else []),
         "colormaps": {name: base64.b64encode(lookup_table(name).tobytes()).decode() for name in names},
-        "settings": {"opacity": settings.opacity, "colormap": settings.colormap, "scale": settings.scale},
+        "settings": {
+            "opacity": settings.opacity,
+            "colormap": settings.colormap,
+            "scale": settings.scale,
+            "blend": settings.blend,
+        },
     }
+
+
+def viewer_of(result: Result, image: int) -> dict[str, Any]:
+    """`viewer_data` of one picture of a result, made when first asked for and kept with it."""
+    made: dict[int, dict[str, Any]] = result.__dict__.setdefault("_viewers", {})
+    if image not in made:
+        made[image] = viewer_data(result.pictures[image], result.traces[image], result.drawing)
+    return made[image]
+
+
+def _measured(trace: ImageTrace) -> ImageTrace:
+    """The trace of a small picture: numbers need no more pixels than the model's own maps have."""
+    factor = MEASURED_SIDE / max(trace.picture_size)
+    if factor >= 1:
+        return trace
+    height, width = (max(1, round(side * factor)) for side in trace.picture_size)
+    left, top, right, bottom = _corners(trace.region) if trace.region else (0, 0, 0, 0)
+    small = [round(side * factor) for side in (left, top, right, bottom)]
+    region = (small[0], small[1], max(1, small[2] - small[0]), max(1, small[3] - small[1])) if trace.region else None
+    return replace(trace, picture_size=(height, width), region=region)
+
+
+def _corners(region: Region) -> Region:
+    left, top, width, height = region
+    return left, top, left + width, top + height
 
 
 def _remarks(trace: ImageTrace) -> list[dict[str, Any]]:
@@ -106,11 +141,12 @@ def _remarks(trace: ImageTrace) -> list[dict[str, Any]]:
 
 def _data_url(image: Image.Image, kind: str) -> str:
     buffer = io.BytesIO()
-    image.save(buffer, kind, quality=PICTURE_QUALITY, optimize=True)
+    image.save(buffer, kind, quality=PICTURE_QUALITY)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _prompt(maps: HeatMaps, table: PromptTable, side: Side, atlas: _Atlas) -> dict[str, Any]:
+def _prompt(maps: HeatMaps, side: Side, atlas: _Atlas) -> dict[str, Any]:
+    table = maps.table
     chips = [chip for part in range(len(table.parts)) for chip in _chips(maps, table, part, atlas)]
     chips += [
         {"text": tag.text, "span": tag.span, "part": 0, "kind": "tag", "reason": "an extra-network tag", "tiles": []}
@@ -121,9 +157,23 @@ def _prompt(maps: HeatMaps, table: PromptTable, side: Side, atlas: _Atlas) -> di
         "side": side,
         "prompt": table.prompt,
         "parts": [part.weight for part in table.parts],
+        "part_labels": [] if side == "probe" else _part_labels(table),
         "chips": chips,
         "frames": None if side == "probe" else prompt_frames(table, negative=side == "negative").to_data(),
     }
+
+
+def _part_labels(table: PromptTable) -> list[str]:
+    """What tells the parts of a prompt apart, in words: "part 2 × 0.5", "hires pass"; nothing where there is one."""
+    passes = {part.sampling_pass for part in table.parts}
+    labels = []
+    for part in table.parts:
+        together = [other for other in table.parts if other.sampling_pass == part.sampling_pass]
+        number = next(at for at, other in enumerate(together, 1) if other is part)
+        names = [("first pass", "hires pass")[part.sampling_pass]] if len(passes) > 1 else []
+        names += [f"part {number} × {part.weight:g}"] if len(together) > 1 else []
+        labels.append(", ".join(names))
+    return labels
 
 
 def prompt_frames(table: PromptTable, *, negative: bool = False) -> EditFrames:
@@ -133,7 +183,8 @@ def prompt_frames(table: PromptTable, *, negative: bool = False) -> EditFrames:
 
 def word_spans(table: PromptTable) -> tuple[Span, ...]:
     """Where the words of a prompt were typed, each once."""
-    return tuple(sorted({word.span for part in table.parts for entry in part.schedule for word in entry_words(entry)}))
+    texts = table_words(table).texts
+    return tuple(sorted({word.span for _, entry in texts for word in entry.words if not word.is_sign}))
 
 
 @lru_cache(maxsize=16)
@@ -144,33 +195,41 @@ def _frames(prompt: str, spans: tuple[Span, ...], negative: bool) -> EditFrames:
 
 def _chips(maps: HeatMaps, table: PromptTable, number: int, atlas: _Atlas) -> list[dict[str, Any]]:
     """A chip for each typed word of one AND part, wherever its schedule has it."""
-    part = table.parts[number]
-    found: dict[tuple[int, int], tuple[Word, list[ScheduleEntry]]] = {}
-    for entry in part.schedule:
-        for word in entry_words(entry):
-            found.setdefault(word.span, (word, []))[1].append(entry)
+    part, words = table.parts[number], table_words(table)
+    found: dict[Span, tuple[Word, list[Place]]] = {}
+    for entry in range(len(part.schedule)):
+        for word in words.of(number, entry).words:
+            if not word.is_sign:
+                found.setdefault(word.span, (word, []))[1].append(Place(number, entry, word.columns, word.span))
+    terms = {span: _occurrence(words.starts[word.parts], word) for span, (word, _) in found.items()}
+    for span, term in terms.items():
+        maps.know(term.quoted, term, found[span][1])
+    maps.prepare([term.quoted for term in terms.values()])
+    steps = _StepMaps(maps)
     chips = []
-    for span, (word, entries) in sorted(found.items()):
-        term = _occurrence(maps, table, word, span)
-        reason = maps.explain(term)
-        numbers = term_statistics(maps, [term]).get(term)
-        is_always = len(entries) == len(part.schedule)
-        column = entries[0].columns[word.columns[0]]
+    for span, (word, places) in sorted(found.items(), key=lambda item: item[0]):
+        name = terms[span].quoted
+        reason = maps.explain(name)
+        context = None if reason else TermContext(maps[name], maps, {})
+        active = [part.schedule[place.entry] for place in places]
+        column = active[0].columns[word.columns[0]]
         chips.append(
             {
                 "text": table.prompt[span[0] : span[1]] or word.text,
                 "span": span,
-                "term": term,
+                "term": name,
                 "part": number,
                 "kind": "word",
                 "weight": round(column.weight, 3),
                 "chunk": column.chunk,
-                "steps": None if is_always else [[entry.first_step, entry.end_at_step] for entry in entries],
-                "strength": numbers["strength"] if numbers else None,
-                "coverage": numbers["coverage"] if numbers else None,
+                "steps": None
+                if len(active) == len(part.schedule)
+                else [[entry.first_step, entry.end_at_step] for entry in active],
+                "strength": strength(context) if context else None,
+                "coverage": coverage(context) if context else None,
                 "reason": reason,
-                "tiles": [] if reason else [atlas.add(tile.numpy()) for tile in maps.by_size(term).values()],
-                "step_tiles": [] if reason else [atlas.add(tile) for tile in _step_maps(maps, term)],
+                "tiles": [] if reason else [atlas.add(tile.numpy()) for tile in maps.by_size(name).values()],
+                "step_tiles": [] if reason else [atlas.add(tile) for tile in steps.of(name)],
             }
         )
     return chips
@@ -181,37 +240,34 @@ def _spans(term: Term, table: PromptTable) -> list[Span]:
     return list(dict.fromkeys(place.span for place in find_term(term, table)))
 
 
-def _step_maps(maps: HeatMaps, term: str) -> list[NDArray[np.float32]]:
-    """A small map of each model call; none where the term's steps were not kept."""
-    has_steps = any(text.steps for key, text in maps.trace.texts.items() if key.side == maps.side)
-    if not has_steps or term not in maps.select(steps=(0, maps.trace.calls - 1)):
-        return []
-    height, width = max(maps.layers.values())
-    factor = min(1.0, STEP_SIDE / max(height, width))
-    size = max(1, round(height * factor)), max(1, round(width * factor))
-    found = []
-    for call in range(maps.trace.calls):
-        total = torch.zeros(size)
-        for tile in maps.select(steps=(call, call)).by_size(term).values():
-            total += functional.interpolate(tile[None, None], size, mode="bicubic", antialias=True)[0, 0]
-        found.append(total.clamp_(min=0).numpy())
-    return found
+class _StepMaps:
+    """Small maps of each model call, for the terms whose steps were kept."""
+
+    def __init__(self, maps: HeatMaps) -> None:
+        has_steps = any(text.steps for key, text in maps.trace.texts.items() if key.side == maps.side)
+        calls = maps.trace.calls if has_steps else 0
+        self._whole = maps.select(steps=(0, calls - 1)) if calls else None
+        self._calls = [maps.select(steps=(call, call)) for call in range(calls)]
+        height, width = max(maps.layers.values(), default=(1, 1))
+        factor = min(1.0, STEP_SIDE / max(height, width))
+        self._size = max(1, round(height * factor)), max(1, round(width * factor))
+
+    def of(self, term: str) -> list[NDArray[np.float32]]:
+        if self._whole is None or term not in self._whole:
+            return []
+        found = []
+        for call in self._calls:
+            total = torch.zeros(self._size)
+            for tile in call.by_size(term).values():
+                total += functional.interpolate(tile[None, None], self._size, mode="bicubic", antialias=True)[0, 0]
+            found.append(total.clamp_(min=0).numpy())
+        return found
 
 
-def _occurrence(maps: HeatMaps, table: PromptTable, word: Word, span: tuple[int, int]) -> str:
-    """The term for this very place: "cat#2" where the word stands more than once."""
-    starts: Sequence[int] = sorted(
-        {
-            other.span[0]
-            for part in table.parts
-            for entry in part.schedule
-            for other in entry_words(entry)
-            if other.parts == word.parts
-        }
-    )
-    text = " ".join("".join(word.parts).split()) or word.text
-    plain = Term(text, word.parts)
+def _occurrence(starts: Sequence[int], word: Word) -> Term:
+    """The term for this very place: "cat#2" where the word stands more than once, at `starts`."""
+    text = word_name(word) or word.text
     if len(starts) < 2:
-        return plain.quoted
-    number = starts.index(span[0]) + 1
-    return Term(f"{text}#{number}", word.parts, number).quoted
+        return Term(text, word.parts)
+    number = bisect_left(starts, word.span[0]) + 1
+    return Term(f"{text}#{number}", word.parts, number)

@@ -10,15 +10,16 @@ from typing import Any
 
 from daam.errors import ModelError
 from daam.results.result import Result
-from daam.results.viewer.data import viewer_data
+from daam.results.viewer.data import viewer_of
 
-SCRIPTS = (
-    "attention_heatmap_maps.js",
-    "attention_heatmap_word_maps.js",
-    "attention_heatmap_edits.js",
-    "attention_heatmap_viewer.js",
-)
-"""In the order in which they are loaded. One more may set `attentionHeatmap.callbacks`, which connects the viewers."""
+SCRIPTS = tuple(
+    f"attention_heatmap_{name}.js"
+    for name in (
+        "maps", "word_maps", "edits", "colours", "selection", "parts", "prompts", "look", "stage", "beside",
+        "word_line", "word_list", "viewer",
+    )
+)  # fmt: skip
+"""What the viewer consists of. One more may set `attentionHeatmap.callbacks`, which connects the viewers."""
 _HERE = Path(__file__).parent
 _HOMES = (_HERE.parents[2], _HERE / "assets")
 """Where `javascript/` and `style.css` lie: at the top of the repository, as the WebUI wants it, or in the package."""
@@ -31,19 +32,28 @@ PAGE = """<!doctype html>
 <title>{title}</title>
 <style>body {{ margin: 0; background: #f4f4f6; }} body.dark {{ background: #101014; }}
 main {{ max-width: 900px; margin: 0 auto; padding: 12px; display: grid; gap: 16px; }}
+main {{ font: 14px/1.45 system-ui, sans-serif; color: #1f2937; }} .dark main {{ color: #f3f4f6; }}
+main > * {{ min-width: 0; }} h1 {{ font-size: 18px; margin: 4px 0; overflow-wrap: anywhere; }}
+.facts {{ margin: 0; color: #575e6b; overflow-wrap: anywhere; }} .dark .facts {{ color: #a6adba; }}
 {style}</style>
 </head>
 <body>
-<main></main>
+<main><header><h1>{title}</h1><p class="facts">{facts}</p></header></main>
 <script type="application/json" id="data">{data}</script>
+<script type="application/json" id="state">null</script>
 <script>{scripts}</script>
 <script>
-document.body.classList.toggle("dark", matchMedia("(prefers-color-scheme: dark)").matches);
-for (const each of JSON.parse(document.getElementById("data").textContent)) {{
+const isDark = attentionHeatmap.isDark ?? matchMedia("(prefers-color-scheme: dark)").matches;
+document.body.classList.toggle("dark", isDark);
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+read("data").forEach((each, number) => {{
     const element = document.createElement("section");
+    element.setAttribute("aria-label", `picture ${{number + 1}}`);
     document.querySelector("main").append(element);
-    attentionHeatmap.viewer.mount(element, each, attentionHeatmap.callbacks);
-}}
+    const state = attentionHeatmap.memoryOf ? attentionHeatmap.memoryOf(each, number) : read("state");
+    const viewer = attentionHeatmap.viewer.mount(element, each, attentionHeatmap.callbacks, state);
+    attentionHeatmap.onMount?.(viewer, each, number);
+}});
 </script>
 </body>
 </html>
@@ -56,12 +66,24 @@ def report_html(result: Result, *, scripts: Sequence[str] = SCRIPTS) -> str:
     Args:
         scripts: files of `javascript/`.
     """
-    data = [viewer_data(picture, trace, result.drawing) for picture, trace in result.pairs]
+    data = [viewer_of(result, image) for image in range(len(result.traces))]
     title = result.traces[0].positive.prompt if result.traces else "Attention Heatmap"
     return PAGE.format(
-        title=html.escape(title), style=asset("style.css"), data=safe_json(data),
-        scripts="\n".join(asset(f"javascript/{name}") for name in scripts),
+        title=html.escape(title), facts=html.escape(" · ".join(facts(result))), style=asset("style.css"),
+        data=safe_json(data), scripts="\n".join(asset(f"javascript/{name}") for name in scripts),
     )  # fmt: skip
+
+
+def facts(result: Result) -> list[str]:
+    """What the generation was made with, as far as it is known: "seed 3", "128×128", "20 steps"."""
+    notes, settings = result.notes, result.notes.settings
+    steps, guidance, negative = (settings.get(name) for name in ("steps", "guidance_scale", "negative"))
+    size = f"{result.pictures[0].width}×{result.pictures[0].height}" if result.pictures else ""
+    known = [
+        f"seed {notes.seed}", notes.model, size, "" if steps is None else f"{steps} steps", settings.get("sampler", ""),
+        "" if guidance is None else f"guidance {guidance:g}", f"without: {negative}" if negative else "", notes.date,
+    ]  # fmt: skip
+    return [str(each) for each in known if each]
 
 
 def safe_json(data: Any) -> str:

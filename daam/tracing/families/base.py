@@ -26,10 +26,10 @@ class Attended(NamedTuple):
         scale: multiplies the scores; None where the model does not say, so channel ** -0.5.
         size: (height, width) of the transformer's input, or of the grid of patches that the image was cut into.
         first_column: where the text's column 0 stands along the keys.
-        key_of: the key that the layer would make of a context [1, token, channel], shaped as `query`; None where words
-            that are not in the prompt cannot be probed.
+        key_of: the key that the layer would make of a context [1, token, channel] of the keys' type and device, shaped
+            as `query`; None where words that are not in the prompt cannot be probed.
         context: what the keys were made of, [row, column, channel]; None where that is not known.
-        key_weights: all that `key_of` is made with; None where that is not known, so that it is made in each call.
+        key_weights: gives all that `key_of` uses; None where that is not known, so that it is asked in each call.
     """
 
     layer: str
@@ -41,7 +41,7 @@ class Attended(NamedTuple):
     first_column: int = 0
     key_of: Callable[[Tensor], Tensor] | None = None
     context: Tensor | None = None
-    key_weights: tuple[Tensor, ...] | None = None
+    key_weights: Callable[[], tuple[Tensor, ...] | None] | None = None
 
 
 @dataclass(frozen=True)

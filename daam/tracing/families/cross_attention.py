@@ -72,7 +72,8 @@ class CrossAttention:
             for name in ("to_k", "to_kv"):
                 projection = getattr(layer.attention, name, None)
                 if isinstance(projection, nn.Module):
-                    see_key = sight.guard(functools.partial(self._see_key, sight, layer, name == "to_kv"))
+                    key = _Key(layer.name, layer.spatial, layer.heads, layer.scale, projection, name == "to_kv")
+                    see_key = sight.guard(functools.partial(self._see_key, sight, key))
                     stack.callback(projection.register_forward_hook(see_key).remove)
 
     def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
@@ -91,7 +92,8 @@ class CrossAttention:
         self._queries.clear()
 
     def _projections(self) -> list[Any]:
-        return [getattr(layer.attention, name, None) for layer in self.layers for name in _PROJECTIONS]
+        """Not asked of the modules' `getattr`, which takes longer than everything else at the start of a call."""
+        return [layer.attention._modules.get(name) for layer in self.layers for name in _PROJECTIONS]
 
     def _see_size(self, spatial: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         height, width = first_input(arguments, named).shape[-2:]
@@ -102,39 +104,44 @@ class CrossAttention:
     ) -> None:
         self._queries[layer.name] = (inputs[0], output)
 
-    def _see_key(
-        self,
-        sight: Sight,
-        layer: CrossAttentionLayer,
-        is_fused: bool,
-        projection: nn.Module,
-        inputs: tuple[Tensor, ...],
-        output: Tensor,
-    ) -> None:
-        if layer.name not in self._queries:
+    def _see_key(self, sight: Sight, key: _Key, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen = self._queries.pop(key.layer, None)
+        if seen is None or inputs[0] is seen[0]:  # called without a context: it attended to the picture itself
             return
-        query_input, query = self._queries.pop(layer.name)
-        if inputs[0] is query_input:  # called without a context: it attended to the picture itself
-            return
-
-        def key_in(projected: Tensor) -> Tensor:
-            return projected.chunk(2, dim=-1)[0] if is_fused else projected
-
-        def key_of(context: Tensor) -> Tensor:
-            return key_in(projection.forward(context.to(output)))  # not a call, which would run this hook
-
-        if layer.spatial not in self._sizes:
-            raise TraceError(f"{layer.name} ran outside of its transformer, so the size of its maps is not known")
-        keys, size = (key_in(output),), self._sizes[layer.spatial]
-        attended = Attended(layer.name, query, keys, layer.heads, layer.scale, size)
-        sight.see(attended._replace(key_of=key_of, context=inputs[0], key_weights=_weights(projection)))
+        size = self._sizes.get(key.spatial)
+        if size is None:
+            raise TraceError(f"{key.layer} ran outside of its transformer, so the size of its maps is not known")
+        keys = (key.key_in(output),)
+        sight.see(Attended(key.layer, seen[1], keys, key.heads, key.scale, size, 0, key.of, inputs[0], key.weights))
 
 
-def _weights(projection: nn.Module) -> tuple[Tensor, ...] | None:
-    """All that a projection's output depends on; None where more than its weights may take part, as with a LoRA."""
-    if type(projection) is not nn.Linear or "forward" in vars(projection):
-        return None
-    return tuple(projection.parameters(recurse=False))
+class _Key:
+    """One layer's projection to keys, and what does not change while it is watched."""
+
+    def __init__(
+        self, layer: str, spatial: nn.Module, heads: int, scale: float | None, projection: nn.Module, is_fused: bool
+    ):
+        self.layer, self.spatial, self.heads, self.scale = layer, spatial, heads, scale
+        self._projection, self._is_fused = projection, is_fused
+        self.of, self.weights = self._of, self._weights
+
+    def key_in(self, projected: Tensor) -> Tensor:
+        return projected.chunk(2, dim=-1)[0] if self._is_fused else projected
+
+    def _of(self, context: Tensor) -> Tensor:
+        return self.key_in(self._projection.forward(context))  # not a call, which would run our hook
+
+    def _weights(self) -> tuple[Tensor, ...] | None:
+        """All that the key depends on; None where more than its weights may take part, as with a LoRA.
+
+        WebUIs put their LoRAs into the class of all linear layers.
+        """
+        projection = self._projection
+        if type(projection) is not nn.Linear or "forward" in vars(projection):
+            return None
+        if nn.Linear.forward.__module__ != nn.Linear.__module__:
+            return None
+        return tuple(weight for weight in projection._parameters.values() if weight is not None)
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

@@ -237,7 +237,7 @@ def _box(output: Any, _model: str, image: Any, _confidence: float) -> Any:
     box = (image.width // 4, image.height // 4, image.width // 2, image.height // 2)
     mask = Image.new("L", image.size)
     mask.paste(255, box)
-    return output(bboxes=[list(box)], masks=[mask], preview=image)
+    return output(bboxes=[list(box)], masks=[mask], confidences=[0.9], preview=image)
 
 
 script_callbacks.on_app_started(always_detect)

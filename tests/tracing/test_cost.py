@@ -1,0 +1,130 @@
+"""What tracing costs where it cannot be measured in seconds: operators for each layer, and memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import daam
+from benchmarks.launch_bound import PROBE, ModelCalls, extra_operators
+from daam.tracing import engine, layout
+from daam.tracing.accumulator import Accumulator
+from daam.tracing.block import Block, Legend, Share
+from daam.tracing.families.base import Attended
+from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.probe import ProbeKeys
+from tests.pipelines import run, sd1
+
+
+@pytest.mark.parametrize(("probe", "pictures"), [("", 1), ("", 4), (PROBE, 4)])
+@pytest.mark.parametrize(("model", "most"), [("sd15", 4.0), ("sdxl", 1.5)])
+def test_a_traced_layer_costs_few_operators_in_each_call(model: str, most: float, probe: str, pictures: int) -> None:
+    """They were 21.75."""
+    calls = ModelCalls(model, pictures, "cpu", torch.float32)
+    assert 0 < extra_operators(calls, probe) <= most
+
+
+def changes_in_place(attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **_: Any) -> Tensor:
+    """An attention processor that scales what the projections gave where it stands."""
+    context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+    query, key, value = attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context)
+    scale = (query.shape[-1] // attn.heads) ** -0.25
+    query.mul_(scale)
+    key.mul_(scale)
+    query, key, value = (part.unflatten(-1, (attn.heads, -1)).transpose(1, 2) for part in (query, key, value))
+    mixed = (query @ key.transpose(-1, -2)).softmax(-1) @ value
+    return attn.to_out[0](mixed.transpose(1, 2).flatten(2))
+
+
+def test_a_model_may_change_its_queries_and_keys_after_they_were_seen() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline) as before:
+        run(pipeline, "a red circle", num_inference_steps=1)
+    for module in pipeline.unet.modules():
+        if hasattr(module, "set_processor"):
+            module.set_processor(changes_in_place)
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a red circle", num_inference_steps=1)
+    first, second = (each.heat_maps()["circle"].values for each in (before, tracer))
+    np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5 * first.max())
+
+
+def test_a_generation_in_inference_mode_and_one_outside_of_it_are_traced_alike() -> None:
+    pipeline = sd1()
+    maps = []
+    with daam.trace(pipeline) as tracer:
+        with torch.inference_mode():
+            run(pipeline, "a red circle")
+        maps.append(tracer.heat_maps()["circle"].values)
+        run(pipeline, "a red circle")
+        maps.append(tracer.heat_maps()["circle"].values)
+    assert (maps[0] == maps[1]).all()
+
+
+def test_no_more_is_set_aside_than_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, held = sd1(), []
+    original = engine.Engine.see
+
+    def see(self: Any, *arguments: Any) -> Any:
+        task = original(self, *arguments)
+        held.append(sum(task.joined.numel() * 4 for group in self._open.values() for task in group.tasks.values()))
+        return task
+
+    monkeypatch.setattr(engine.Engine, "see", see)
+    with daam.trace(pipeline) as whole:
+        run(pipeline, "a red circle")
+    monkeypatch.setattr(engine, "HELD_BYTES", max(held) // 2)
+    most, held = max(held), []
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a red circle")
+    assert 0 < max(held) <= most // 2
+    assert (tracer.heat_maps()["circle"].values == whole.heat_maps()["circle"].values).all()
+    assert layout.CHUNK_ELEMENTS * 4 <= 32 * 2**20
+
+
+def test_texts_that_come_together_in_ever_new_ways_do_not_hold_ever_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As schedules of different lengths in one batch give them."""
+    monkeypatch.setattr("daam.tracing.accumulator.SPARE_BYTES", 0)
+    first, second = ([TracedText(TextKey(image, "positive", 0, entry), (1,)) for entry in range(8)] for image in (0, 1))
+    accumulator, most = Accumulator(), 0
+    for call in range(64):
+        texts = first[call % 8], second[call // 8]
+        legend = Legend(tuple(Share(text, row, (0,)) for row, text in enumerate(texts)), (4, 4), 1)
+        accumulator.add([Block(legend, ("a",), torch.ones(1, 2, 16, 1))], ("a",), step=call, call=call)
+        most = max(most, sum(total.sums.numel() for total in accumulator._totals.values()))
+    assert most <= 2 * 16 * (8 + 8) + 2 * 16
+    for image in (0, 1):
+        kept = accumulator.on_cpu(image)
+        assert [maps.counts["a"] for maps in kept.values()] == [8] * 8
+        assert all(torch.equal(maps.sums["a"], torch.full((1, 4, 4), 8.0)) for maps in kept.values())
+
+
+def attended(projection: torch.nn.Linear, *, knows_weights: bool = True) -> Attended:
+    found = Attended("a", torch.zeros(2, 4, 8), (torch.zeros(2, 7, 8),), 2, None, (2, 2), 0, projection)
+    return found._replace(key_weights=lambda: tuple(projection.parameters()) if knows_weights else None)
+
+
+@torch.no_grad()
+def test_a_probes_keys_are_made_again_when_the_weights_change() -> None:
+    projection, vectors = torch.nn.Linear(4, 8), torch.randn(3, 4)
+    keys = ProbeKeys(vectors)
+    seen = attended(projection)
+    first = keys.of(seen)
+    assert keys.of(seen) is first and torch.equal(first[1], projection(vectors))
+    projection.weight.mul_(2)
+    assert torch.equal(keys.of(seen)[1], projection(vectors))
+    projection.weight = torch.nn.Parameter(torch.randn(8, 4))
+    assert torch.equal(keys.of(attended(projection))[0], projection(vectors))
+    with torch.inference_mode():
+        other = torch.nn.Linear(4, 8)
+        keys.of(attended(other))
+        other.weight.mul_(2)
+        assert torch.equal(keys.of(attended(other))[0], other(vectors))
+    unknown = attended(projection, knows_weights=False)
+    keys.of(unknown)
+    projection.weight.data.mul_(2)
+    assert torch.equal(keys.of(unknown)[0], projection(vectors))

@@ -21,10 +21,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from benchmarks.intervals import interval
 from benchmarks.machine import machine
+from benchmarks.strict import is_strictly_right, touch
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline, set_sampler
 from daam.hosts.diffusers_trace import trace
 from daam.maps.heat_maps import HeatMaps
+from daam.pictures.grid import make_grid
 from daam.tracing.image_trace import ImageTrace
 from tools.train_demo_model.autoencoder import to_input
 from tools.train_demo_model.drawing import SHAPES, draw_mask
@@ -64,14 +67,16 @@ class Found:
     other: str | None
 
 
-def generate_samples(captions: Sequence[Caption], steps: int, keep_steps: bool) -> Iterator[Sample]:
-    """Pictures of the captions in batches, traced."""
-    pipeline = load_pipeline(EMBEDDED)
+def generate_samples(
+    captions: Sequence[Caption], steps: int, keep_steps: bool, model: str = EMBEDDED
+) -> Iterator[Sample]:
+    """Pictures of the captions in batches, traced; with the steps go the probe words."""
+    pipeline = load_pipeline(model)
     set_sampler(pipeline, "DPM++ 2M")
     for start in range(0, len(captions), BATCH):
         batch = captions[start : start + BATCH]
         seeds = [torch.Generator().manual_seed(SEED + start + index) for index in range(len(batch))]
-        with trace(pipeline, keep="steps" if keep_steps else (), probe=probe_of(batch)) as tracer:
+        with trace(pipeline, keep="steps" if keep_steps else (), probe=probe_of(batch) if keep_steps else "") as tracer:
             pictures = pipeline(
                 [caption.text for caption in batch],
                 num_inference_steps=steps,
@@ -125,25 +130,35 @@ def intersection_over_union(first: Mask, second: Mask) -> float:
     return float((first & second).sum() / union) if union else 0.0
 
 
-def picture_scores(samples: Sequence[Sample]) -> dict[str, float]:
-    """How often an object is there in its colour, and in its shape (of those that are there)."""
-    scores = {}
+def picture_scores(samples: Sequence[Sample]) -> dict[str, list[bool]]:
+    """For each object: is it there in its colour, and in its shape (of those that are there)? For each picture: is it
+    strictly right? For each pair that touches: are both shapes right, so that neither colour leaked?"""
+    scores: dict[str, list[bool]] = {}
     for number, name in ((1, "one object"), (2, "two objects")):
-        pairs = [
-            (mask, shape)
-            for sample in samples
-            if len(sample.masks) == number
-            for mask, (_, shape) in zip(sample.masks, sample.caption.objects)
-        ]
-        present = [(mask, shape) for mask, shape in pairs if is_present(mask)]
-        scores[f"{name}: in its colour"] = len(present) / len(pairs)
-        scores[f"{name}: in its shape"] = float(np.mean([recognise(mask) == shape for mask, shape in present] or [0]))
+        some = [sample for sample in samples if len(sample.masks) == number]
+        pairs = [(mask, shape) for sample in some for mask, (_, shape) in zip(sample.masks, sample.caption.objects)]
+        scores[f"{name}: in its colour"] = [is_present(mask) for mask, _ in pairs]
+        scores[f"{name}: in its shape"] = [recognise(mask) == shape for mask, shape in pairs if is_present(mask)]
+        scores[f"{name}: strictly right"] = [is_right(sample) for sample in some]
+    scores["two that touch: both shapes"] = [
+        shapes_are_right(sample) for sample in samples if len(sample.masks) == 2 and touch(*sample.masks)
+    ]
     return scores
 
 
-def drawn_scores(count: int = 100) -> dict[str, float]:
+def is_right(sample: Sample) -> bool:
+    ground = RGB[sample.caption.background]
+    return is_strictly_right(np.asarray(sample.picture), sample.masks, ground, shapes_are_right(sample))
+
+
+def shapes_are_right(sample: Sample) -> bool:
+    wanted = [shape for _, shape in sample.caption.objects]
+    return all(is_present(mask) and recognise(mask) == shape for mask, shape in zip(sample.masks, wanted))
+
+
+def drawn_scores(count: int = 100, model: str = EMBEDDED) -> dict[str, list[bool]]:
     """What the measurement of shapes itself allows: the same for scenes as they were drawn, and through the VAE."""
-    vae, rng = load_pipeline(EMBEDDED).vae, random.Random(99)
+    vae, rng = load_pipeline(model).vae, random.Random(99)
     recognised: dict[str, list[bool]] = {"drawn": [], "drawn, through the VAE": []}
     while len(recognised["drawn"]) < count:
         scene = make_scene(rng)
@@ -159,7 +174,7 @@ def drawn_scores(count: int = 100) -> dict[str, float]:
             for mask, (_, kind) in zip(segment(picture, caption), things):
                 if is_present(mask):
                     recognised[name].append(recognise(mask) == kind)
-    return {f"{name}: in its shape": float(np.mean(found)) for name, found in recognised.items()}
+    return {f"{name}: in its shape": found for name, found in recognised.items()}
 
 
 def found_objects(samples: Sequence[Sample]) -> list[Found]:
@@ -193,15 +208,15 @@ def _select_steps(first: int, last: int) -> Select:
     return lambda maps: maps.select(steps=(first, last))
 
 
-def noun_scores(found: Sequence[Found], select: Select = lambda maps: maps) -> dict[str, float]:
-    """Mean IoU of the noun's map with its object at each threshold, and how often the peak lies on the object."""
+def noun_rows(found: Sequence[Found], select: Select = lambda maps: maps) -> list[list[float]]:
+    """IoU of each noun's map with its object at each threshold, and whether the peak lies on the object."""
     rows = []
     for thing in found:
         heat_map = select(HeatMaps(thing.sample.trace))[thing.noun]
         peak = np.unravel_index(int(heat_map.values.argmax()), heat_map.values.shape)
         rows.append([intersection_over_union(heat_map.mask(tau), thing.mask) for tau in THRESHOLDS] +
                     [float(thing.mask[peak])])  # fmt: skip
-    return _named(rows)
+    return rows
 
 
 def probe_scores(found: Sequence[Found], *, with_colour: bool) -> dict[str, float]:
@@ -242,6 +257,11 @@ def _scores_of(values: NDArray[np.floating], mask: Mask) -> list[float]:
     return ious + [float(mask[peak])]
 
 
+def _ends(rows: Sequence[Sequence[float]], end: int) -> dict[str, float]:
+    """Lower or upper ends of the intervals of `_named`."""
+    return dict(zip(_named([]), interval(rows)[end].tolist())) if rows else _named([])
+
+
 def _named(rows: Sequence[Sequence[float]]) -> dict[str, float]:
     names = [f"IoU {tau}" for tau in THRESHOLDS] + ["peak"]
     return dict(zip(names, np.mean(rows, axis=0).tolist() if rows else [float("nan")] * len(names)))
@@ -251,25 +271,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--captions", type=int, default=200)
     parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--model", default=EMBEDDED, help="a diffusers folder with another training of the same words")
+    parser.add_argument("--pictures", type=Path, help="write the pictures here too, in a sheet")
+    parser.add_argument("--brief", action="store_true", help="pictures and the noun's own map alone")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
     options = parser.parse_args()
-    samples = list(generate_samples(make_captions(options.captions), options.steps, keep_steps=True))
+    captions = make_captions(options.captions)
+    samples = list(generate_samples(captions, options.steps, not options.brief, options.model))
+    if options.pictures is not None:
+        make_grid([sample.picture for sample in samples], layout="batch-rows", batch_size=20).save(options.pictures)
     found = found_objects(samples)
-    result: dict[str, dict[str, float]] = {"pictures": picture_scores(samples)}
-    result["noun"] = noun_scores(found)
-    result["noun as a probe word"] = probe_scores(found, with_colour=False)
-    result["colour and noun as probe words"] = probe_scores(found, with_colour=True)
-    result |= {f"baseline: {name}": scores for name, scores in baseline_scores(found).items()}
-    groups = {**LAYER_GROUPS, **step_ranges(options.steps)}
-    result |= {f"noun, {name}": noun_scores(found, select) for name, select in groups.items()}
+    pictures = {**picture_scores(samples), **drawn_scores(model=options.model)}
+    rows = noun_rows(found)
+    result: dict[str, dict[str, float]] = {"noun": _named(rows)}
+    result |= {"noun, 95 %, from": _ends(rows, 0), "noun, 95 %, to": _ends(rows, 1)}
+    if not options.brief:
+        result["noun as a probe word"] = probe_scores(found, with_colour=False)
+        result["colour and noun as probe words"] = probe_scores(found, with_colour=True)
+        result |= {f"baseline: {name}": scores for name, scores in baseline_scores(found).items()}
+        groups = {**LAYER_GROUPS, **step_ranges(options.steps)}
+        result |= {f"noun, {name}": _named(noun_rows(found, select)) for name, select in groups.items()}
     print(f"{len(samples)} captions, {len(found)} objects found, {options.steps} steps; {machine()}\n")
-    for name, value in {**result.pop("pictures"), **drawn_scores()}.items():
-        print(f"{name:36} {value:6.1%}")
+    for name, values in pictures.items():
+        low, high = interval(values)
+        print(f"{name:36} {np.mean(values):6.1%}   95 %: {low:.1%} to {high:.1%} of {len(values)}")
     print(f"\n{'':32} " + "  ".join(f"{column:>7}" for column in result["noun"]))
     for name, scores in result.items():
         print(f"{name:32} " + "  ".join(f"{value:7.3f}" for value in scores.values()))
     if options.json is not None:
-        options.json.write_text(json.dumps({"pictures": picture_scores(samples), **result}, indent=1) + "\n")
+        means = {name: float(np.mean(values)) for name, values in pictures.items()}
+        options.json.write_text(json.dumps({"pictures": means, **result}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ PLAIN = {
     "daam.maps.scales": ("apply_scale",),
     "daam.pictures.overlay": ("overlay",),
     "daam.prompt.terms": ("parse_terms", "find_term"),
-    "daam.prompt.typed_words": ("entry_words",),
+    "daam.prompt.typed_words": ("entry_words", "mark_columns"),
     "daam.rewriting.removal": ("remove",),
     "daam.rewriting.weights": ("set_weight", "change_weight"),
     "daam.tracing.attention": ("cross_attention_probabilities",),

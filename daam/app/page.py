@@ -174,7 +174,7 @@ def make_generation_inputs(model: str) -> dict[str, Any]:
         made["batch"] = gr.Slider(1, 8, 1, step=1, label="Pictures", elem_id="batch")
     with gr.Row():
         made["guidance"] = gr.Slider(0, 20, guidance_scale, label="CFG scale", elem_id="guidance")
-        made["seed"] = gr.Number(1, label="Seed", precision=0, elem_id="seed")
+        made["seed"] = gr.Number(2, label="Seed", precision=0, elem_id="seed")
     label = "Model (embedded, a diffusers folder, a checkpoint, a hub id)"
     return {**made, "model": gr.Textbox(model, label=label, elem_id="model")}
 

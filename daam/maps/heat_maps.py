@@ -410,6 +410,8 @@ class HeatMaps(Mapping[str, HeatMap]):
         if not active:
             raise TermError(why_never_active(term, places, self.table, self.trace.calls))
         kept = [place for place in active if self._keeps(place)]
+        if not kept and not self.selection.uses_details:
+            raise TermError(f"{term.text!r}: its maps were not kept by the version that made this record")
         if not kept:
             raise TermError(f"{term.text!r}: its steps or heads were not kept; name it in the `terms` of the trace")
         if not self.layers:

@@ -12,7 +12,7 @@ from lark.exceptions import LarkError
 
 from daam.errors import TermError
 from daam.prompt.table import PromptTable, ScheduleEntry, Span
-from daam.prompt.typed_words import EntryWords, Word, derived, table_words, word_columns, words_of
+from daam.prompt.typed_words import MARKS, EntryWords, Word, derived, mark_columns, table_words, word_columns, words_of
 from daam.prompt.words import split_words
 
 MAX_CHARACTERS = 100_000
@@ -124,7 +124,8 @@ def parse_terms(text: str) -> list[Term]:
 def find_term(term: Term, table: PromptTable) -> list[Place]:
     """Every place of the term in the prompt, over all AND parts and schedule entries.
 
-    With `occurrence`, only the places whose typed text is the n-th in the order of the prompt.
+    With `occurrence`, only the places whose typed text is the n-th in the order of the prompt. Where the prompt has no
+    such word, `<start>` and `<end>` are the tokens around it, in every chunk.
 
     >>> table = daam.parse_prompt("a (red:1.2) circle", tokenizer)
     >>> (term,) = parse_terms("red circle")
@@ -136,12 +137,23 @@ def find_term(term: Term, table: PromptTable) -> list[Place]:
         for (part, entry), words in table_words(table)
         for columns, span in _matches(term.words, words)
     ]
+    if not places and term.text in MARKS:
+        return _mark_places(term.text, table)
     if term.occurrence is None:
         return places
     starts = sorted({place.span[0] for place in places})
     if term.occurrence > len(starts):
         return []
     return [place for place in places if place.span[0] == starts[term.occurrence - 1]]
+
+
+def _mark_places(name: str, table: PromptTable) -> list[Place]:
+    edge = 0 if name == "<start>" else len(table.prompt)
+    return [
+        Place(part_number, entry_number, mark_columns(entry, name), (edge, edge))
+        for part_number, part in enumerate(table.parts)
+        for entry_number, entry in enumerate(part.schedule)
+    ]
 
 
 def _matches(wanted: Sequence[str], entry: EntryWords) -> Iterator[tuple[tuple[int, ...], Span]]:
@@ -165,7 +177,9 @@ def columns_of_terms(terms: Sequence[Term], entry: ScheduleEntry) -> tuple[int, 
     if not terms:
         return word_columns(entry)
     words = words_of(entry)
-    return tuple(sorted({column for term in terms for found, _ in _matches(term.words, words) for column in found}))
+    columns = {column for term in terms for found, _ in _matches(term.words, words) for column in found}
+    columns.update(column for term in terms if term.text in MARKS for column in mark_columns(entry, term.text))
+    return tuple(sorted(columns))
 
 
 def every_word(table: PromptTable) -> list[Term]:

@@ -118,6 +118,33 @@ def word_columns(entry: ScheduleEntry) -> tuple[int, ...]:
     return words_of(entry).columns
 
 
+MARKS: dict[str, Callable[[TokenColumn], bool]] = {
+    "<start>": lambda column: column.kind == "start",
+    "<end>": lambda column: column.kind in ("end", "padding"),
+}
+"""What stands around the words of each chunk, by the name that it is asked for with; the first such column counts."""
+
+
+def mark_columns(entry: ScheduleEntry, name: str) -> tuple[int, ...]:
+    """The columns of a mark, one in each chunk. The end is right behind the last word, where CLIP's own end token is.
+
+    >>> entry = daam.parse_prompt("a circle", tokenizer).parts[0].schedule[0]
+    >>> mark_columns(entry, "<start>"), mark_columns(entry, "<end>")
+    ((0,), (3,))
+    """
+    found: dict[int, int] = {}
+    for column in entry.columns:
+        if MARKS[name](column):
+            found.setdefault(column.chunk, column.column)
+    return tuple(found.values())
+
+
+def kept_columns(entry: ScheduleEntry) -> tuple[int, ...]:
+    """All columns whose maps are kept: of words, signs and marks."""
+    marks = [column for name in MARKS for column in mark_columns(entry, name)]
+    return tuple(sorted({*word_columns(entry), *marks}))
+
+
 def derived(owner: PromptTable | ScheduleEntry, name: str, make: Callable[[], Derived]) -> Derived:
     """What follows from plain data that never changes, made once and kept with it, as by `cached_property`.
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from daam.errors import RecordError
 from daam.prompt.terms import every_word
-from daam.prompt.typed_words import word_columns
+from daam.prompt.typed_words import kept_columns
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
 from daam.tracing.text_maps import EVERY_STEP, TextMaps
@@ -168,7 +168,7 @@ def _check_words(trace: ImageTrace) -> None:
             (part_number, entry_number, column)
             for part_number, part in enumerate(table.parts if table else ())
             for entry_number, entry in enumerate(part.schedule)
-            for column in word_columns(entry)
+            for column in kept_columns(entry)
         }
         for key, maps in trace.texts.items():
             if key.side == side and not {(key.part, key.entry, column) for column in maps.text.columns} <= columns:

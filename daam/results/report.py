@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -61,7 +62,7 @@ def _image(number: int, trace: ImageTrace, drawing: DrawingSettings) -> dict[str
 
 
 def _terms(maps: HeatMaps, drawing: DrawingSettings) -> list[dict[str, Any]]:
-    terms = chosen_terms(maps, drawing)
+    terms = chosen_terms(maps, replace(drawing, skip_function_words=False))  # numbers of every word
     statistics = term_statistics(maps, terms)
     rows = []
     for term in terms:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from daam.prompt.table import PromptPart, ScheduleEntry
 from daam.prompt.terms import Term, columns_of_terms
-from daam.prompt.typed_words import word_columns
+from daam.prompt.typed_words import kept_columns, word_columns
 from daam.tracing.plan import Side, TextKey, TracedText
 
 
@@ -40,7 +40,6 @@ class TextBook:
         return self._texts[key]
 
     def _new_text(self, key: TextKey, entry: ScheduleEntry) -> TracedText | None:
-        columns = word_columns(entry)
-        if not columns:
+        if not word_columns(entry):
             return None
-        return TracedText(key, columns, columns_of_terms(self._terms, entry) if self._keep_details else ())
+        return TracedText(key, kept_columns(entry), columns_of_terms(self._terms, entry) if self._keep_details else ())

@@ -21,7 +21,7 @@ def pipeline() -> StableDiffusionPipeline:
 
 def test_the_stock_pipeline_loads_it_without_a_network() -> None:
     loaded = StableDiffusionPipeline.from_pretrained(EMBEDDED_FOLDER, local_files_only=True, low_cpu_mem_usage=False)
-    assert loaded.scheduler.config.prediction_type == "epsilon"
+    assert loaded.scheduler.config.prediction_type == "v_prediction"
     assert loaded.scheduler.config.beta_schedule == "scaled_linear"
 
 
@@ -40,13 +40,13 @@ def test_it_attends_at_three_resolutions_and_in_the_middle(pipeline: StableDiffu
     assert min(heads.values()) >= 2
 
 
-def test_it_takes_about_15_mb_in_a_wheel() -> None:
+def test_it_takes_less_than_16_mb_in_a_wheel() -> None:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in EMBEDDED_FOLDER.rglob("*"):
             if path.is_file():
                 archive.write(path, path.relative_to(EMBEDDED_FOLDER))
-    assert packed.tell() < 16.5e6
+    assert packed.tell() < 16e6
 
 
 def test_words_that_were_never_trained_differ(pipeline: StableDiffusionPipeline) -> None:
@@ -56,11 +56,10 @@ def test_words_that_were_never_trained_differ(pipeline: StableDiffusionPipeline)
 
 
 def test_the_original_ldm_layout_can_express_it(pipeline: StableDiffusionPipeline) -> None:
-    """One group norm of 32, whole multiples of the first width, one number of channels per head."""
+    """One group norm of 32, whole multiples of the first width, one number of heads."""
     unet, vae = pipeline.unet.config, pipeline.vae.config
     assert all(width % unet.block_out_channels[0] == 0 for width in unet.block_out_channels)
-    heads = zip(unet.block_out_channels, unet.attention_head_dim)
-    assert len({width // head for width, head in heads}) == 1
+    assert isinstance(unet.attention_head_dim, int)
     assert unet.norm_num_groups == vae.norm_num_groups == 32
     assert pipeline.vae_scale_factor == 8 and vae.latent_channels == 4
 

@@ -21,15 +21,16 @@ OUTSIDE = {
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
 
-def configs() -> tuple[dict[str, Any], dict[str, Any]]:
-    """config.json of the UNet and of the VAE."""
-    unet, vae = (json.loads((WEIGHTS / part / "config.json").read_text("utf-8")) for part in ("unet", "vae"))
-    return unet, vae
+def configs() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """The configurations of the UNet, the VAE and the scheduler."""
+    files = ("unet/config.json", "vae/config.json", "scheduler/scheduler_config.json")
+    unet, vae, scheduler = (json.loads((WEIGHTS / file).read_text("utf-8")) for file in files)
+    return unet, vae, scheduler
 
 
 def state() -> dict[str, Tensor]:
     """Every tensor of the checkpoint, float32."""
-    unet, vae = configs()
+    unet, vae, _ = configs()
     tensors = {f"model.diffusion_model.{name}": tensor for name, tensor in _unet(unet).items()}
     tensors |= {f"first_stage_model.{name}": tensor for name, tensor in _vae(vae).items()}
     tensors |= {f"cond_stage_model.transformer.{name}": tensor for name, tensor in text_encoder().items()}

@@ -132,20 +132,27 @@ FAMILIES: dict[str, Config] = {
 }
 
 
-def embedded_config(unet: Config, vae: Config) -> Config:
+PARAMETERIZATIONS = {"epsilon": "eps", "v_prediction": "v"}
+"""What diffusers and LDM call the same thing."""
+
+
+def embedded_config(unet: Config, vae: Config, scheduler: Config) -> Config:
     """The embedded model's configuration in the layout of LDM.
 
     Args:
-        unet, vae: config.json of both, as diffusers writes them.
+        unet, vae, scheduler: the configurations of the three, as diffusers writes them.
     """
     channels, latents = unet["block_out_channels"], vae["block_out_channels"]
     network = _unet(
         "ldm", unet["cross_attention_dim"], model_channels=channels[0], num_res_blocks=unet["layers_per_block"],
-        channel_mult=[count // channels[0] for count in channels], num_heads=-1,
-        num_head_channels=channels[0] // unet["attention_head_dim"][0],
+        channel_mult=[count // channels[0] for count in channels],
+        num_heads=unet["attention_head_dim"],
         attention_resolutions=[2**i for i, kind in enumerate(unet["down_block_types"]) if "CrossAttn" in kind],
     )  # fmt: skip
-    config = _latent_diffusion(_clip(), network, scale_factor=vae["scaling_factor"])
+    config = _latent_diffusion(
+        _clip(), network, scale_factor=vae["scaling_factor"],
+        parameterization=PARAMETERIZATIONS[scheduler["prediction_type"]],
+    )  # fmt: skip
     parameters = config["model"]["params"]
     parameters["cond_stage_config"]["params"]["version"] = "embedded-clip"
     parameters["first_stage_config"]["params"]["ddconfig"].update(

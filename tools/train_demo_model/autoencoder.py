@@ -1,9 +1,10 @@
-"""Trains the VAE: pictures to latents of an eighth of their size and back."""
+"""Trains the VAE for latents that are known (`latents.py`): the decoder to draw from them, the encoder to find them."""
 
 from __future__ import annotations
 
 import logging
 import random
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,59 +12,97 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor
 
+from .compute import Compute
+from .latents import CELL, DEVIATION, cell_latents
 from .networks import make_autoencoder
 from .scenes import SIZE, make_scene
 from .training import train
 
 logger = logging.getLogger(__name__)
 POOL = 6000
-CROP = 64
 BATCH = 8
+CELLS = SIZE // CELL
+CROP_CELLS = 8
+CROPS_UNTIL = 0.7
+"""Of the training; then whole pictures, so that GroupNorm sees what it will see."""
+LATENT_NOISE = 0.08
+"""Mean deviation of the noise on latents through which the decoder learns to see: the UNet's are never exact."""
+DECODER_RATE, ENCODER_RATE = 2e-3, 2e-3
+LOG_VARIANCE = -8.0
 
 
-def train_autoencoder(folder: Path, seconds: float) -> AutoencoderKL:
-    """The trained VAE; saved in `folder / "vae"`, taken from there when it is already trained."""
+@dataclass(frozen=True)
+class Pool:
+    """Scenes: pictures [scene, 3, 128, 128] uint8 and their latents [scene, 4, 16, 16], not divided by `DEVIATION`."""
+
+    pictures: Tensor
+    latents: Tensor
+
+
+def draw_pool(count: int, seed: int = 7) -> Pool:
+    rng = random.Random(seed)
+    pictures = [make_scene(rng).picture for _ in range(count)]
+    latents = torch.cat([cell_latents(picture[np.newaxis]) for picture in pictures])
+    return Pool(to_tensor(np.stack(pictures)), latents * DEVIATION)
+
+
+def train_autoencoder(
+    folder: Path, decoder_seconds: float, encoder_seconds: float, compute: Compute, start: AutoencoderKL | None = None
+) -> AutoencoderKL:
+    """The trained VAE on the CPU; saved in `folder / "vae"`, taken from there when it is already trained.
+
+    Args:
+        start: a VAE to train on; None begins with a random one.
+    """
     done = folder / "vae"
     if done.exists():
         return AutoencoderKL.from_pretrained(done).eval()
-    torch.manual_seed(0)
-    rng = random.Random(7)
-    pool = to_tensor(np.stack([make_scene(rng).picture for _ in range(POOL)]))
-    model = make_autoencoder()
-    for name, parameter in model.named_parameters():
-        if name.endswith("conv2.weight"):  # residual branches start at a tenth: stable at a high learning rate
-            parameter.data.mul_(0.1)
-    train(
-        [model],
-        lambda progress: _loss(model, _batch(pool, progress)),
-        checkpoint=folder / "vae.checkpoint.pt",
-        seconds=seconds,
-        highest_rate=1.5e-3,
-        average_over=100,
-        weight_decay=0.0,
-    )
-    _set_scaling_factor(model.eval())
+    model = start or _new_autoencoder()
+    if decoder_seconds + encoder_seconds > 0:
+        torch.manual_seed(2)
+        pool = draw_pool(POOL)
+        model.train().to(compute.device)
+        train_decoder(folder, model, pool, decoder_seconds, compute)
+        train_encoder(folder, model, pool, encoder_seconds, compute)
+        logger.info("VAE: %.1f dB on 64 new pictures, %.1f dB from the latents alone", *quality(model.cpu().eval()))
     model.save_pretrained(done)
     return model
 
 
-def train_decoder(folder: Path, model: AutoencoderKL, seconds: float) -> AutoencoderKL:
-    """Trains only the way back to pictures on: the latents, and all that was trained on them, stay as they are."""
-    torch.manual_seed(2)
-    rng = random.Random(8)
-    pool = to_tensor(np.stack([make_scene(rng).picture for _ in range(POOL)]))
-    way_back = [model.decoder, model.post_quant_conv]
+def train_decoder(folder: Path, model: AutoencoderKL, pool: Pool, seconds: float, compute: Compute) -> None:
+    """Only the way from latents to pictures; the encoder has no part in it."""
+
+    def loss(step: int, progress: float) -> Tensor:
+        pictures, latents = _batch(pool, progress)
+        spread = LATENT_NOISE * 2 * torch.rand(len(latents), 1, 1, 1)
+        noisy = (latents + spread * torch.randn_like(latents)).to(compute.device)
+        with compute.autocast():
+            decoded = model.decode(noisy).sample
+        difference = decoded.float() - pictures.to(compute.device)
+        edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
+        return difference.abs().mean() + 0.5 * difference.pow(2).mean() + 0.3 * edges
+
     train(
-        way_back,
-        lambda progress: _loss(model, to_input(pool[torch.randint(0, POOL, (BATCH // 2,))]), trains_encoder=False),
-        checkpoint=folder / "decoder.checkpoint.pt",
-        seconds=seconds,
-        highest_rate=6e-4,
-        average_over=100,
-        weight_decay=0.0,
-    )
-    logger.info("VAE: %.1f dB on 64 new pictures with the decoder trained on", _quality(model.eval()))
-    return model
+        [model.decoder, model.post_quant_conv], loss, compute, checkpoint=folder / "decoder.checkpoint.pt",
+        seconds=seconds, highest_rate=DECODER_RATE, falls_over=0.5, average_over=100, weight_decay=0.0,
+    )  # fmt: skip
+
+
+def train_encoder(folder: Path, model: AutoencoderKL, pool: Pool, seconds: float, compute: Compute) -> None:
+    """A regression to the latents, with hardly any variance."""
+
+    def loss(step: int, progress: float) -> Tensor:
+        pictures, latents = _batch(pool, progress)
+        with compute.autocast():
+            posterior = model.encode(pictures.to(compute.device)).latent_dist
+        mean, log_variance = posterior.parameters.float().chunk(2, dim=1)
+        difference = mean - latents.to(compute.device)
+        return difference.abs().mean() + difference.pow(2).mean() + 1e-3 * (log_variance - LOG_VARIANCE).pow(2).mean()
+
+    train(
+        [model.encoder, model.quant_conv], loss, compute, checkpoint=folder / "encoder.checkpoint.pt",
+        seconds=seconds, highest_rate=ENCODER_RATE, falls_over=0.5, average_over=100, weight_decay=0.0,
+    )  # fmt: skip
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:
@@ -76,45 +115,41 @@ def to_input(pictures: Tensor) -> Tensor:
     return pictures.float() / 127.5 - 1
 
 
-def _batch(pool: Tensor, progress: float) -> Tensor:
-    """Crops that show something; in the last quarter whole pictures, so that GroupNorm sees what it will see."""
-    if progress > 0.75:
-        return to_input(pool[torch.randint(0, len(pool), (BATCH // 4,))])
-    chosen = torch.randint(0, len(pool), (2 * BATCH,)).tolist()
-    corners = (torch.randint(0, (SIZE - CROP) // 8 + 1, (2 * BATCH, 2)) * 8).tolist()
-    crops = to_input(torch.stack([pool[i, :, y : y + CROP, x : x + CROP] for i, (y, x) in zip(chosen, corners)]))
-    interest = crops.std((2, 3)).mean(1) + 0.35 * torch.rand(2 * BATCH)
-    return crops[interest.topk(BATCH).indices]
-
-
-def _loss(model: AutoencoderKL, pictures: Tensor, *, trains_encoder: bool = True) -> tuple[Tensor, dict[str, float]]:
-    with torch.set_grad_enabled(trains_encoder):
-        posterior = model.encode(pictures).latent_dist
-    difference = model.decode(posterior.sample()).sample - pictures
-    absolute, squared = difference.abs().mean(), difference.pow(2).mean()
-    edges = difference.diff(dim=-1).abs().mean() + difference.diff(dim=-2).abs().mean()
-    divergence = 0.5 * (posterior.mean**2 + posterior.logvar.exp() - 1 - posterior.logvar).mean()
-    loss = absolute + 0.5 * squared + 0.3 * edges + 1e-4 * divergence
-    return loss, {"absolute error": absolute.item(), "squared error": squared.item(), "divergence": divergence.item()}
-
-
-def _new_pictures() -> Tensor:
-    """64 scenes that were not trained on."""
-    rng = random.Random(99)
-    return to_input(to_tensor(np.stack([make_scene(rng).picture for _ in range(64)])))
-
-
 @torch.no_grad()
-def _quality(model: AutoencoderKL) -> float:
-    """Signal to noise of new pictures that were encoded and decoded, in decibels."""
-    pictures = _new_pictures()
-    error = (model.decode(model.encode(pictures).latent_dist.mean).sample - pictures).pow(2).mean()
-    return float(10 * torch.log10(4 / error))
+def quality(model: AutoencoderKL) -> tuple[float, float]:
+    """Signal to noise of 64 new scenes in decibels: through both halves, and through the decoder alone."""
+    pool = draw_pool(64, seed=99)
+    pictures = to_input(pool.pictures)
+    both = model.decode(model.encode(pictures).latent_dist.mean).sample
+    alone = model.decode(pool.latents).sample
+    both_db, alone_db = (10 * torch.log10(4 / (decoded - pictures).pow(2).mean()) for decoded in (both, alone))
+    return float(both_db), float(alone_db)
 
 
-@torch.no_grad()
-def _set_scaling_factor(model: AutoencoderKL) -> None:
-    """Latents of unit deviation; also reports the quality."""
-    latents = model.encode(_new_pictures()).latent_dist.mean
-    logger.info("VAE: %.1f dB on 64 new pictures", _quality(model))
-    model.register_to_config(scaling_factor=1 / latents.std().item())
+def _new_autoencoder() -> AutoencoderKL:
+    model = make_autoencoder()
+    for name, parameter in model.named_parameters():
+        if name.endswith("conv2.weight"):  # residual branches start at a tenth: stable at a high learning rate
+            parameter.data.mul_(0.1)
+    model.register_to_config(scaling_factor=1 / DEVIATION)
+    return model
+
+
+def _batch(pool: Pool, progress: float) -> tuple[Tensor, Tensor]:
+    """Pictures -1..1 and their latents: crops that show something, at last whole ones."""
+    if progress >= CROPS_UNTIL:
+        chosen = torch.randint(0, len(pool.latents), (BATCH // 4,))
+        return to_input(pool.pictures[chosen]), pool.latents[chosen]
+    scenes = torch.randint(0, len(pool.latents), (2 * BATCH,)).tolist()
+    corners = torch.randint(0, CELLS - CROP_CELLS + 1, (2 * BATCH, 2)).tolist()
+    latents = torch.stack(
+        [pool.latents[i, :, y : y + CROP_CELLS, x : x + CROP_CELLS] for i, (y, x) in zip(scenes, corners)]
+    )
+    interest = latents[:, 3].mean(dim=(1, 2)) + 0.1 * torch.rand(2 * BATCH)
+    best = interest.topk(BATCH).indices
+    size = CROP_CELLS * CELL
+    crops = [
+        pool.pictures[scenes[i], :, CELL * y : CELL * y + size, CELL * x : CELL * x + size]
+        for i, (y, x) in ((i, corners[i]) for i in best.tolist())
+    ]
+    return to_input(torch.stack(crops)), latents[best]

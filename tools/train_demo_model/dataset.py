@@ -1,27 +1,28 @@
-"""Scenes as the UNet trains on them: latents, and captions as rows of a compact vocabulary."""
+"""Scenes as the UNet trains on them: latents, captions as rows of a compact vocabulary, and what a scene is like."""
 
 from __future__ import annotations
 
 import logging
 import random
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
-from diffusers import AutoencoderKL
 from torch import Tensor
 from transformers import CLIPTokenizer
 
-from .autoencoder import to_input
 from .captions import caption_text, make_caption
+from .drawing import SHAPES
+from .latents import cell_latents
 from .networks import BOS, EOS
-from .scenes import make_scene
+from .scenes import Plan, make_scene
 
 logger = logging.getLogger(__name__)
 CAPTIONS_PER_SCENE = 4
 LENGTH = 77
 UNKNOWN = 0
-BATCH = 32
+SEED = 12345
 
 
 @dataclass
@@ -41,33 +42,61 @@ class Vocabulary:
         return self.rows.setdefault(token, 1 + len(self.rows))
 
 
-def make_dataset(folder: Path, autoencoder: AutoencoderKL, tokenizer: CLIPTokenizer, scenes: int) -> dict[str, object]:
-    """Latents [scene, 4, 16, 16] half, tokens [scene, caption, 77] int16 and the vocabulary; kept in `folder`."""
+@dataclass(frozen=True)
+class Data:
+    """Many scenes.
+
+    Attributes:
+        latents: [scene, 4, 16, 16] half.
+        tokens: [scene, caption, 77] int16, rows of the vocabulary.
+        rows: the vocabulary: CLIP's token to its row.
+        objects: [scene] how many there are.
+        is_shapes: [scene] whether it shows nothing but shapes on a plain ground.
+        has_small: [scene] whether one of its objects is small.
+    """
+
+    latents: Tensor
+    tokens: Tensor
+    rows: dict[int, int]
+    objects: Tensor
+    is_shapes: Tensor
+    has_small: Tensor
+
+
+def make_dataset(folder: Path, tokenizer: CLIPTokenizer, scenes: int) -> Data:
+    """So many scenes; kept in `folder`, taken from there when they are already drawn."""
     path = folder / "dataset.pt"
     if path.exists():
-        return dict(torch.load(path))
-    rng, vocabulary = random.Random(12345), Vocabulary()
-    pictures = torch.zeros(scenes, 128, 128, 3, dtype=torch.uint8)
-    captions: list[list[list[int]]] = []
-    for index in range(scenes):
-        scene = make_scene(rng)
-        pictures[index] = torch.from_numpy(scene.picture)
-        texts = [caption_text(make_caption(rng, scene.plan)) for _ in range(CAPTIONS_PER_SCENE)]
-        captions.append([_with_unknown(rng, _body(tokenizer, vocabulary, text)) for text in texts])
-    logger.info("%d scenes drawn, %d tokens in use", scenes, len(vocabulary.rows))
-    tokens = torch.tensor([[_padded(body, vocabulary) for body in bodies] for bodies in captions], dtype=torch.int16)
-    data = {"latents": encode(autoencoder, pictures), "tokens": tokens, "rows": vocabulary.rows}
-    torch.save(data, path)
+        return Data(**torch.load(path))
+    data = draw_dataset(tokenizer, scenes)
+    torch.save(asdict(data), path)
     return data
 
 
-@torch.no_grad()
-def encode(autoencoder: AutoencoderKL, pictures: Tensor) -> Tensor:
-    """[picture, 128, 128, 3] uint8 to scaled latents [picture, 4, 16, 16], half."""
-    latents = [
-        autoencoder.encode(to_input(batch.permute(0, 3, 1, 2))).latent_dist.mean for batch in pictures.split(BATCH)
-    ]
-    return (torch.cat(latents) * autoencoder.config.scaling_factor).half()
+def draw_dataset(tokenizer: CLIPTokenizer, scenes: int, seed: int = SEED) -> Data:
+    rng, vocabulary = random.Random(seed), Vocabulary()
+    latents = torch.empty(scenes, 4, 16, 16, dtype=torch.float16)
+    captions: list[list[list[int]]] = []
+    plans: list[Plan] = []
+    for index in range(scenes):
+        scene = make_scene(rng)
+        latents[index] = cell_latents(scene.picture[np.newaxis])[0]
+        texts = [caption_text(make_caption(rng, scene.plan)) for _ in range(CAPTIONS_PER_SCENE)]
+        captions.append([_with_unknown(rng, _body(tokenizer, vocabulary, text)) for text in texts])
+        plans.append(scene.plan)
+    logger.info("%d scenes drawn, %d tokens in use", scenes, len(vocabulary.rows))
+    return Data(
+        latents=latents,
+        tokens=torch.tensor([[_padded(body, vocabulary) for body in four] for four in captions], dtype=torch.int16),
+        rows=vocabulary.rows,
+        objects=torch.tensor([len(plan.objects) for plan in plans]),
+        is_shapes=torch.tensor([_is_shapes(plan) for plan in plans]),
+        has_small=torch.tensor([any(thing.size == "small" for thing in plan.objects) for plan in plans]),
+    )
+
+
+def _is_shapes(plan: Plan) -> bool:
+    return not plan.is_outdoor and all(thing.kind in SHAPES for thing in plan.objects)
 
 
 def _body(tokenizer: CLIPTokenizer, vocabulary: Vocabulary, text: str) -> list[int]:

@@ -12,6 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from daam.demo_model import TOKENIZER
+
+from .attention import CONTEXT
 from .dataset import UNKNOWN
 from .networks import BOS, EOS, VOCABULARY_SIZE, make_scheduler, make_text_encoder
 
@@ -24,13 +27,12 @@ def export_pipeline(
     folder: Path, autoencoder: AutoencoderKL, unet: UNet2DConditionModel, text_encoder: CLIPTextModel,
     rows: dict[int, int],
 ) -> None:  # fmt: skip
-    """Replaces the model in `folder`; the tokenizer's files in it are kept as they are."""
+    """Writes the model into `folder`, in place of what is there, with the package's own tokenizer files."""
     full = expand_vocabulary(text_encoder, rows)
-    tokenizer_folder = folder / "tokenizer"
     pipeline = StableDiffusionPipeline(
         vae=autoencoder.half(),
         text_encoder=full.half(),
-        tokenizer=CLIPTokenizer.from_pretrained(tokenizer_folder),
+        tokenizer=CLIPTokenizer.from_pretrained(TOKENIZER),
         unet=unet.half(),
         scheduler=make_scheduler(),
         safety_checker=None,
@@ -43,8 +45,10 @@ def export_pipeline(
     _restore_text_prefix(temporary / "text_encoder" / "model.safetensors")
     _forget_origins(temporary)
     shutil.rmtree(temporary / "tokenizer")
-    shutil.copytree(tokenizer_folder, temporary / "tokenizer")
-    shutil.rmtree(folder)
+    shutil.copytree(TOKENIZER, temporary / "tokenizer")
+    for file in temporary.rglob("*.safetensors"):
+        file.chmod(0o644)  # safetensors lets nobody else read them
+    shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 
 
@@ -72,7 +76,21 @@ def expand_vocabulary(text_encoder: CLIPTextModel, rows: dict[int, int]) -> CLIP
         table[token] = trained[row]
     full = make_text_encoder()
     full.load_state_dict({**small, name: table})
+    _repeat_the_last_position(full)
     return full.eval()
+
+
+@torch.no_grad()
+def _repeat_the_last_position(text_encoder: CLIPTextModel) -> None:
+    """Training encodes only so many tokens: the places after them, which it never saw, are like the last one."""
+    name = next(key for key in text_encoder.state_dict() if key.endswith("position_embedding.weight"))
+    positions = text_encoder.get_parameter(name)
+    positions[CONTEXT:] = positions[CONTEXT - 1]
+
+
+def load_autoencoder(folder: Path) -> AutoencoderKL:
+    """The VAE of an exported model in full precision."""
+    return AutoencoderKL.from_pretrained(folder / "vae", low_cpu_mem_usage=False).float()
 
 
 def load_networks(folder: Path, rows: dict[int, int]) -> tuple[UNet2DConditionModel, CLIPTextModel]:

@@ -1,9 +1,8 @@
-"""What both trainings share: a learning-rate schedule by hours spent, a running average of the weights, checkpoints."""
+"""What all trainings share: a rate that follows the time spent, a running average of the weights, checkpoints."""
 
 from __future__ import annotations
 
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -12,9 +11,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from .compute import Compute
+from .optimizer import MuonWithAdamW
+
 logger = logging.getLogger(__name__)
 REPORT_EVERY = 100
 SAVE_EVERY_SECONDS = 120.0
+WARM_UP = 50
+LEAST_RATE = 0.02
+"""Of the highest."""
 
 
 class WeightAverage:
@@ -36,51 +41,53 @@ class WeightAverage:
             parameter.copy_(value)
 
 
-def learning_rate(highest: float, step: int, progress: float, warm_up: int = 100) -> float:
-    """Linear warm-up over `warm_up` steps, then a cosine down to a fiftieth at progress 1."""
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-    return highest * min(1.0, (step + 1) / warm_up) * (0.02 + 0.98 * cosine)
+def learning_rate(highest: float, step: int, progress: float, falls_over: float) -> float:
+    """Linear warm-up over the first steps, the highest, then linearly down over the last share `falls_over`."""
+    falling = min(1.0, (1 - min(1.0, progress)) / falls_over)
+    return highest * min(1.0, (step + 1) / WARM_UP) * max(LEAST_RATE, falling)
 
 
 def train(
     modules: list[nn.Module],
-    loss_of_step: Callable[[float], tuple[Tensor, dict[str, float]]],
+    loss_of_step: Callable[[int, float], Tensor],
+    compute: Compute,
     *,
     checkpoint: Path,
     seconds: float,
     highest_rate: float,
+    falls_over: float,
     average_over: int,
     weight_decay: float,
 ) -> None:
-    """Trains until `seconds` of training time are spent, over any number of runs, and leaves the averaged weights.
+    """Trains until so many seconds are spent, over any number of runs, and leaves the averaged weights.
 
     Args:
-        loss_of_step: given the progress 0..1, draws a batch and gives the loss and numbers to report.
+        modules: on the device of `compute` already.
+        loss_of_step: given the number of the step and the progress 0..1, draws a batch and gives its loss.
+        seconds: of this process's own computing, all its threads together, so that what else a machine does counts for
+            nothing.
         checkpoint: written every two minutes; read at the start when it exists.
+        falls_over: the last share of the time, in which the rate falls.
     """
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=highest_rate, betas=(0.9, 0.99), weight_decay=weight_decay)
-    average = WeightAverage(parameters, average_over)
-    step, spent = _restore(checkpoint, modules, optimizer, average)
-    started = last_save = time.monotonic() - spent
-    last_save += spent
-    reported: list[dict[str, float]] = []
+    optimizer = MuonWithAdamW(modules, weight_decay, compute.dtype)
+    average = WeightAverage(optimizer.parameters, average_over)
+    step, spent = _restore(checkpoint, modules, optimizer, average, compute)
+    started = time.process_time() - spent
+    last_save = time.monotonic()
+    losses: list[Tensor] = []
     while spent < seconds:
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(highest_rate, step, spent / seconds)
-        loss, numbers = loss_of_step(spent / seconds)
+        loss = loss_of_step(step, spent / seconds)
         loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
+        optimizer.step(learning_rate(highest_rate, step, spent / seconds, falls_over))
         step += 1
         average.update(step)
-        reported.append(numbers)
-        spent = time.monotonic() - started
+        losses.append(loss.detach())
+        spent = time.process_time() - started
         if step % REPORT_EVERY == 0:
-            means = {name: sum(row[name] for row in reported) / len(reported) for name in numbers}
-            logger.info("step %d, %.0f s: %s", step, spent, {name: round(mean, 5) for name, mean in means.items()})
-            reported.clear()
+            mean = float(torch.stack(losses).mean())
+            logger.info("%s, step %d, %.0f of %.0f s: loss %.5f", checkpoint.stem, step, spent, seconds, mean)
+            losses.clear()
         if time.monotonic() - last_save > SAVE_EVERY_SECONDS:
             _save(checkpoint, modules, optimizer, average, step, spent)
             last_save = time.monotonic()
@@ -89,12 +96,7 @@ def train(
 
 
 def _save(
-    path: Path,
-    modules: list[nn.Module],
-    optimizer: torch.optim.Optimizer,
-    average: WeightAverage,
-    step: int,
-    spent: float,
+    path: Path, modules: list[nn.Module], optimizer: MuonWithAdamW, average: WeightAverage, step: int, spent: float
 ) -> None:
     state = {
         "modules": [module.state_dict() for module in modules],
@@ -110,15 +112,15 @@ def _save(
 
 
 def _restore(
-    path: Path, modules: list[nn.Module], optimizer: torch.optim.Optimizer, average: WeightAverage
+    path: Path, modules: list[nn.Module], optimizer: MuonWithAdamW, average: WeightAverage, compute: Compute
 ) -> tuple[int, float]:
     if not path.exists():
         return 0, 0.0
-    state = torch.load(path)
+    state = torch.load(path, map_location="cpu")
     for module, values in zip(modules, state["modules"]):
         module.load_state_dict(values)
     optimizer.load_state_dict(state["optimizer"])
-    average.values = state["average"]
+    average.values = [value.to(compute.device) for value in state["average"]]
     torch.set_rng_state(state["random"])
     logger.info("going on from %s: step %d, %.0f s", path, state["step"], state["spent"])
     return int(state["step"]), float(state["spent"])

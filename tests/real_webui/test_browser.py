@@ -155,7 +155,7 @@ def test_what_there_is_to_say_stands_under_a_scripts_pictures_too(browser: Any, 
     page["#{tab}_script_container #script_list ul.options li[data-value=Loopback]"].click()
     page.generate()
     log = page["#html_log_{tab}.prose"].inner_text()
-    assert log.count("'unicorn' is not in the prompt") == 1 and log.count("only saved, not shown") == 1
+    assert log.count("'unicorn' is not in the prompt") == 1 and log.count("saving is off for them too") == 1
     page.page.close()
 
 

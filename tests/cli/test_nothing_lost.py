@@ -80,7 +80,7 @@ def test_the_table_and_the_help_come_out_on_a_terminal_that_is_not_utf_8(encodin
             env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}, capture_output=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr.decode(encoding)
-        expected = str(folder.parent / encoding) if arguments[0] == "render" else "daam tokens"
+        expected = str(folder.parent / encoding) if arguments[0] == "render" else "daam generate"
         assert expected in done.stdout.decode(encoding)
 
 

@@ -131,15 +131,12 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
             )  # fmt: skip
             wanted = table.read([], values)
             page, reasons = session.run(values["model"], settings, show, wanted)
-            return "".join(map(told, reasons)) + framed(page), session.runs, download(session.grids[0])
+            return "".join(map(told, reasons)) + framed(page), session.runs, session.grids[0]
         except DaamError as error:
-            return told(str(error)), session.runs, gr.skip()
+            return told(str(error)), session.runs, gr.update()
 
-    def again(event: gr.SelectData) -> tuple[str, Any]:
-        return framed(session.pages[event.index]), download(session.grids[event.index])
-
-    def download(file: str) -> Any:
-        return gr.update(value=file, interactive=True)
+    def again(event: gr.SelectData) -> tuple[str, str]:
+        return framed(session.pages[event.index]), session.grids[event.index]
 
     with gr.Blocks(title="Attention Heatmap", analytics_enabled=False) as app:
         gr.Markdown(HEADING)
@@ -151,7 +148,7 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
                     stop = gr.Button("Interrupt", elem_id="interrupt")
                 gr.Examples([[example] for example in EXAMPLES], [inputs["prompt"]], label="Try")
                 inputs |= {**make_generation_inputs(model), **make_setting_inputs(settings_of(table))}
-                grid = gr.DownloadButton("Download the grid", interactive=False, elem_id="grid")
+                grid = gr.File(label="Grid", interactive=False, elem_id="grid")
                 gallery = gr.Gallery(label="Last runs", columns=4, elem_id="runs")
             with gr.Column(scale=2):
                 viewer = gr.HTML(elem_id="viewer")

@@ -67,7 +67,7 @@ def test_what_the_viewer_wrote_is_generated_next(page: Any) -> None:
     assert opened.locator(".attention-heatmap-chosen").inner_text() == "Changes “circle”", "as the page looked"
     opened.close()
     with page.expect_download() as download:
-        page.click("#grid")
+        page.locator("#grid a").first.click()
     assert Path(download.value.path()).read_bytes().startswith(b"\x89PNG")
 
 

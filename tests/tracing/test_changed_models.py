@@ -107,7 +107,7 @@ def test_a_context_that_was_not_made_from_the_prompt_is_told() -> None:
         tracer.expect([table])
         embeddings = torch.zeros(1, 3, 32)
         run(pipeline, None, prompt_embeds=embeddings, guidance_scale=1.0)  # type: ignore[arg-type]
-    with pytest.raises(TraceError, match="expected at least 5 context columns"):
+    with pytest.raises(TraceError, match="expected at least 6 context columns"):
         tracer.heat_maps()
 
 

@@ -131,7 +131,9 @@ def kept_bytes(tracer: Any) -> int:
 def test_memory_does_not_depend_on_the_number_of_steps() -> None:
     pipeline = sd1()
     few, many = (traced(pipeline, PROMPTS[0], seeds=[0], num_inference_steps=steps) for steps in (2, 6))
-    assert kept_bytes(few) == kept_bytes(many) == 6 * 4 * (3 * 64 + 16)  # words and marks, bytes, positions of four layers
+    assert (
+        kept_bytes(few) == kept_bytes(many) == 6 * 4 * (3 * 64 + 16)
+    )  # words and marks, bytes, positions of four layers
     counts = next(iter(many.image_trace(0).texts.values())).counts
     assert set(counts.values()) == {6}
 

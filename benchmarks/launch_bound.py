@@ -23,7 +23,7 @@ from diffusers import UNet2DConditionModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.machine import machine
-from benchmarks.overhead import CROSS_DOWN, CROSS_UP, DOWN, MIB, PROMPT, UP, PeakMemory, sd_pipeline, sdxl_pipeline
+from benchmarks.overhead import MIB, PROMPT, SD15_LAYOUT, SDXL_LAYOUT, PeakMemory, sd_pipeline, sdxl_pipeline
 from daam.hosts.diffusers_trace import Tracer, trace
 from daam.tracing.families.cross_attention import find_cross_attention_layers
 
@@ -35,10 +35,8 @@ def sd15() -> Any:
     unet = UNet2DConditionModel(
         sample_size=8,
         block_out_channels=(32, 64, 128, 128),
-        down_block_types=(CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
-        up_block_types=(UP, CROSS_UP, CROSS_UP, CROSS_UP),
         cross_attention_dim=64,
-        attention_head_dim=8,
+        **SD15_LAYOUT,
     )
     return sd_pipeline(unet)
 
@@ -49,15 +47,11 @@ def sdxl() -> Any:
         sample_size=8,
         block_out_channels=(32, 80, 160),
         norm_num_groups=16,
-        down_block_types=(DOWN, CROSS_DOWN, CROSS_DOWN),
-        up_block_types=(CROSS_UP, CROSS_UP, UP),
         cross_attention_dim=64,
         attention_head_dim=(4, 10, 20),
-        transformer_layers_per_block=(1, 2, 10),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=40 + 6 * 8,
+        **SDXL_LAYOUT,
     )
     return sdxl_pipeline(unet)
 

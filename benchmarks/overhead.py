@@ -34,6 +34,19 @@ PROMPT = "a cute red cat with sunglasses on a white beach, blue sky, detailed, s
 DOWN, CROSS_DOWN = "DownBlock2D", "CrossAttnDownBlock2D"
 UP, CROSS_UP = "UpBlock2D", "CrossAttnUpBlock2D"
 MIB = 2**20
+SD15_LAYOUT: dict[str, Any] = {
+    "down_block_types": (CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
+    "up_block_types": (UP, CROSS_UP, CROSS_UP, CROSS_UP),
+    "attention_head_dim": 8,
+}
+SDXL_LAYOUT: dict[str, Any] = {
+    "down_block_types": (DOWN, CROSS_DOWN, CROSS_DOWN),
+    "up_block_types": (CROSS_UP, CROSS_UP, UP),
+    "transformer_layers_per_block": (1, 2, 10),
+    "use_linear_projection": True,
+    "addition_embed_type": "text_time",
+}
+"""What a UNet has of a family whatever its size."""
 
 
 def embedded(dtype: torch.dtype) -> Any:
@@ -45,10 +58,8 @@ def sd15(dtype: torch.dtype) -> Any:
     unet = UNet2DConditionModel(
         sample_size=64,
         block_out_channels=(320, 640, 1280, 1280),
-        down_block_types=(CROSS_DOWN, CROSS_DOWN, CROSS_DOWN, DOWN),
-        up_block_types=(UP, CROSS_UP, CROSS_UP, CROSS_UP),
         cross_attention_dim=768,
-        attention_head_dim=8,
+        **SD15_LAYOUT,
     )
     return sd_pipeline(unet).to(dtype)
 
@@ -58,15 +69,11 @@ def sdxl(dtype: torch.dtype) -> Any:
     unet = UNet2DConditionModel(
         sample_size=128,
         block_out_channels=(320, 640, 1280),
-        down_block_types=(DOWN, CROSS_DOWN, CROSS_DOWN),
-        up_block_types=(CROSS_UP, CROSS_UP, UP),
         cross_attention_dim=2048,
         attention_head_dim=(5, 10, 20),
-        transformer_layers_per_block=(1, 2, 10),
-        use_linear_projection=True,
-        addition_embed_type="text_time",
         addition_time_embed_dim=256,
         projection_class_embeddings_input_dim=2816,
+        **SDXL_LAYOUT,
     )
     return sdxl_pipeline(unet).to(dtype)
 

@@ -169,8 +169,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         Raises:
             TermError: the term has no map; the text says why.
         """
-        if term not in self._maps:
-            self._maps[term] = self._make(term)
+        self.prepare([term], checked=True)
         return self._maps[term]
 
     def __iter__(self) -> Iterator[str]:
@@ -325,10 +324,6 @@ class HeatMaps(Mapping[str, HeatMap]):
         """
         self.prepare([term], checked=True)
         return self._by_size[term]
-
-    def _make(self, name: str) -> HeatMap:
-        self.prepare([name], checked=True)
-        return self._maps[name]
 
     def prepare(self, names: Sequence[str], *, checked: bool = False) -> None:
         """Makes the maps of several terms at once, which is quicker than one by one.

@@ -10,21 +10,15 @@ import pytest
 
 pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
 
-from daam.app.page import Session, make_app
+from daam.app.page import Session
 from daam.hosts.diffusers_generate import GenerationSettings
+from tests.opened_app import opened_app
 
 
 @pytest.fixture(scope="module")
 def page(browser: Any) -> Iterator[Any]:
-    app = make_app()
-    app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
-    opened = browser.new_page(viewport={"width": 1300, "height": 1100})
-    opened.goto(app.local_url)
-    opened.wait_for_selector("#generate")
-    opened.wait_for_timeout(1000)
-    yield opened
-    opened.close()
-    app.close()
+    with opened_app(browser) as opened:
+        yield opened
 
 
 def test_generate_shows_the_viewer_with_the_prompt_as_typed(page: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 import daam
 from daam.results.viewer.page import report_html
+from tests.opened_app import opened_app
 
 
 @pytest.fixture(scope="module")
@@ -59,16 +60,6 @@ def test_the_report_is_without_violations_in_every_state(browser: Any, axe: Path
 
 def test_the_page_of_daam_ui_is_without_violations_of_ours(browser: Any, axe: Path) -> None:
     """Gradio's own parts break a rule or two (orange button, hints, thumbnails); ours are the boxes' names."""
-    pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
-    from daam.app.page import make_app
-
-    app = make_app()
-    app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
-    page = browser.new_page(viewport={"width": 1300, "height": 1100})
-    page.goto(app.local_url)
-    page.wait_for_selector("#generate")
-    page.wait_for_timeout(1000)
-    for part in ("#prompt", "#negative", "#width", "#height", "#seed", "#model", "#interrupt"):
-        assert violations(page, axe, part) == [], part
-    page.close()
-    app.close()
+    with opened_app(browser) as page:
+        for part in ("#prompt", "#negative", "#width", "#height", "#seed", "#model", "#interrupt"):
+            assert violations(page, axe, part) == [], part

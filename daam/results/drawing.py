@@ -145,7 +145,10 @@ def chosen_terms(maps: HeatMaps, settings: DrawingSettings) -> list[str]:
     if maps.side == "probe":
         return [term.quoted for term in parse_terms(maps.table.prompt)]
     own = [] if maps.side == "negative" else [term.quoted for term in parse_terms(settings.terms)]
-    return own or [word for word in maps.words if word not in _left_out(maps, settings)]
+    if own:
+        return own
+    left_out = set(_left_out(maps, settings))
+    return [word for word in maps.words if word not in left_out]
 
 
 def _left_out(maps: HeatMaps, settings: DrawingSettings) -> list[str]:

@@ -183,6 +183,9 @@ class Page(Protocol):
     def values_of_script(self, p: Any, title: str) -> Sequence[Any]:
         """What the controls of an always-visible script say; empty where there is none of that title."""
 
+    def hand_on(self, p: Any, key: str, lines: Sequence[str]) -> None:
+        """Puts lines into whatever result a script makes of `p` itself, for callers of the API; none takes them away."""
+
     def begin_series(self, p: Any, generations: int) -> None:
         """Before a script generates several times with `p`: one seed for all, one picture each, one progress bar."""
 

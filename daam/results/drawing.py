@@ -16,6 +16,7 @@ from daam.pictures.colour_bar import add_colour_bar
 from daam.pictures.grid import Colour, make_grid
 from daam.pictures.labelled_grid import Cell, LabelledRow, labelled_grid
 from daam.pictures.overlay import scale_picture
+from daam.pictures.quick_png import QuickPng
 from daam.pictures.tile import term_tile
 from daam.prompt.terms import parse_terms
 from daam.results.drawing_settings import DrawingSettings
@@ -80,7 +81,7 @@ def draw(result: Result) -> Drawing:
         grid = _grid(rows, settings, background)
     if settings.show_captions:
         grid = add_colour_bar(grid, settings.colormap, min(LEGIBLE_WIDTH, picture.width), background)
-    return Drawing(terms, grid)
+    return Drawing(terms, QuickPng.of(grid))
 
 
 def _grid(rows: Sequence[list[Image.Image]], settings: DrawingSettings, background: Colour) -> Image.Image:
@@ -110,15 +111,17 @@ def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, 
             caption, reason = f"{len(missing) - MOST_GREY + 1} more", "terms without a map"
         tile = None
         if term not in without_tile:
-            tile = term_tile(
-                picture,
-                scaled.get(term),
-                caption,
-                opacity=settings.opacity,
-                colormap=settings.colormap,
-                blend=settings.blend,
-                show_caption=settings.show_captions,
-                reason=reason,
+            tile = QuickPng.of(
+                term_tile(
+                    picture,
+                    scaled.get(term),
+                    caption,
+                    opacity=settings.opacity,
+                    colormap=settings.colormap,
+                    blend=settings.blend,
+                    show_caption=settings.show_captions,
+                    reason=reason,
+                )
             )
         drawn.append(DrawnTerm(image, maps.side, term, name, tile, reasons[term]))
     return drawn

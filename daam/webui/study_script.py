@@ -10,6 +10,7 @@ import gradio as gr
 
 from daam.errors import DaamError, TraceError
 from daam.prompt.terms import parse_terms
+from daam.pictures.quick_png import QuickPng
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
 from daam.results.settings import TITLE, Settings
@@ -79,7 +80,7 @@ class StudyScript:
             return host().result_of_series(p, [], [])
         panel = Settings.read(host().values_of_script(p, TITLE), {"terms": ""})
         drawing = DrawingSettings.of(panel, len(results), host().grid_background())
-        grid = draw_study(results, drawing)
+        grid = QuickPng.of(draw_study(results, drawing))
         host().label_image(grid, infotexts[0])
         p.all_prompts, p.all_seeds = [prompt], [p.seed]
         host().save_grid(p, grid, infotexts[0])

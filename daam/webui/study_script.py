@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 
 from daam.errors import DaamError, TraceError
-from daam.prompt.terms import parse_terms
 from daam.pictures.quick_png import QuickPng
+from daam.prompt.terms import parse_terms
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
 from daam.results.settings import TITLE, Settings

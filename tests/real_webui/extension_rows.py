@@ -111,7 +111,8 @@ def _guidance() -> list[ExtensionRow]:
                      seen=(Seen(calls=(0, 2)),), note="8 further calls of the model"),
         incantations("perturbed-attention guidance, batch of two with AND", {12: True, 13: 3},
                      payload={**TWO, "batch_size": 2}, pictures=2, note="4 further calls of the model",
-                     seen=tuple(Seen(2 * image + part, image, part=part, calls=(0, 2)) for image in range(2) for part in range(2))),
+                     seen=tuple(Seen(2 * number + part, number, part=part, calls=(0, 2))
+                                for number in range(2) for part in range(2))),
         ExtensionRow("self-attention guidance", "ashen-sensored/sd_webui_SAG", {"self attention guidance": {0: True}},
                      seen=(Seen(calls=(0, 2)),), note="4 further calls of the model", checkpoint="deep"),
         ExtensionRow("FreeU", "ljleb/sd-webui-freeu", {"freeu": {0: True}}),

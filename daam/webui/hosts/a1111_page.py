@@ -73,7 +73,7 @@ class A1111Page:
         return str(getattr(shared.cmd_opts, "api_auth", None) or "")
 
     def hand_on(self, p: Any, key: str, lines: Sequence[str]) -> None:
-        """Puts lines into what a script makes of `p` as its own result, for callers of the API; none: takes them out.
+        """Puts lines into what a script makes of `p` itself, for callers of the API; none: takes them out.
 
         Nothing before 1.10, where they would become part of infotexts.
         """

@@ -184,7 +184,7 @@ class Page(Protocol):
         """What the controls of an always-visible script say; empty where there is none of that title."""
 
     def hand_on(self, p: Any, key: str, lines: Sequence[str]) -> None:
-        """Puts lines into what a script makes of `p` as its own result, for callers of the API; none: takes them out."""
+        """Puts lines into what a script makes of `p` itself, for callers of the API; none: takes them out."""
 
     def begin_series(self, p: Any, generations: int) -> None:
         """Before a script generates several times with `p`: one seed for all, one picture each, one progress bar."""

@@ -279,7 +279,7 @@ def _img2img() -> list[MatrixRow]:
             {**IMG2IMG, "script_name": "loopback", "script_args": [2, 0.5, "Linear", "None"]},
             path="img2img",
             is_saved_only=True,
-            note="only saved, not shown",
+            note="so that none is left",
         ),
         MatrixRow(
             section,
@@ -288,17 +288,7 @@ def _img2img() -> list[MatrixRow]:
             path="img2img",
             size=(192, 192),
             is_saved_only=True,
-            note="only saved, not shown",
-        ),
-        MatrixRow(
-            section,
-            "SD upscale, saving off",
-            {**IMG2IMG, "script_name": "sd upscale", "script_args": [None, 16, "Lanczos", 1.5]},
-            path="img2img",
-            size=(192, 192),
-            settings={"no_saving": True},
-            is_saved_only=True,
-            note="saving is off for them too, so that none is left",
+            note="so that none is left",
         ),
         MatrixRow(
             section,
@@ -307,7 +297,7 @@ def _img2img() -> list[MatrixRow]:
             path="img2img",
             size=(192, 128),
             is_saved_only=True,
-            note="only saved, not shown",
+            note="so that none is left",
         ),
     ]
 

@@ -116,10 +116,10 @@ def test_row(server: Server, folder: Path, row: ExtensionRow) -> None:
     assert {name: after[name] for name in ("hooks", "replaced")} == {
         name: before[name] for name in ("hooks", "replaced")
     }
-    check_order(row, without, with_maps)
     extra = json.loads(with_maps["info"])["extra_generation_params"]
     notes = " ".join(extra.get("Attention Heatmap notes", []))
     assert row.note in notes and ("no heat maps" in notes) == is_refused(row), notes
+    check_order(row, without, with_maps)
     for seen in row.seen:
         where = {"calls": seen.calls, "run": seen.run, "row": seen.row}
         place = {"image": str(seen.image), "side": seen.side, "part": str(seen.part), "entry": str(seen.entry)}

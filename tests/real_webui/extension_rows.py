@@ -108,7 +108,7 @@ def _guidance() -> list[ExtensionRow]:
         incantations("perturbed-attention guidance", {12: True, 13: 3}, seen=(Seen(calls=(0, 2)),),
                      note="4 further calls of the model"),
         incantations("perturbed-attention guidance, NGMS", {12: True, 13: 3}, payload={"s_min_uncond": 2, "steps": 8},
-                     seen=(Seen(calls=(0, 2)),), note="8 further calls of the model"),
+                     seen=(), note="another extension calls the model on its own"),
         incantations("perturbed-attention guidance, batch of two with AND", {12: True, 13: 3},
                      payload={**TWO, "batch_size": 2}, pictures=2, note="4 further calls of the model",
                      seen=tuple(Seen(2 * number + part, number, part=part, calls=(0, 2))
@@ -121,7 +121,7 @@ def _guidance() -> list[ExtensionRow]:
                      note="works in tiles"),
         ExtensionRow("one region over the whole picture", "pkuliyi2015/multidiffusion-upscaler-for-automatic1111",
                      {"tiled diffusion": {0: True, 18: True, 21: True, 22: 0.0, 23: 0.0, 24: 1.0, 25: 1.0,
-                                          26: "a green tree"}}, seen=(), note=""),
+                                          26: "a green tree"}}),
         incantations("SEG", {0: True}),
         incantations("S-CFG", {4: True}),
         incantations("T2I-Zero", {21: True, 22: True, 27: "1"}),

@@ -22,7 +22,7 @@ from daam.prompt.terms import every_word, parse_terms
 from daam.tracing.capture import Capture
 from daam.tracing.conditioning import Conditioned, ConditioningBook, assign
 from daam.tracing.image_trace import ImageTrace, Region
-from daam.tracing.latest import ASKED, BY_THE_WAY, Budget
+from daam.tracing.latest import ASKED, BY_THE_WAY, Budget, LatestOfImage
 from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.refined_maps import with_refined
@@ -229,6 +229,16 @@ class Tracer:
             size, positive, negative, texts, self._capture.calls, keep, region, probe, remarks, not_refined
         )
 
+    def self_attention(self, image: int = 0) -> LatestOfImage:
+        """What one picture's refined maps are made along, on the model's device, as long as it is held: inside `with`.
+
+        Raises:
+            TraceError: refined maps were not asked for, or cannot be made; the text says why.
+        """
+        if self._capture.latest is None:
+            raise TraceError('self-attention was not kept: trace with `daam.trace(pipe, keep="refined")`')
+        return self._capture.latest.of(image)
+
     def _texts_of(self, image: int) -> tuple[dict[TextKey, TextMaps], str]:
         """The maps of one picture's texts on the CPU, and why they have no refined maps; refined once after a call."""
         texts = self._capture.accumulator.on_cpu(image)
@@ -367,7 +377,12 @@ class Tracer:
     def _new_capture(self) -> Capture:
         steps, heads = "steps" in self._keep, "heads" in self._keep
         return Capture(
-            self._pipeline.unet, self._rows, keep_steps=steps, keep_heads=heads, probe=self._probe, refined=self._refined
+            self._pipeline.unet,
+            self._rows,
+            keep_steps=steps,
+            keep_heads=heads,
+            probe=self._probe,
+            refined=self._refined,
         )
 
     def _see_prompts(self, arguments: dict[str, Any], encoded: Any) -> None:

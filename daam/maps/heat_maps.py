@@ -257,7 +257,7 @@ class HeatMaps(Mapping[str, HeatMap]):
 
         Raises:
             NotKeptError: heads, steps or refined maps were not kept, or could not be made; the text says why.
-            SettingError: nothing is left, there are no such heads, steps or reading, or that is only of the whole trace.
+            SettingError: nothing is left, there is no such head, step or reading, or it is of the whole trace only.
         """
         selection = self.selection.narrowed(layers, resolutions, heads, steps, reading)
         most_heads = max((count for text in self._texts.values() for count in text.heads.values()), default=0)

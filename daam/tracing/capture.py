@@ -97,7 +97,7 @@ class Capture:
         self.calls_with_text = 0
 
     def _new_latest(self, budget: Budget) -> LatestSelfAttention:
-        return LatestSelfAttention(budget, self._family.replaced_self_attention)
+        return LatestSelfAttention(budget, self._family.replaced_self_attention, self._family.refined_refusal)
 
     def install(self, stack: ExitStack) -> None:
         """Sets the hooks; the stack removes them."""

@@ -1,4 +1,4 @@
-"""What the model attended to the picture itself with in its latest call: references, within a budget, and why not.
+"""What the model attended to the picture itself with in its latest call: references, within a budget.
 
 Only the finest layers count, and only rows of the positive prompt. Nothing is computed before the end, when maps are
 carried along it (`daam.tracing.refining`).
@@ -75,9 +75,13 @@ class LatestOfImage:
 class LatestSelfAttention:
     """One model's finest self-attention in the latest call that each picture had a row in. Never raises from a hook."""
 
-    def __init__(self, budget: Budget, replaced: Callable[[], str | None] = lambda: None):
-        """Args: replaced: gives the name of a layer that attends in a way of its own; asked once, in the first call."""
-        self._budget = budget
+    def __init__(self, budget: Budget, replaced: Callable[[], str | None] = lambda: None, refusal: str | None = None):
+        """
+        Args:
+            replaced: gives the name of a layer that attends in a way of its own; asked once, in the first call.
+            refusal: why there can be nothing to see, where that is known.
+        """
+        self._budget, self._refusal = budget, refusal
         self._find_replaced = replaced
         self._replaced: str | None = None
         self._is_begun = False
@@ -134,6 +138,8 @@ class LatestSelfAttention:
         Raises:
             TraceError: there is nothing that they can be; the text says why.
         """
+        if self._refusal is not None:
+            raise TraceError(self._refusal)
         if self._replaced is not None:
             raise TraceError(_REPLACED.format(self._replaced))
         if self._refused:
@@ -191,8 +197,8 @@ class LatestSelfAttention:
 
 
 _REPLACED = (
-    "something does the self-attention of {} in its own way (perturbed-attention and self-attention guidance do so, and "
-    "references), so that maps cannot be refined along it"
+    "something does the self-attention of {} in its own way, as perturbed-attention and self-attention guidance and "
+    "references do, so that maps cannot be refined along it"
 )
 
 

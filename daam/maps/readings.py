@@ -75,8 +75,8 @@ READINGS: dict[str, Reading] = {
         "an estimate of the word's region that follows outlines",
         takes_parts=False,
         needs="refined",
-        remark="Refined maps are an estimate of each word's region, carried along the model's self-attention; how strong a "
-        "word is, is measured on the plain ones.",
+        remark="Refined maps are an estimate of each word's region, carried along the model's self-attention; how "
+        "strong a word is, is measured on the plain ones.",
     ),
     "balanced": Reading(balanced, 0.4, "each layer divided by its mean"),
 }

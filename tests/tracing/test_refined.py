@@ -129,7 +129,8 @@ def test_layers_of_another_grid_and_faulty_ones_are_refused() -> None:
 def test_no_bit_of_the_picture_changes(family: str, backend: str) -> None:
     pipeline = FAMILIES[family]()
     BACKENDS[backend](pipeline)
-    own_hooks, before = hooks(pipeline), run(pipeline, PROMPT, negative_prompt="ugly")
+    before = run(pipeline, PROMPT, negative_prompt="ugly")
+    own_hooks = hooks(pipeline)
     with daam.trace(pipeline, keep="refined") as tracer:
         traced = run(pipeline, PROMPT, negative_prompt="ugly")
     assert (before == traced).all() and hooks(pipeline) == own_hooks

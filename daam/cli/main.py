@@ -17,6 +17,7 @@ from daam.errors import DaamError, SettingError
 
 COMMANDS = {
     "generate": "daam.cli.generate",
+    "batch": "daam.cli.batch",
     "render": "daam.cli.render",
     "tokens": "daam.cli.tokens",
     "ui": "daam.cli.ui",

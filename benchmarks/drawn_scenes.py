@@ -1,116 +1,151 @@
-"""Makes a folder with true masks for `daam evaluate`, offline: scenes that are drawn, and painted over by the model.
+"""Drawn scenes whose masks are exact, and what the model looks at in them: truth that colour alone does not explain.
 
-    python -m benchmarks.drawn_scenes DIR && daam evaluate DIR
-
-Image to image at strength 0.3 keeps a scene's objects where they were drawn, so that their masks are true of the
-picture that the model made. Laid out as the DAAM authors' code reads it, with a record of the heat maps beside.
+**things** are objects of several colours, **same** are two objects of one colour. The scenes are new ones by the
+training's own code with captions that were never trained on; each is noised to every level of the sampler's schedule,
+and the model is called once for each.
 """
 
 from __future__ import annotations
 
-import argparse
+import math
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import StableDiffusionImg2ImgPipeline
-from PIL import Image
+from numpy.typing import NDArray
+from torch import Tensor
 
-from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline, set_sampler
+from daam.hosts.diffusers_models import set_sampler
 from daam.hosts.diffusers_trace import trace
-from daam.results.record import save_record
-from daam.results.result import Notes, Result
-from daam.studies.batch.folder import PICTURE, PROMPT, RECORD, SEED
-from daam.studies.evaluation.folders import TRUTH
-from daam.studies.evaluation.masks import Mask, write_mask
-from tools.train_demo_model.captions import Word, caption_text, make_caption
-from tools.train_demo_model.scenes import make_scene
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.latest import LatestOfImage
+from tools.train_demo_model.autoencoder import to_input
+from tools.train_demo_model.captions import STARTS, is_held_out, with_article
+from tools.train_demo_model.drawing import EXTENT, SHAPES
+from tools.train_demo_model.palette import distance
+from tools.train_demo_model.scenes import (
+    LEAST_CONTRAST,
+    RADII,
+    SHAPE_COLORS,
+    SIZE,
+    Plan,
+    Scene,
+    SceneObject,
+    draw_scene,
+    make_scene,
+)
 
-STRENGTH = 0.3
-STEPS = 20
+Mask = NDArray[np.bool_]
+SEVERAL_COLOURS = ("tree", "house", "car", "cat", "flower", "boat", "mushroom")
+"""Kinds that are drawn in more colours than the one that the caption names."""
+GROUNDS = {"grass": "on grass", "sand": "on sand", "snow": "on snow", "sea": "on the sea"}
+LEAST_AREA = 0.004
+"""Share of the picture that is seen of an object that is measured."""
+BATCH = 20
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A drawn scene: its caption, and the mask of each noun."""
+class DrawnScene:
+    """Attributes: masks: by the noun, of the objects that are measured."""
 
-    prompt: str
-    picture: Image.Image
+    text: str
+    picture: NDArray[np.uint8]
     masks: dict[str, Mask]
 
 
-def drawn_scenes(count: int, seed: int = 0) -> Iterator[Drawn]:
-    """Scenes whose nouns are all different words."""
-    rng = random.Random(seed)
-    found = 0
-    while found < count:
+@dataclass(frozen=True)
+class SeenScene:
+    """A scene with the maps of all levels, and what refined maps are made along, of the last one."""
+
+    scene: DrawnScene
+    trace: ImageTrace
+    along: LatestOfImage
+
+
+def things(count: int, seed: int = 77) -> list[DrawnScene]:
+    """Scenes of one or two objects, at least one of them of several colours; only these are measured."""
+    rng, found = random.Random(seed), []
+    while len(found) < count:
         scene = make_scene(rng)
-        words = make_caption(rng, scene.plan)
-        nouns = [_noun(words, index) for index in range(len(scene.masks))]
-        spoken = [word.text for word in words]
-        if len(set(nouns)) == len(nouns) and all(spoken.count(noun) == 1 for noun in nouns):
-            found += 1
-            masks = {noun: mask > 127 for noun, mask in zip(nouns, scene.masks)}
-            yield Drawn(caption_text(words), Image.fromarray(scene.picture), masks)
+        kinds = [thing.kind for thing in scene.plan.objects]
+        if len(kinds) > 2 or len(set(kinds)) < len(kinds) or not set(kinds) & set(SEVERAL_COLOURS):
+            continue
+        drawn = _drawn(rng, scene, [kind for kind in kinds if kind in SEVERAL_COLOURS])
+        found += [drawn] if drawn is not None else []
+    return found
 
 
-def _noun(words: list[Word], index: int) -> str:
-    return [word.text for word in words if word.subject == index][-1]
+def same(count: int, seed: int = 78) -> list[DrawnScene]:
+    """Scenes of two shapes of one colour that do not touch."""
+    rng, found = random.Random(seed), []
+    while len(found) < count:
+        plan = _pair(rng)
+        if plan is not None:
+            drawn = _drawn(rng, draw_scene(rng, plan), [thing.kind for thing in plan.objects])
+            found += [drawn] if drawn is not None else []
+    return found
 
 
-def painted_over(pipeline: Any, drawn: Drawn, seed: int) -> Result:
-    """What the model makes of a drawn scene, traced."""
-    with trace(pipeline) as tracer:
-        picture = pipeline(
-            drawn.prompt,
-            image=drawn.picture,
-            strength=STRENGTH,
-            num_inference_steps=STEPS,
-            guidance_scale=EMBEDDED_GUIDANCE_SCALE,
-            generator=torch.Generator().manual_seed(seed),
-        ).images[0]
-    notes = Notes(drawn.prompt, seed, EMBEDDED, {"strength": STRENGTH, "steps": STEPS})
-    return Result([picture], [tracer.image_trace()], notes=notes)
+def look_at(pipeline: Any, scenes: Sequence[DrawnScene], steps: int, seed: int = 2000) -> Iterator[SeenScene]:
+    """What the model looks at in each scene, at every level of the schedule, with the prompt alone."""
+    set_sampler(pipeline, "DPM++ 2M")
+    for start in range(0, len(scenes), BATCH):
+        batch = scenes[start : start + BATCH]
+        latents = _latents(pipeline, batch)
+        noise = torch.Generator().manual_seed(seed + start)
+        with torch.no_grad(), trace(pipeline, keep="refined") as tracer:
+            texts, _ = pipeline.encode_prompt([scene.text for scene in batch], "cpu", 1, False)
+            pipeline.scheduler.set_timesteps(steps)
+            for timestep in pipeline.scheduler.timesteps:
+                levels = timestep.expand(len(batch))
+                noised = pipeline.scheduler.add_noise(latents, torch.randn(latents.shape, generator=noise), levels)
+                pipeline.unet(noised, timestep, encoder_hidden_states=texts)
+            along = [tracer.self_attention(index) for index in range(len(batch))]
+        for index, scene in enumerate(batch):
+            yield SeenScene(scene, tracer.image_trace(index), along[index])
 
 
-def write_scenes(folder: Path, count: int, seed: int = 0) -> float:
-    """Writes the folder; returns by how much the model changed the pictures, 0..1."""
-    plain = load_pipeline(EMBEDDED)
-    set_sampler(plain, "DPM++ 2M")
-    pipeline = StableDiffusionImg2ImgPipeline(
-        **plain.components, requires_safety_checker=False  # type: ignore[arg-type]
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
-    changes = []
-    for number, drawn in enumerate(drawn_scenes(count, seed)):
-        place = folder / f"{number:05}"
-        place.mkdir(parents=True, exist_ok=True)
-        result = painted_over(pipeline, drawn, number)
-        picture = result.pictures[0]
-        difference = np.abs(np.asarray(picture, np.float64) - np.asarray(drawn.picture, np.float64))
-        changes.append(float(difference.mean() / 255))
-        (place / PROMPT).write_text(drawn.prompt + "\n", "utf-8")
-        (place / SEED).write_text(f"{number}\n", "utf-8")
-        picture.save(place / PICTURE)
-        for noun, mask in drawn.masks.items():
-            write_mask(place / f"{noun}{TRUTH}", mask)
-        save_record(place / RECORD, result)
-    return float(np.mean(changes))
+def _latents(pipeline: Any, scenes: Sequence[DrawnScene]) -> Tensor:
+    pixels = torch.stack([torch.tensor(scene.picture).permute(2, 0, 1) for scene in scenes])
+    with torch.no_grad():
+        latents: Tensor = pipeline.vae.encode(to_input(pixels)).latent_dist.mean
+    config = pipeline.vae.config
+    return (latents - (getattr(config, "shift_factor", None) or 0)) * config.scaling_factor
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--scenes", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    change = write_scenes(options.folder, options.scenes, options.seed)
-    print(f"{options.scenes} scenes in {options.folder}; the model changed the pictures by {change:.1%}")
+def _pair(rng: random.Random) -> Plan | None:
+    colour, ground = rng.choice(SHAPE_COLORS), rng.choice(("white", "black", "gray"))
+    if distance(colour, ground) < LEAST_CONTRAST:
+        return None
+    plan = Plan(background=ground)
+    for kind in rng.sample(list(SHAPES), 2):
+        radius = rng.uniform(*RADII["normal"])
+        margin = radius * EXTENT + 1
+        x, y = (rng.uniform(margin, SIZE - margin) for _ in range(2))
+        plan.objects.append(SceneObject(kind, colour, "normal", x, y, radius))
+    first, second = plan.objects
+    apart = math.hypot(first.x - second.x, first.y - second.y)
+    return plan if apart >= (first.radius + second.radius) * 1.05 else None
 
 
-if __name__ == "__main__":
-    main()
+def _drawn(rng: random.Random, scene: Scene, measured: Sequence[str]) -> DrawnScene | None:
+    text = _held_out_caption(rng, scene.plan)
+    masks = {thing.kind: mask > 127 for thing, mask in zip(scene.plan.objects, scene.masks) if thing.kind in measured}
+    masks = {kind: mask for kind, mask in masks.items() if mask.mean() >= LEAST_AREA}
+    return DrawnScene(text, scene.picture, masks) if text and masks else None
+
+
+def _held_out_caption(rng: random.Random, plan: Plan) -> str | None:
+    """A plain wording that was never trained on; None where the scene has none."""
+    phrases = [with_article(f"{thing.color} {thing.kind}") for thing in plan.objects]
+    ground = GROUNDS[str(plan.ground)] if plan.is_outdoor else f"on a {plan.background} background"
+    wordings = [
+        f"{opening}{' and '.join(order)} {ground}"
+        for opening in ("", *(f"{start} " for start in STARTS))
+        for order in (phrases, phrases[::-1])
+    ]
+    held_out = sorted({text for text in wordings if is_held_out(text)})
+    return rng.choice(held_out) if held_out else None

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.drawn_scenes import write_scenes
+from benchmarks.painted_scenes import write_scenes
 from daam.studies.evaluation.masks import read_mask
 from tests.cli.test_cli import run
 

@@ -64,7 +64,7 @@ def _noun(words: list[Word], index: int) -> str:
 
 def painted_over(pipeline: Any, drawn: Drawn, seed: int) -> Result:
     """What the model makes of a drawn scene, traced."""
-    with trace(pipeline) as tracer:
+    with trace(pipeline, keep="refined") as tracer:
         picture = pipeline(
             drawn.prompt,
             image=drawn.picture,

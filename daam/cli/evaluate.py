@@ -39,7 +39,9 @@ def make_parser() -> Parser:
     group.add_argument("--match", choices=["labelled", "best", "hungarian"], help="how predictions meet true masks")
     group.add_argument("--vocabulary", default="none", metavar="NAME", help="none, coco80, coco27, or a file")
     group.add_argument("--missing", choices=["zero", "skip"], help="a missing prediction is an IoU of 0, or left out")
-    group.add_argument("--map", default="plain", dest="map_kind", metavar="KIND", help="of heat map; plain")
+    group.add_argument(
+        "--map", default="plain", dest="map_kind", metavar="KIND", help="of heat map: plain, refined, balanced"
+    )
     group.add_argument(
         "--protocol", choices=["ours", "castorini"], default="ours", help="castorini: as the authors' code"
     )

@@ -1,4 +1,4 @@
-"""How a heat map becomes a mask, and which maps there are. One function and one entry for each."""
+"""How a heat map becomes a mask. One function and one entry for each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daam.errors import SettingError
-from daam.maps.heat_maps import HeatMap, HeatMaps
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.readings import READINGS
 from daam.studies.evaluation.masks import Mask
 
 
@@ -34,8 +35,6 @@ MASK_RULES: dict[str, Callable[[NDArray[np.float32], float, float], Mask]] = {
     "max": by_maximum, "minmax": by_range, "absolute": by_value,
 }  # fmt: skip
 """Of values [height, width], a threshold, and what a value of 1 would be for `absolute`."""
-MAPS: dict[str, Callable[[HeatMaps, str], HeatMap]] = {"plain": lambda maps, term: maps[term]}
-"""Kinds of heat maps by name."""
 
 
 def check_rule(rule: str, thresholds: Sequence[float], kind: str) -> None:
@@ -45,8 +44,8 @@ def check_rule(rule: str, thresholds: Sequence[float], kind: str) -> None:
     """
     if rule not in MASK_RULES:
         raise SettingError(f"mask rule: expected {', '.join(MASK_RULES)}, got {rule!r}")
-    if kind not in MAPS:
-        raise SettingError(f"map: expected {', '.join(MAPS)}, got {kind!r}")
+    if kind not in READINGS:
+        raise SettingError(f"map: expected {', '.join(READINGS)}, got {kind!r}")
     for threshold in thresholds:
         if not 0 <= threshold <= (math.inf if rule == "absolute" else 1):
             raise SettingError(f"thresholds: expected 0..1, got {threshold:g}")

@@ -16,7 +16,7 @@ from daam.results.record import load_record
 from daam.studies.evaluation.coco import CocoTruth
 from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Encoded, Mask, read_labels, read_mask, resized, write_mask
-from daam.studies.evaluation.rules import MAPS, MASK_RULES, unit_of
+from daam.studies.evaluation.rules import MASK_RULES, unit_of
 from daam.studies.evaluation.vocabularies import Vocabulary
 from daam.studies.extras import need
 
@@ -35,7 +35,7 @@ class Protocol:
         match: "labelled" compares what has the same label; "best" takes the prediction of the picture that fits best;
             "hungarian" gives each label of the predictions to one of the truth, the best for all pictures together.
         missing: "zero" counts a prediction that is not there as an IoU of 0, "skip" leaves it out.
-        map_kind: a name of `MAPS`.
+        map_kind: a name of `daam.maps.readings.READINGS`.
     """
 
     thresholds: tuple[float, ...] = (0.3, 0.4, 0.5)
@@ -207,11 +207,8 @@ class Scoring:
         return found
 
     def _from_maps(self, place: Place, truth: Mapping[str, Mask], maps: HeatMaps, threshold: float) -> list[Predicted]:
-        rule, make, vocabulary = (
-            MASK_RULES[self._protocol.mask_rule],
-            MAPS[self._protocol.map_kind],
-            self._protocol.vocabulary,
-        )
+        rule, vocabulary = MASK_RULES[self._protocol.mask_rule], self._protocol.vocabulary
+        read = maps.select(reading=self._protocol.map_kind)
         if self._protocol.match == "labelled":
             words = [word for word in (*place.truth, *truth) if word in maps]
             words += [word for word in maps if vocabulary.label(word) in truth]
@@ -222,7 +219,7 @@ class Scoring:
             label = vocabulary.label(word)
             if label is None or label in found:
                 continue
-            values = make(maps, word).values
+            values = read[word].values
             mask = rule(values, threshold, unit_of(maps))
             found[label] = Predicted(label, mask, "record", _peak(values))
             if self._write_prefix is not None and threshold == self._protocol.thresholds[0] and "/" not in word:

@@ -210,7 +210,7 @@ def test_what_is_no_picture_is_left_out_and_told(root: Path, capsys: pytest.Capt
 
 @pytest.mark.parametrize(("arguments", "said"), [
     (["--thresholds", "a"], "thresholds: expected numbers"), (["--thresholds", "2"], "thresholds: expected 0..1"),
-    (["--mask-rule", "x"], "mask rule: expected max, minmax, absolute"), (["--map", "x"], "map: expected plain"),
+    (["--mask-rule", "x"], "mask rule: expected max, minmax, absolute"), (["--map", "x"], "map: expected plain, "),
     (["--vocabulary", "x"], "vocabulary: expected none, coco27, coco80, or a file"),
 ])  # fmt: skip
 def test_what_does_not_fit_is_one_line(

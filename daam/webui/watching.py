@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import TraceError, describe
 from daam.prompt.table import PromptTable
@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 Passes = Literal["both", "first", "second"]
 _active: ContextVar[Watch | None] = ContextVar("attention heatmap: the sampling that is watched", default=None)
 _afterwards: ContextVar[Callable[[Any], None] | None] = ContextVar("attention heatmap: who is told", default=None)
+MOST_ENCODED_MEANWHILE = 64
+"""Texts that are kept of those encoded during the sampling; an extension may encode its own in each step."""
 _WATCHED = "_attention_heatmap_watch"
 
 
@@ -132,6 +134,8 @@ class Watch:
         self._is_first_of_step = False
         self._moved = MovedRows()
         self._witness = RowWitness()
+        self._encoded_meanwhile: list[tuple[str, Tensor]] = []
+        self._own_texts: set[str] = set()
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
@@ -167,10 +171,34 @@ class Watch:
         token = _active.set(self)
         try:
             with ExitStack() as self._stack:
+                self._watch_encoding(self._stack)
                 yield
         finally:
             self._stack = self._call = None
             _active.reset(token)
+
+    def _watch_encoding(self, stack: ExitStack) -> None:
+        """While it samples, other extensions encode texts of their own; the hires pass's are the prompt's."""
+
+        def see(model: nn.Module, arguments: tuple[Any, ...], encoded: Any) -> None:
+            try:
+                self._encoded_meanwhile += host().read_encoding(arguments, encoded)
+                del self._encoded_meanwhile[:-MOST_ENCODED_MEANWHILE]
+            except Exception as error:  # whatever it is, the picture goes on
+                self._stop(error)
+
+        try:
+            stack.callback(host().text_model().register_forward_hook(see).remove)
+        except Exception as error:
+            self._stop(error)
+
+    def _stop(self, error: Exception) -> None:
+        self._fault = error
+        logger.warning(
+            "the attention trace stopped, the picture is not affected: %s",
+            describe(error),
+            exc_info=logger.isEnabledFor(logging.DEBUG),
+        )
 
     def see_denoiser_call(self, params: Any) -> None:
         """Prepares for the model calls of one denoiser call."""
@@ -189,12 +217,7 @@ class Watch:
             self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
         except Exception as error:  # whatever it is, the picture goes on
-            self._fault = error
-            logger.warning(
-                "the attention trace stopped, the picture is not affected: %s",
-                describe(error),
-                exc_info=logger.isEnabledFor(logging.DEBUG),
-            )
+            self._stop(error)
 
     def _begin_pass(self, call: DenoiserCall) -> None:
         tables = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
@@ -203,6 +226,8 @@ class Watch:
             tables, call.encoded, readers, with_negative=self._wanted.with_negative
         )
         self._passes[self._is_hires] = tables
+        every = [part for table in (*tables.positive, *tables.negative) for part in table.parts]
+        self._own_texts |= {entry.text for part in every for entry in part.schedule}
 
     def image_trace(self, image: int) -> ImageTrace:
         """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
@@ -247,7 +272,8 @@ class Watch:
         self._foreign_calls += not any(rows)
         if call.conditioning is not None and len(call.conditioning) == len(rows):
             contexts = [None if row is None else row.context for row in rows]
-            self._witness.see(call.conditioning, contexts, self._call.contexts)
+            foreign = [context for text, context in self._encoded_meanwhile if text not in self._own_texts]
+            self._witness.see(call.conditioning, contexts, self._call.contexts, foreign)
         return [None if row is None else self._text(row) for row in rows]
 
     def _find_moved_rows(self, call: DenoiserCall) -> None:

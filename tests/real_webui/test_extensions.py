@@ -118,7 +118,6 @@ def test_row(server: Server, folder: Path, row: ExtensionRow) -> None:
     }
     extra = json.loads(with_maps["info"])["extra_generation_params"]
     notes = " ".join(extra.get("Attention Heatmap notes", []))
-    if "region" in row.name: print(with_maps["info"])
     assert row.note in notes and ("no heat maps" in notes) == is_refused(row), notes
     check_order(row, without, with_maps)
     for seen in row.seen:

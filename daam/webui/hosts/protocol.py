@@ -91,6 +91,12 @@ class Texts(Protocol):
     def encode_context(self, text: str) -> Tensor:
         """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
 
+    def text_model(self) -> nn.Module:
+        """The module of the loaded checkpoint that encodes texts."""
+
+    def read_encoding(self, arguments: tuple[Any, ...], encoded: Any) -> list[tuple[str, Tensor]]:
+        """The texts of one call of the text model, each with its context [column, channel]."""
+
     def emphasis_mode(self) -> Emphasis:
         """
         Raises:

@@ -88,11 +88,6 @@ def test_the_settings_colormap_is_offered_with_its_colours(data: dict[str, Any])
     assert data["settings"]["colormap"] == "cividis"
 
 
-def test_the_settings_terms_are_pinned_where_they_stand(trace: ImageTrace) -> None:
-    data = viewer_data(PICTURE, trace, DrawingSettings(terms="circle, red circle, nothing"))
-    assert data["pinned"] == [[(6, 12), (19, 25)], [(2, 12)], []]
-
-
 def test_kept_steps_have_a_small_map_each() -> None:
     pipeline = sd1()
     with daam.trace(pipeline, keep="steps", terms="circle", probe="dog") as tracer:

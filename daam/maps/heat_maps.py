@@ -121,12 +121,19 @@ class _TextSums:
     key: tuple[int, int]
     rows: dict[int, int]
     by_size: dict[Size, Tensor] = field(default_factory=dict)
+    _own: set[Size] = field(default_factory=set)
 
     def add(self, layers: Iterable[Tensor]) -> None:
-        """Maps [column, height, width] of a text with these columns."""
+        """Maps [column, height, width] of a text with these columns; the first of a size is kept as it is."""
         for maps in layers:
             size = (maps.shape[-2], maps.shape[-1])
-            self.by_size[size] = self.by_size[size].add_(maps) if size in self.by_size else maps.clone()
+            if size in self._own:
+                self.by_size[size].add_(maps)
+            elif size in self.by_size:
+                self.by_size[size] = self.by_size[size] + maps
+                self._own.add(size)
+            else:
+                self.by_size[size] = maps
 
     def means(self) -> list[float]:
         """Of each column: averaged over positions, added up over layers and texts."""

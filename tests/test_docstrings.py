@@ -28,6 +28,7 @@ PLAIN = {
     "daam.rewriting.removal": ("remove",),
     "daam.rewriting.weights": ("set_weight", "change_weight"),
     "daam.tracing.attention": ("cross_attention_probabilities",),
+    "daam.tracing.refining": ("refine",),
 }
 """More that is called from outside, by module."""
 FINDER = doctest.DocTestFinder(exclude_empty=True)

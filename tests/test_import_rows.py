@@ -26,6 +26,9 @@ HOSTS = {
     "gradio": ("webui/", "app/"),
     "diffusers": ("hosts/", "cli/"),
     "transformers": ("hosts/", "cli/"),
+    **dict.fromkeys(
+        ["ray", "spacy", "scipy", "pandas", "pyarrow", "pycocotools"], ("no file: `extras.need` gets them",)
+    ),
 }
 """Packages that only some of our own files may import: what their paths begin with."""
 

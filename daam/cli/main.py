@@ -17,6 +17,8 @@ from daam.errors import DaamError, SettingError
 
 COMMANDS = {
     "generate": "daam.cli.generate",
+    "batch": "daam.cli.batch",
+    "evaluate": "daam.cli.evaluate",
     "render": "daam.cli.render",
     "tokens": "daam.cli.tokens",
     "ui": "daam.cli.ui",

@@ -22,12 +22,16 @@ from daam.prompt.terms import every_word, parse_terms
 from daam.tracing.capture import Capture
 from daam.tracing.conditioning import Conditioned, ConditioningBook, assign
 from daam.tracing.image_trace import ImageTrace, Region
-from daam.tracing.plan import ModelCall, Side, TracedText
+from daam.tracing.latest import ASKED, BY_THE_WAY, Budget, LatestOfImage
+from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.refined_maps import with_refined
+from daam.tracing.text_maps import TextMaps
 from daam.tracing.texts import TextBook
 
 logger = logging.getLogger(__name__)
-KEEP = ("steps", "heads")
+REFINED: dict[str, Budget] = {"refined": ASKED, "refined if cheap": BY_THE_WAY}
+KEEP = ("steps", "heads", *REFINED)
 
 
 @dataclass(frozen=True)
@@ -77,23 +81,32 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
     >>> early["circle"].values.shape
     (128, 128)
 
+    Maps that follow outlines, see `HeatMaps.select`:
+
+    >>> with daam.trace(pipe, keep="refined") as tracer:
+    ...     picture = pipe("a red circle", num_inference_steps=2).images[0]
+    >>> tracer.heat_maps().select(reading="refined")["circle"].values.shape
+    (128, 128)
+
     Args:
         pipeline: has `unet`, `tokenizer` and `encode_prompt`. It may run several times inside; the last run counts.
         keep: "steps", "heads" or both: axes to keep besides the layers, for `terms`. Memory then grows with them.
+            "refined": the refined maps of every word that names something too, which takes up to 256 MiB on the model's
+            device and some work at the end; "refined if cheap": only where that is well under a second and 64 MiB.
         terms: comma-separated terms to keep those axes for; empty means every word.
         probe: comma-separated words that need not be in the prompt; `heat_maps(side="probe")` then has their maps.
 
     Raises:
-        SettingError: `keep` is not one of the two words.
+        SettingError: `keep` has another word.
         TermError: `probe` cannot be read.
         TraceError: the pipeline has no UNet with cross-attention, or it is compiled.
     """
     if not isinstance(keep, Iterable):
-        raise SettingError(f"keep: expected {' or '.join(map(repr, KEEP))}, got {keep!r}")
+        raise SettingError(f"keep: expected {', '.join(map(repr, KEEP))}, got {keep!r}")
     kept = (keep,) if isinstance(keep, str) else tuple(keep)
     unknown = [axis for axis in kept if axis not in KEEP]
     if unknown:
-        raise SettingError(f"keep: expected {' or '.join(map(repr, KEEP))}, got {unknown[0]!r}")
+        raise SettingError(f"keep: expected {', '.join(map(repr, KEEP))}, got {unknown[0]!r}")
     return Tracer(pipeline, kept, terms, probe)
 
 
@@ -117,7 +130,9 @@ class Tracer:
                 f"expected a diffusers pipeline with a UNet and `encode_prompt`, got {type(pipeline).__name__}"
             )
         self._pipeline = pipeline
-        self._keep = keep
+        self._keep = tuple(axis for axis in keep if axis not in REFINED)
+        self._refined = next((budget for name, budget in REFINED.items() if name in keep), None)
+        self._refined_of: dict[tuple[int, int], tuple[dict[TextKey, TextMaps], str]] = {}
         self._terms = parse_terms(terms)
         self._probe_terms = parse_terms(probe)
         self._probe: Probe | None = None
@@ -198,7 +213,7 @@ class Tracer:
             raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
         self._encoded.known.check()
         self._capture.check()
-        texts = self._capture.accumulator.on_cpu(image)
+        texts, not_refined = self._texts_of(image)
         positive, negative = self._prompts.positive[image], self._prompts.negative[image]
         if self._strange and not any(key.side == "positive" for key in texts) and every_word(positive):
             raise TraceError(
@@ -209,7 +224,33 @@ class Tracer:
         probe = self._probe.table if self._probe is not None else None
         size, region = self._crop or (self._size, None)
         remarks = tuple(self.notes)
-        return ImageTrace(size, positive, negative, texts, self._capture.calls, self._keep, region, probe, remarks)
+        keep = (*self._keep, "refined") if self._refined is not None and not not_refined else self._keep
+        return ImageTrace(
+            size, positive, negative, texts, self._capture.calls, keep, region, probe, remarks, not_refined
+        )
+
+    def self_attention(self, image: int = 0) -> LatestOfImage:
+        """What one picture's refined maps are made along, on the model's device, as long as it is held: inside `with`.
+
+        Raises:
+            TraceError: refined maps were not asked for, or cannot be made; the text says why.
+        """
+        if self._capture.latest is None:
+            raise TraceError('self-attention was not kept: trace with `daam.trace(pipe, keep="refined")`')
+        return self._capture.latest.of(image)
+
+    def _texts_of(self, image: int) -> tuple[dict[TextKey, TextMaps], str]:
+        """The maps of one picture's texts on the CPU, and why they have no refined maps; refined once after a call."""
+        texts = self._capture.accumulator.on_cpu(image)
+        if self._capture.latest is None:
+            return texts, ""
+        key = (self._capture.calls, image)
+        if key not in self._refined_of:
+            is_quiet = bool(getattr(self._pipeline, "_progress_bar_config", {}).get("disable", False))
+            self._refined_of[key] = with_refined(texts, self._capture.latest, image, is_quiet=is_quiet)
+            if self._stack is None:  # no call will come any more
+                self._capture.latest.let_go(image)
+        return self._refined_of[key]
 
     def _why_never_called(self) -> str:
         if self._prompts is None:
@@ -326,15 +367,23 @@ class Tracer:
         self._encoded, self._fault, self._is_expected = EncodedPrompts(prompts), fault, False
         self._seen = _SeenAtStep()
         self._strange = self._tuning = self._repeated = 0
+        self._refined_of = {}
         self._latents = self._crop = self._cut_short = None
         self._texts = self._new_texts()
 
     def _new_texts(self) -> TextBook:
-        return TextBook(keep_details=bool(self._keep), terms=self._terms)
+        return TextBook(keep_details=bool(self._keep), terms=self._terms, is_refined=self._refined is not None)
 
     def _new_capture(self) -> Capture:
         steps, heads = "steps" in self._keep, "heads" in self._keep
-        return Capture(self._pipeline.unet, self._rows, keep_steps=steps, keep_heads=heads, probe=self._probe)
+        return Capture(
+            self._pipeline.unet,
+            self._rows,
+            keep_steps=steps,
+            keep_heads=heads,
+            probe=self._probe,
+            refined=self._refined,
+        )
 
     def _see_prompts(self, arguments: dict[str, Any], encoded: Any) -> None:
         self._capture.thread = threading.get_ident()  # another thread may run a pipeline that shares the UNet

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import cv2
@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from daam.errors import SettingError, ShapeError, TermError
+from daam.maps.readings import READINGS, Reading
 from daam.maps.scales import apply_scale
 from daam.maps.selection import Selection, Size
 from daam.pictures.convert import Picture, to_rgb_array
@@ -44,7 +45,7 @@ class HeatMap:
         term: what it shows, as given.
         values: [height, width] float32 of the picture's size, not negative: Tang et al. (ACL 2023), D_k: attention
             probabilities of the term's tokens, averaged over these tokens, upscaled bicubically and summed over
-            layers, heads and steps.
+            layers, heads and steps; or another reading of the same trace, see `HeatMaps.select`.
         places: where the term stands in the prompt.
     """
 
@@ -58,8 +59,10 @@ class HeatMap:
         copy: NDArray[np.float32] = self.values.copy()
         return copy
 
-    def mask(self, threshold: float = 0.4) -> NDArray[np.bool_]:
-        """[height, width]: where the map reaches `threshold` (0..1) times its maximum, as in the paper.
+    def mask(self, threshold: float | None = None) -> NDArray[np.bool_]:
+        """[height, width]: where the map reaches `threshold` (0..1) times its maximum; 0.4 as in the paper.
+
+        Of another reading it is that reading's own threshold, unless one is given: 0.5 of refined maps.
 
         >>> mask = heat_maps["circle"].mask(threshold=0.4)
         >>> mask.shape, mask.dtype
@@ -67,6 +70,7 @@ class HeatMap:
         >>> bool((mask == (heat_maps["circle"].values >= 0.4 * heat_maps["circle"].values.max())).all())
         True
         """
+        threshold = self._siblings.reading.threshold if threshold is None else threshold
         if not 0 <= threshold <= 1:
             raise SettingError(f"threshold: expected 0..1, got {threshold}")
         highest = self.values.max()
@@ -256,16 +260,23 @@ class HeatMaps(Mapping[str, HeatMap]):
         resolutions: Sequence[Size] | None = None,
         heads: Sequence[int] | None = None,
         steps: tuple[int, int] | None = None,
+        reading: str | None = None,
     ) -> HeatMaps:
-        """The same picture's maps from a part of the trace; see `daam.maps.selection.Selection` for the arguments.
+        """The same picture's maps from a part of the trace, or read in another way.
+
+        Args:
+            layers, resolutions, heads, steps: the part; see `daam.maps.selection.Selection`.
+            reading: "refined" follows outlines: an estimate of each word's region, of the strength that the word has.
+                Words that name nothing, and the negative prompt's, stay plain. "balanced" lets all layers count alike;
+                "plain" is the paper's.
 
         Raises:
-            NotKeptError: heads or steps were not kept.
-            SettingError: nothing is left, or there are no such heads or steps.
+            NotKeptError: heads, steps or refined maps were not kept, or could not be made; the text says why.
+            SettingError: nothing is left, there is no such head, step or reading, or it is of the whole trace only.
         """
-        selection = self.selection.narrowed(layers, resolutions, heads, steps)
+        selection = self.selection.narrowed(layers, resolutions, heads, steps, reading)
         most_heads = max((count for text in self._texts.values() for count in text.heads.values()), default=0)
-        selection.check(self.trace.keep, most_heads, self.trace.calls)
+        selection.check(self.trace, most_heads)
         chosen = HeatMaps(self.trace, side=self.side, selection=selection)
         if not chosen.layers:
             raise SettingError(f"no layer is left of {', '.join(self.layers)} with {selection}")
@@ -292,6 +303,18 @@ class HeatMaps(Mapping[str, HeatMap]):
         maps = np.stack([*(self[term].values for term in terms), *others])
         return apply_scale(scale, maps, self.reference.all_words() if scale == "share" else maps[0])[: len(terms)]
 
+    @property
+    def reading(self) -> Reading:
+        """How the sums become maps."""
+        return READINGS[self.selection.reading]
+
+    @cached_property
+    def plain(self) -> HeatMaps:
+        """The same part of the trace, read as the paper does; what strength is measured on."""
+        if self.selection.reading == "plain":
+            return self
+        return HeatMaps(self.trace, side=self.side, selection=replace(self.selection, reading="plain"))
+
     @cached_property
     def reference(self) -> HeatMaps:
         """The maps that these are compared with: the positive prompt's for words that are not in the prompt."""
@@ -310,12 +333,15 @@ class HeatMaps(Mapping[str, HeatMap]):
         """For each text, by (part, entry), and column: its attention, averaged over positions, summed over layers.
 
         Texts whose columns mean the same, as the turns of an alternation, are counted together, at the first of them.
+        Whatever the reading, it is the plain one's.
         """
+        if self.plain is not self:
+            return self.plain.attention
         return {sums.key: dict(zip(sums.rows, sums.means())) for sums in self._sums}
 
     @cached_property
     def attention_of_words(self) -> float:
-        """The attention of all words of the prompt together; punctuation is none."""
+        """The attention of all words of the prompt together, by the plain reading; punctuation is none."""
         words = table_words(self.table)
         return sum(
             of_column.get(column, 0.0)

@@ -15,16 +15,10 @@ import numpy as np
 
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.statistics import term_statistics
+from daam.prompt.content import names_something
 from daam.prompt.typed_words import entry_words, words_of
 
 # The thresholds were chosen on the embedded model, where the truth is known: see benchmarks/observations.py.
-FUNCTION_WORDS = frozenset(
-    (
-        "a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "is", "it", "its", "of", "on", "or", "over",
-        "that", "the", "this", "to", "under", "was", "were", "with",
-    )
-)  # fmt: skip
-"""Words that name nothing; nothing is said of them."""
 WEAK_SHARE = 0.7
 """A word counts as ignored below this share of the median strength of the prompt's words."""
 WIDE_COVERAGE = 0.7
@@ -124,11 +118,6 @@ OBSERVATIONS: dict[str, Callable[[Facts], Iterator[Observation]]] = {
     "neighbours apart": neighbours_apart,
     "cut by the border": cut_by_border,
 }
-
-
-def names_something(word: str) -> bool:
-    """Whether a word is more than a sign or a function word."""
-    return word.casefold() not in FUNCTION_WORDS and any(map(str.isalnum, word))
 
 
 def observe(heat_maps: HeatMaps) -> list[dict[str, Any]]:

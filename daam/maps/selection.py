@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from daam.errors import NotKeptError, SettingError
+from daam.maps.readings import READINGS, check_reading
+from daam.tracing.image_trace import ImageTrace
 from daam.tracing.text_maps import TextMaps
 
 Size = tuple[int, int]
@@ -24,12 +26,14 @@ class Selection:
         resolutions: (height, width) of the layers' maps.
         heads: numbers of heads in each layer, from 0; needs keep="heads".
         steps: first and last model call, from 0, inclusive; needs keep="steps".
+        reading: how the sums become maps, a name of `daam.maps.readings.READINGS`.
     """
 
     layers: tuple[str, ...] | None = None
     resolutions: tuple[Size, ...] | None = None
     heads: tuple[int, ...] | None = None
     steps: tuple[int, int] | None = None
+    reading: str = "plain"
 
     def narrowed(
         self,
@@ -37,6 +41,7 @@ class Selection:
         resolutions: Sequence[Size] | None,
         heads: Sequence[int] | None,
         steps: tuple[int, int] | None,
+        reading: str | None = None,
     ) -> Selection:
         """This selection with the given axes replaced."""
         patterns = (layers,) if isinstance(layers, str) else layers
@@ -46,18 +51,25 @@ class Selection:
             resolutions=self.resolutions if resolutions is None else tuple(resolutions),
             heads=self.heads if heads is None else tuple(heads),
             steps=self.steps if steps is None else steps,
+            reading=self.reading if reading is None else reading,
         )
 
-    def check(self, kept_axes: Sequence[str], heads: int, calls: int) -> None:
+    @property
+    def is_part(self) -> bool:
+        """Whether not everything is taken."""
+        return any(axis is not None for axis in (self.layers, self.resolutions, self.heads, self.steps))
+
+    def check(self, trace: ImageTrace, heads: int) -> None:
         """
         Args:
             heads: of the layer that has the most.
-            calls: of the model, traced.
 
         Raises:
-            NotKeptError: an axis is chosen from that the trace did not keep.
-            SettingError: no such head or step was traced.
+            NotKeptError: an axis is chosen from that the trace did not keep, or a reading that needs what it has not.
+            SettingError: no such head or step was traced, or there is no such reading.
         """
+        kept_axes, calls = trace.keep, trace.calls
+        check_reading(self.reading, kept_axes=kept_axes, is_part=self.is_part, reason=trace.not_refined)
         for axis, wanted in (("heads", self.heads), ("steps", self.steps)):
             if wanted is not None and axis not in kept_axes:
                 raise NotKeptError(f'{axis} were not kept: trace with `daam.trace(pipe, keep="{axis}")`')
@@ -76,12 +88,13 @@ class Selection:
         return text.text.detail_columns if self.uses_details else text.text.columns
 
     def layer_maps(self, text: TextMaps) -> dict[str, Tensor]:
-        """The selected layers' maps [column, height, width], summed over the selected heads and steps."""
+        """The selected layers' maps [column, height, width], summed over the selected heads and steps, and so read."""
         if self.uses_details:
             maps = {name: self._sum_details(kept) for name, kept in text.details.items() if self._takes(name)}
         else:
             maps = {name: kept for name, kept in text.sums.items() if self._takes(name)}
-        return {name: kept for name, kept in maps.items() if self._takes_size((kept.shape[-2], kept.shape[-1]))}
+        chosen = {name: kept for name, kept in maps.items() if self._takes_size((kept.shape[-2], kept.shape[-1]))}
+        return READINGS[self.reading].read(text, chosen)
 
     def _takes(self, layer: str) -> bool:
         return self.layers is None or any(fnmatch.fnmatchcase(layer, pattern) for pattern in self.layers)

@@ -12,9 +12,6 @@ from numpy.typing import NDArray
 from daam.errors import SettingError
 from daam.maps.heat_maps import HeatMap, HeatMaps
 
-THRESHOLD = 0.4
-"""Share of its maximum from which a map counts as covering a pixel: the paper's best value."""
-
 _PIXELS_AT_ONCE = 65_536
 
 
@@ -39,8 +36,8 @@ def strength(context: TermContext) -> float:
 
 
 def coverage(context: TermContext) -> float:
-    """Share of the picture where the map reaches 0.4 of its maximum, 0..1."""
-    return float(context.heat_map.mask(THRESHOLD).mean())
+    """Share of the picture that the map's mask covers, 0..1: of a plain map where it reaches 0.4 of its maximum."""
+    return float(context.heat_map.mask().mean())
 
 
 def peak(context: TermContext) -> tuple[float, float]:
@@ -51,8 +48,8 @@ def peak(context: TermContext) -> tuple[float, float]:
 
 
 def center_of_mass(context: TermContext) -> tuple[float, float]:
-    """(x, y) of the centre of mass of the part above 0.4 of the maximum, 0..1 from the left and from the top."""
-    weights = np.where(context.heat_map.mask(THRESHOLD), context.heat_map.values, 0).astype(np.float64)
+    """(x, y) of the centre of mass of what lies in the map's mask, 0..1 from the left and from the top."""
+    weights = np.where(context.heat_map.mask(), context.heat_map.values, 0).astype(np.float64)
     total = weights.sum()
     if total == 0:
         return (0.5, 0.5)
@@ -73,7 +70,7 @@ def spread(context: TermContext) -> float:
 
 
 def overlap(context: TermContext) -> dict[str, float]:
-    """For each other term the IoU of both masks at 0.4 of the maximum, 0..1."""
+    """For each other term the IoU of both masks, 0..1."""
     return dict(context.overlaps)
 
 
@@ -119,7 +116,7 @@ def term_statistics(
     maps = {term: heat_maps[term] for term in terms if term in heat_maps}
     if not maps:
         return {}
-    overlaps = mask_overlaps(np.stack([heat_map.mask(THRESHOLD) for heat_map in maps.values()])).tolist()
+    overlaps = mask_overlaps(np.stack([heat_map.mask() for heat_map in maps.values()])).tolist()
     found = {}
     for (term, heat_map), row in zip(maps.items(), overlaps):
         others = {name: value for name, value in zip(maps, row) if name != term}
@@ -137,7 +134,7 @@ def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str,
     >>> list(shares.values()) == sorted(shares.values(), reverse=True)
     True
 
-    It measures attention; whether a word caused what is there, only leaving it out shows.
+    It measures attention, by the plain reading; whether a word caused what is there, only leaving it out shows.
 
     Args:
         box: (left, top, right, bottom) in pixels of the picture, right and bottom exclusive.
@@ -149,7 +146,7 @@ def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str,
     height, width = heat_maps.picture_size
     if not (0 <= left < right <= width and 0 <= top < bottom <= height):
         raise SettingError(f"box: expected left < right <= {width} and top < bottom <= {height}, got {box}")
-    shares = shares_in_box([heat_map.values for heat_map in heat_maps.values()], box)
+    shares = shares_in_box([heat_map.values for heat_map in heat_maps.plain.values()], box)
     return dict(sorted(zip(heat_maps, shares), key=lambda pair: -pair[1]))
 
 

@@ -10,13 +10,13 @@ from PIL import Image
 
 from daam.maps import statistics
 from daam.maps.heat_maps import HeatMaps
-from daam.maps.observations import names_something
 from daam.pictures.captions import STRIP_COLOUR, add_caption
 from daam.pictures.colour_bar import add_colour_bar
 from daam.pictures.grid import Colour, make_grid
 from daam.pictures.labelled_grid import Cell, LabelledRow, labelled_grid
 from daam.pictures.overlay import scale_picture
 from daam.pictures.tile import term_tile
+from daam.prompt.content import names_something
 from daam.prompt.terms import parse_terms
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result

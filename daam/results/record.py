@@ -138,6 +138,9 @@ def _picture_to_tensor(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.frombuffer(buffer.getvalue(), np.uint8).copy())
 
 
+_COLUMNS = ("columns", "detail_columns", "refined_columns")
+
+
 def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
     texts = []
     for number, maps in enumerate(trace.texts.values()):
@@ -145,11 +148,14 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
             tensors[f"{name}.{number}.sum.{layer}"] = tensor.contiguous()
         for layer, kept in maps.details.items():
             tensors[f"{name}.{number}.detail.{layer}"] = torch.stack(list(kept.values()))
+        if maps.refined is not None:
+            tensors[f"{name}.{number}.refined"] = maps.refined.contiguous()
         texts.append(
             {
                 "key": maps.text.key._asdict(),
                 "columns": maps.text.columns,
                 "detail_columns": maps.text.detail_columns,
+                "refined_columns": maps.text.refined_columns if maps.refined is not None else (),
                 "counts": maps.counts,
                 "steps": {layer: list(kept) for layer, kept in maps.details.items()},
                 "heads": maps.heads,
@@ -163,6 +169,7 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
         "keep": trace.keep,
         "region": trace.region,
         "remarks": trace.remarks,
+        "not_refined": trace.not_refined,
         "probe": None if trace.probe is None else asdict(trace.probe),
         "texts": texts,
     }
@@ -172,7 +179,9 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
     texts = {}
     for number, row in enumerate(data["texts"]):
         key = TextKey(**row["key"])
-        maps = TextMaps(TracedText(key, tuple(row["columns"]), tuple(row["detail_columns"])))
+        columns, details, refined = (tuple(row.get(name, ())) for name in _COLUMNS)
+        maps = TextMaps(TracedText(key, columns, details, refined))
+        maps.refined = tensors[f"{name}.{number}.refined"] if refined else None
         maps.counts, maps.heads = row["counts"], row["heads"]
         maps.sums = {layer: tensors[f"{name}.{number}.sum.{layer}"] for layer in maps.counts}
         maps.details = {
@@ -188,7 +197,7 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
         region = (left, top, region_width, region_height)
     trace = ImageTrace(
         (height, width), _table(data["positive"]), negative, texts, data["calls"], tuple(data["keep"]), region, probe,
-        tuple(map(str, data.get("remarks", ()))),
+        tuple(map(str, data.get("remarks", ()))), str(data.get("not_refined", "")),
     )  # fmt: skip
     check_trace(trace)
     return trace

@@ -154,10 +154,20 @@ def _check_maps(maps: TextMaps, calls: int) -> None:
         for step in details:
             _check_number(f"step of {layer}", step, EVERY_STEP, calls - 1)
         for values in (tensor, *details.values()):
-            if values.dtype != torch.float32:
-                raise ValueError(f"expected maps of {layer} in float32, got {values.dtype}".replace("torch.", ""))
-            if not bool(torch.isfinite(values).all()):
-                raise ValueError(f"the maps of {layer} hold values that are not finite")
+            _check_values(layer, values)
+    refined, columns = maps.refined, maps.text.refined_columns
+    if refined is None:
+        return
+    if refined.dim() != 3 or len(refined) != len(columns) or not set(columns) <= set(maps.text.columns):
+        raise ValueError(f"expected {len(columns)} refined maps of the kept columns, got {tuple(refined.shape)}")
+    _check_values("the refined", refined)
+
+
+def _check_values(name: str, values: Tensor) -> None:
+    if values.dtype != torch.float32:
+        raise ValueError(f"expected maps of {name} in float32, got {values.dtype}".replace("torch.", ""))
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError(f"the maps of {name} hold values that are not finite")
 
 
 def _check_words(trace: ImageTrace) -> None:

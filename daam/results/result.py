@@ -121,5 +121,6 @@ class Result:
         texts = [text for trace in self.traces for text in trace.texts.values()]
         sums = [tensor for text in texts for tensor in text.sums.values()]
         details = [tensor for text in texts for kept in text.details.values() for tensor in kept.values()]
-        maps = sum(tensor.numel() * tensor.element_size() for tensor in sums + details)
+        refined = [text.refined for text in texts if text.refined is not None]
+        maps = sum(tensor.numel() * tensor.element_size() for tensor in sums + details + refined)
         return maps + sum(4 * picture.width * picture.height for picture in self.pictures)

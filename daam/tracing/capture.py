@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
@@ -20,7 +20,8 @@ from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import argument, first_input
+from daam.tracing.families.base import SelfAttended, argument, first_input
+from daam.tracing.latest import Budget, LatestSelfAttention
 from daam.tracing.layout import Wanted
 from daam.tracing.plan import ModelCall, RowPlan, TracedText
 from daam.tracing.probe import Probe
@@ -42,6 +43,7 @@ class Capture:
 
     Attributes:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
+        latest: what refined maps are made along; None where none are wanted.
         thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
@@ -56,8 +58,12 @@ class Capture:
         keep_steps: bool = False,
         keep_heads: bool = False,
         probe: Probe | None = None,
+        refined: Budget | None = None,
     ):
         """
+        Args:
+            refined: what refined maps may cost; None where none are wanted.
+
         Raises:
             TraceError: the model's attention is of no known family, or it is compiled so that hooks would not run, or
                 it is to be probed and cannot be.
@@ -69,6 +75,7 @@ class Capture:
             raise TraceError(self._family.probe_refusal)
         self._probe = probe
         self._keep_steps, self._keep_heads = keep_steps, keep_heads
+        self._refined = refined
         self._is_watching = False
         self._texts: dict[int, TracedText] = {}
         self._latent_size = (0, 0)
@@ -84,9 +91,13 @@ class Capture:
         keep_details = self._keep_steps or self._keep_heads
         self._engine = Engine(keep_details=keep_details, keep_heads=self._keep_heads, probe=self._probe)
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
+        self.latest = None if self._refined is None else self._new_latest(self._refined)
         self.fault: Exception | None = None
         self.calls = 0
         self.calls_with_text = 0
+
+    def _new_latest(self, budget: Budget) -> LatestSelfAttention:
+        return LatestSelfAttention(budget, self._family.replaced_self_attention, self._family.refined_refusal)
 
     def install(self, stack: ExitStack) -> None:
         """Sets the hooks; the stack removes them."""
@@ -95,7 +106,9 @@ class Capture:
         begin, end = self._guarded(self._begin_call), self._guarded(self._end_call)
         stack.callback(self._model.register_forward_pre_hook(begin, with_kwargs=True).remove)
         stack.callback(self._model.register_forward_hook(end).remove)
-        sight = Sight(functools.partial(self._guarded, only_wanted=True), self._see, lambda: self._latent_size)
+        see_self = None if self._refined is None else self._see_self
+        guard = functools.partial(self._guarded, only_wanted=True)
+        sight = Sight(guard, self._see, lambda: self._latent_size, see_self)
         self._family.install(stack, sight)
 
     def _guarded(self, hook: Callable[..., None], *, only_wanted: bool = False) -> Callable[..., None]:
@@ -169,6 +182,8 @@ class Capture:
         if len(texts) != sample.shape[0]:
             raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
         self._texts = {row: text for row, text in enumerate(texts) if text is not None}
+        if self.latest is not None:
+            self.latest.begin_call(sample.shape[0], _rows_of_parts(self._texts))
         self._runs.begin_call(sample.shape[0], conditioning)
 
     def _see(self, attended: Attended) -> None:
@@ -184,6 +199,10 @@ class Capture:
             each.task.drop()
             earlier.remove(each)
         earlier.append(_Run(numbers, run.is_recognised, self._engine.see(attended, wanted)))
+
+    def _see_self(self, attended: SelfAttended) -> None:
+        if self.latest is not None:
+            self.latest.see(attended)
 
     def _wanted_of(self, rows: tuple[int | None, ...]) -> tuple[Wanted | None, frozenset[int]]:
         """What is wanted of a layer that runs with these rows of the call, None where it is nothing, and which are."""
@@ -201,3 +220,12 @@ class Capture:
         self.calls += 1
         self.calls_with_text += bool(self._texts)
         self._forget_call()
+
+
+def _rows_of_parts(texts: Mapping[int, TracedText]) -> dict[int, dict[int, int]]:
+    """For each image the rows of its positive texts, by the number of the AND part."""
+    found: dict[int, dict[int, int]] = {}
+    for row, text in texts.items():
+        if text.key.side == "positive":
+            found.setdefault(text.key.image, {})[text.key.part] = row
+    return found

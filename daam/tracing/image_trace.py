@@ -21,11 +21,12 @@ class ImageTrace:
         positive, negative: token tables of the texts that were really encoded; None where there was no such text.
         texts: the kept maps of each text that conditioned the picture.
         calls: how often the model was called.
-        keep: axes that were kept besides layers: "steps", "heads".
+        keep: axes that were kept besides layers: "steps", "heads"; "refined" where there are refined maps.
         probe: the table of words that were asked for beside the prompt; None where there were none.
         region: (left, top, width, height) in pixels of the part of the picture that was generated, as inpainting at
             full resolution does; None where it is the whole picture.
         remarks: what to know of these maps, in sentences: that the generation was interrupted, say.
+        not_refined: why there are no refined maps, as a sentence; empty where there are some, or none were asked for.
     """
 
     picture_size: tuple[int, int]
@@ -37,6 +38,7 @@ class ImageTrace:
     region: Region | None = None
     probe: PromptTable | None = None
     remarks: tuple[str, ...] = ()
+    not_refined: str = ""
 
     def table(self, side: Side) -> PromptTable | None:
         return {"positive": self.positive, "negative": self.negative, "probe": self.probe}[side]

@@ -35,11 +35,13 @@ class TracedText:
     Attributes:
         columns: the columns of the context whose maps are kept.
         detail_columns: the columns whose maps are kept for each step or head, when that was asked for.
+        refined_columns: the columns that have refined maps too, when those were asked for.
     """
 
     key: TextKey
     columns: tuple[int, ...]
     detail_columns: tuple[int, ...] = ()
+    refined_columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

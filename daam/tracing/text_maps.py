@@ -27,6 +27,8 @@ class TextMaps:
         details: layer to the number of a step, from 0, to a tensor [head, column, height, width]; one head where
             heads were not kept, one step (`EVERY_STEP`) where steps were not kept.
         heads: layer to its number of heads.
+        refined: [column, height, width], float32, of the text's `refined_columns`: see `daam.tracing.refining`; None
+            where there are none.
     """
 
     text: TracedText
@@ -34,6 +36,7 @@ class TextMaps:
     counts: dict[str, int] = field(default_factory=dict)
     details: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)
+    refined: Tensor | None = None
 
     @property
     def steps(self) -> list[int]:

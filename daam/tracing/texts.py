@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from daam.prompt.content import content_columns
 from daam.prompt.table import PromptPart, ScheduleEntry
 from daam.prompt.terms import Term, columns_of_terms
 from daam.prompt.typed_words import kept_columns, word_columns
@@ -16,12 +17,14 @@ from daam.tracing.plan import Side, TextKey, TracedText
 class TextBook:
     """Made once for each text of a generation: finding the words of an entry takes longer than a hook should."""
 
-    def __init__(self, *, keep_details: bool = False, terms: Sequence[Term] = ()):
+    def __init__(self, *, keep_details: bool = False, terms: Sequence[Term] = (), is_refined: bool = False):
         """
         Args:
             keep_details: whether maps of single steps or heads are kept.
             terms: those that they are kept for; none stands for every word.
+            is_refined: whether refined maps are wanted, of the words that name something.
         """
+        self._is_refined = is_refined
         self._keep_details = keep_details
         self._terms = tuple(terms)
         self._texts: dict[TextKey, TracedText | None] = {}
@@ -42,4 +45,6 @@ class TextBook:
     def _new_text(self, key: TextKey, entry: ScheduleEntry) -> TracedText | None:
         if not word_columns(entry):
             return None
-        return TracedText(key, kept_columns(entry), columns_of_terms(self._terms, entry) if self._keep_details else ())
+        details = columns_of_terms(self._terms, entry) if self._keep_details else ()
+        refined = content_columns(entry) if self._is_refined and key.side == "positive" else ()
+        return TracedText(key, kept_columns(entry), details, refined)

@@ -40,6 +40,7 @@ class ImageFirstFamily:
     """The throw-away: detection, hooks, and where the text's columns are."""
 
     probe_refusal: ClassVar[str | None] = "not here"
+    refined_refusal: ClassVar[str | None] = "nor here"
 
     def __init__(self, model: Any):
         self._model = model
@@ -55,6 +56,9 @@ class ImageFirstFamily:
             stack.callback(getattr(self._model, name).register_forward_hook(hook).remove)
 
     def conditioning(self, arguments: Any, named: Any) -> Tensor | None:
+        return None
+
+    def replaced_self_attention(self) -> str | None:
         return None
 
     def begin_call(self) -> None:

@@ -51,7 +51,7 @@ def test_no_hook_is_left_after_an_error_in_the_middle_of_a_step(error: BaseExcep
 def test_a_bad_argument_leaves_no_hook() -> None:
     pipeline = sd1()
     for bad in ("layers", ["steps", "layers"], None, 1):
-        with pytest.raises(SettingError, match="keep: expected 'steps' or 'heads', got"):
+        with pytest.raises(SettingError, match="keep: expected .steps., .heads., .refined."):
             daam.trace(pipeline, keep=bad)  # type: ignore[arg-type]
     with pytest.raises(TraceError, match="expected a diffusers pipeline"):
         daam.trace(nn.Linear(1, 1))

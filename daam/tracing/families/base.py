@@ -44,6 +44,24 @@ class Attended(NamedTuple):
     key_weights: Callable[[], tuple[Tensor, ...] | None] | None = None
 
 
+class SelfAttended(NamedTuple):
+    """What one layer attended to the picture itself with: the model's own tensors, not copies.
+
+    Attributes:
+        layer: its name inside the model.
+        query, key: [batch, position, head * channel].
+        scale: multiplies the scores; None where the model does not say, so channel ** -0.5.
+        size: (height, width) of the transformer's input.
+    """
+
+    layer: str
+    query: Tensor
+    key: Tensor
+    heads: int
+    scale: float | None
+    size: tuple[int, int]
+
+
 @dataclass(frozen=True)
 class Sight:
     """How a family is connected with the capture that watches.
@@ -52,11 +70,13 @@ class Sight:
         guard: makes a torch hook of a method: silent where nothing is to be seen, and no fault of it reaches the model.
         see: takes what a layer attended with.
         latent_size: (height, width) of the latent of the call that runs.
+        see_self: takes what a layer attended to the picture itself with; None where that is of no interest.
     """
 
     guard: Callable[[Callable[..., None]], Callable[..., None]]
     see: Callable[[Attended], None]
     latent_size: Callable[[], tuple[int, int]]
+    see_self: Callable[[SelfAttended], None] | None = None
 
 
 class Family(Protocol):
@@ -64,9 +84,11 @@ class Family(Protocol):
 
     Attributes:
         probe_refusal: why words that are not in the prompt cannot be probed; None where they can.
+        refined_refusal: why there are no refined maps; None where there may be.
     """
 
     probe_refusal: ClassVar[str | None]
+    refined_refusal: ClassVar[str | None]
 
     @classmethod
     def find(cls, model: nn.Module) -> Family | None:
@@ -77,6 +99,9 @@ class Family(Protocol):
 
     def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
         """What conditions the rows of a call of the model with these arguments; None where it was given none."""
+
+    def replaced_self_attention(self) -> str | None:
+        """Name of a layer whose self-attention something does in its own way; None where there is none."""
 
     def begin_call(self) -> None:
         """Forgets what a call before left behind.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.tracing.families.base import Attended, Sight, argument, first_input
+from daam.tracing.families.self_attention import SelfAttentionHooks, SelfAttentionLayer
 
 _PROJECTIONS = ("to_q", "to_k", "to_kv")
 
@@ -27,11 +28,13 @@ class CrossAttentionLayer:
         name: path of the attention inside the model, such as "up_blocks.1.attentions.0.transformer_blocks.0.attn2".
         attention: has `to_q` and `to_k` (or `to_kv` when fused) and `heads`.
         spatial: the transformer around it; its first input is [batch, channel, height, width].
+        itself: the block's self-attention.
     """
 
     name: str
     attention: nn.Module
     spatial: nn.Module
+    itself: nn.Module
 
     @property
     def heads(self) -> int:
@@ -48,10 +51,13 @@ class CrossAttention:
     """The hooks: the size from the transformer's input, the query from `to_q`, the key from `to_k` or `to_kv`."""
 
     probe_refusal: ClassVar[str | None] = None
+    refined_refusal: ClassVar[str | None] = None
 
     def __init__(self, layers: list[CrossAttentionLayer]):
         self.layers = layers
         self._sizes: dict[nn.Module, tuple[int, int]] = {}
+        own = [SelfAttentionLayer(layer.name[: -len("2")] + "1", layer.itself, layer.spatial) for layer in layers]
+        self._self_attention = SelfAttentionHooks(own, self._sizes)
         self._queries: dict[str, tuple[Tensor, Tensor]] = {}
         self._hooked: list[Any] = []
 
@@ -75,9 +81,14 @@ class CrossAttention:
                     key = _Key(layer.name, layer.spatial, layer.heads, layer.scale, projection, name == "to_kv")
                     see_key = sight.guard(functools.partial(self._see_key, sight, key))
                     stack.callback(projection.register_forward_hook(see_key).remove)
+        if sight.see_self is not None:
+            self._self_attention.install(stack, sight)
 
     def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
         return argument(arguments, named, 2, ("encoder_hidden_states", "context"))
+
+    def replaced_self_attention(self) -> str | None:
+        return self._self_attention.replaced()
 
     def begin_call(self) -> None:
         self._forget()
@@ -90,6 +101,7 @@ class CrossAttention:
     def _forget(self) -> None:
         self._sizes.clear()
         self._queries.clear()
+        self._self_attention.forget()
 
     def _projections(self) -> list[Any]:
         """Not asked of the modules' `getattr`, which takes longer than everything else at the start of a call."""
@@ -153,7 +165,10 @@ def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:
     """
     return [
         CrossAttentionLayer(
-            f"{name}.transformer_blocks.{index}.attn2".lstrip("."), block.get_submodule("attn2"), spatial
+            f"{name}.transformer_blocks.{index}.attn2".lstrip("."),
+            block.get_submodule("attn2"),
+            spatial,
+            block.get_submodule("attn1"),
         )
         for name, spatial in model.named_modules()
         for index, block in enumerate(_blocks(spatial))

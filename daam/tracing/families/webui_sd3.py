@@ -35,6 +35,9 @@ class WebuiSd3:
     probe_refusal: ClassVar[str | None] = (
         "words that are not in the prompt cannot be probed in a model with joint attention"
     )
+    refined_refusal: ClassVar[str | None] = (
+        "a model with joint attention has no self-attention of the picture by itself, along which maps are refined"
+    )
 
     def __init__(self, blocks: list[_Block]):
         self._blocks = blocks
@@ -59,6 +62,9 @@ class WebuiSd3:
 
     def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
         return argument(arguments, named, 3, ("context",))
+
+    def replaced_self_attention(self) -> str | None:
+        return None
 
     def begin_call(self) -> None:
         self._parts.clear()

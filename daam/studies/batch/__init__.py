@@ -1,0 +1,1 @@
+"""Many prompts generated into one folder: what to generate, what is done, who does it."""

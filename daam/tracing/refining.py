@@ -1,0 +1,170 @@
+"""Carries maps along a model's self-attention, so that they follow outlines. Arithmetic on tensors; knows no model.
+
+A word's map says what, but coarsely; self-attention says which positions belong together in the finished picture. Each
+position takes the mean of the map over the positions that it attends to, within a window, and heads count by how much
+they tell: the mutual information of the position that looks and the one that is looked at. It is carried once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from daam.errors import ShapeError, TraceError
+
+WINDOW = 0.25
+"""Standard deviation of the gaussian window, as a share of the grid's shorter side; flat from 3/16 to 5/16."""
+CONTRAST = 2
+"""Power of the map that is carried: what is weak at the start is not spread."""
+ELEMENTS_AT_ONCE = {"cpu": 1024 * 1024, "other": 8 * 1024 * 1024}
+"""Numbers in any one tensor that is held at once, by the kind of device: as many as a processor's cache takes, and
+32 MiB in float32 where it is the number of calls that costs."""
+
+OnRows = Callable[[int], object]
+"""Gets the number of rows of self-attention that were just worked off, to show how far it is: heads times positions."""
+
+
+@dataclass(frozen=True)
+class SelfAttention:
+    """What one layer attended to the picture with.
+
+    Attributes:
+        query, key: [position, head * channel], any float type, of one device.
+        scale: multiplies the scores.
+    """
+
+    query: Tensor
+    key: Tensor
+    heads: int
+    scale: float
+
+    @property
+    def operations(self) -> int:
+        """Multiplications and additions that its scores take."""
+        return 2 * len(self.query) ** 2 * self.query.shape[1]
+
+
+@torch.no_grad()
+def refine(maps: Tensor, layers: Sequence[SelfAttention], on_rows: OnRows = lambda rows: None) -> Tensor:
+    """Maps that follow the outlines of what the positions show, each with the highest value that it had.
+
+    With A = softmax(query · keyᵀ · scale) of a head, G(p, q) = exp(-|p - q|² / 2σ²) and the weight w of the head
+    H(mean row of A) - mean of H(row of A): R(p) = Σ w A G m(q) / Σ w A G over heads and positions q, where m is the
+    map, brought to 0..1 and squared. No more than some rows of A are held at once.
+
+    >>> spot = torch.zeros(1, 4, 4)
+    >>> spot[0, 1, 1] = 3.0
+    >>> halves = torch.eye(2).repeat_interleave(8, dim=0) * 8  # the upper half is one thing, the lower another
+    >>> found = refine(spot, [SelfAttention(halves, halves, heads=1, scale=1.0)])
+    >>> (found[0] > 0.3).sum(dim=1).tolist()
+    [4, 4, 0, 0]
+
+    Args:
+        maps: [column, height, width] on the layers' device, not negative.
+        layers: of height * width positions each, in rows.
+
+    Returns:
+        [column, height, width], float32: 0 to the highest value of each map.
+
+    Raises:
+        ShapeError: a layer has another number of positions.
+        TraceError: the self-attention is not finite.
+    """
+    columns, height, width = maps.shape
+    for layer in layers:
+        if not len(layer.query) == len(layer.key) == height * width:
+            raise ShapeError(f"expected {height * width} positions, got {len(layer.query)} and {len(layer.key)}")
+    flat = maps.flatten(1).float()
+    carried = torch.cat([_seed(flat), flat.new_ones(1, flat.shape[1])]).T.contiguous()
+    window = _Window(height, width, flat.device)
+    total = torch.zeros_like(carried)
+    for layer in layers:
+        total += _carried_by(layer, carried, window, on_rows)
+    if not bool(total.isfinite().all()):
+        raise TraceError("the model's self-attention is not finite (NaN or infinite), as with half precision")
+    refined = (total[:, :-1] / total[:, -1:]).T
+    return (_unit(refined) * flat.amax(dim=1, keepdim=True)).reshape(columns, height, width)
+
+
+def on_grid(layer_maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+    """The sum of maps [column, height, width] of layers of any size, on one grid: [column, *size], not negative."""
+    total = layer_maps[0].new_zeros(len(layer_maps[0]), *size)
+    for maps in layer_maps:
+        if maps.shape[-2:] == size:
+            total += maps
+        else:
+            is_smaller = maps.shape[-2] > size[0] or maps.shape[-1] > size[1]
+            total += functional.interpolate(maps[None], size, mode="bicubic", antialias=is_smaller)[0]
+    return total.clamp_(min=0)
+
+
+def _seed(flat: Tensor) -> Tensor:
+    return _unit(flat) ** CONTRAST
+
+
+def _unit(flat: Tensor) -> Tensor:
+    """[column, position] from 0 to 1; zeros where a map is even."""
+    lowest, highest = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
+    return (flat - lowest) / (highest - lowest).clamp(min=torch.finfo(torch.float32).tiny)
+
+
+class _Window:
+    """The gaussian around each position of a grid, row by row."""
+
+    def __init__(self, height: int, width: int, device: torch.device):
+        self.height, self.width = height, width
+        deviation = WINDOW * min(height, width)
+        self._down, self._across = (_gaussian(side, deviation, device) for side in (height, width))
+
+    def rows(self, first: int, last: int) -> Tensor:
+        """[position, place] of the positions from `first` to `last`, exclusive."""
+        places = torch.arange(first, last, device=self._down.device)
+        down, across = self._down[places // self.width], self._across[places % self.width]
+        return (down[:, :, None] * across[:, None, :]).flatten(1)
+
+
+def _gaussian(side: int, deviation: float, device: torch.device) -> Tensor:
+    places = torch.arange(side, device=device, dtype=torch.float32)
+    return torch.exp(-((places[:, None] - places) ** 2) / (2 * deviation**2))
+
+
+def _carried_by(layer: SelfAttention, carried: Tensor, window: _Window, on_rows: OnRows) -> Tensor:
+    """The sums over one layer's heads, each by its weight: [position, column], as `carried`."""
+    query, key = (each.unflatten(1, (layer.heads, -1)).transpose(0, 1) for each in (layer.query, layer.key))
+    elements = ELEMENTS_AT_ONCE.get(carried.device.type, ELEMENTS_AT_ONCE["other"])
+    at_once = max(1, elements // carried.numel())
+    total = torch.zeros_like(carried)
+    with torch.autocast(carried.device.type, enabled=False):
+        for some_query, some_key in zip(query.split(at_once), key.split(at_once)):
+            total += _carried_by_heads(some_query.float(), some_key.float(), layer.scale, carried, window, on_rows)
+    return total
+
+
+def _carried_by_heads(
+    query: Tensor, key: Tensor, scale: float, carried: Tensor, window: _Window, on_rows: OnRows
+) -> Tensor:
+    """The same of some heads. Args: query, key: [head, position, channel]."""
+    heads, positions = query.shape[:2]
+    sums = carried.new_empty(heads, *carried.shape)
+    looked_at, row_entropy = carried.new_zeros(heads, positions), carried.new_zeros(heads)
+    elements = ELEMENTS_AT_ONCE.get(carried.device.type, ELEMENTS_AT_ONCE["other"])
+    at_once = max(1, elements // (heads * positions))
+    for first in range(0, positions, at_once):
+        last = min(positions, first + at_once)
+        scores = torch.matmul(query[:, first:last], key.transpose(1, 2)).mul_(scale)
+        scores -= scores.amax(dim=2, keepdim=True)
+        shares = scores.exp()
+        sizes = shares.sum(dim=2, keepdim=True)
+        row_entropy += (sizes.log() - torch.linalg.vecdot(shares, scores)[..., None] / sizes).sum(dim=(1, 2))
+        looked_at += torch.matmul((1 / sizes).transpose(1, 2), shares)[:, 0]
+        shares *= window.rows(first, last)
+        torch.div(torch.matmul(shares, carried), sizes, out=sums[:, first:last])
+        on_rows(heads * (last - first))
+    looked_at /= positions
+    entropy = -torch.special.xlogy(looked_at, looked_at).sum(dim=1)
+    weights = (entropy - row_entropy / positions).clamp(min=torch.finfo(torch.float32).eps)
+    return torch.einsum("h,hpc->pc", weights, sums)

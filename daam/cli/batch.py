@@ -63,7 +63,9 @@ def make_parser() -> Parser:
     group.add_argument("--width", type=int)
     group.add_argument("--height", type=int)
     group.add_argument("--dtype", help="float32, float16 or bfloat16")
-    group.add_argument("--keep", default="", metavar="AXES", help="steps, heads: maps of each, besides the layers'")
+    group.add_argument(
+        "--keep", default="", metavar="AXES", help="steps, heads, refined: such maps too, besides the layers'"
+    )
     group.add_argument("--probe", default="", metavar="WORDS", help="maps of words that need not be in the prompt")
     group = parser.add_argument_group("running")
     group.add_argument("-o", "--out", type=Path, required=True, metavar="DIR")
@@ -97,8 +99,8 @@ def run(arguments: Sequence[str]) -> int:
     if options.guidance_scale is None:
         options.guidance_scale = EMBEDDED_GUIDANCE_SCALE if options.model == EMBEDDED else 7.0
     keep = tuple(sorted(filter(None, (axis.strip() for axis in options.keep.split(",")))))
-    if not set(keep) <= {"steps", "heads"}:
-        raise SettingError(f"keep: expected steps, heads or both, got {options.keep!r}")
+    if not set(keep) <= {"steps", "heads", "refined"}:
+        raise SettingError(f"keep: expected some of steps, heads, refined, got {options.keep!r}")
     settings = {name: getattr(options, name) for name in SETTINGS} | {"keep": list(keep)}
     GenerationSettings(
         "-", steps=options.steps, guidance_scale=options.guidance_scale, width=options.width, height=options.height

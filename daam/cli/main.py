@@ -18,6 +18,7 @@ from daam.errors import DaamError, SettingError
 COMMANDS = {
     "generate": "daam.cli.generate",
     "batch": "daam.cli.batch",
+    "evaluate": "daam.cli.evaluate",
     "render": "daam.cli.render",
     "tokens": "daam.cli.tokens",
     "ui": "daam.cli.ui",

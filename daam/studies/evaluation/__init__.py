@@ -1,0 +1,1 @@
+"""Heat maps against masks that are known to be true: reading them, matching words, and the scores."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -20,8 +20,8 @@ from daam.maps.selection import Selection, Size
 from daam.pictures.convert import Picture, to_rgb_array
 from daam.pictures.overlay import overlay
 from daam.prompt.explanations import why_never_active, why_not_found, why_side_unused
-from daam.prompt.table import PromptTable
-from daam.prompt.terms import Place, Term, every_word, find_term, parse_terms
+from daam.prompt.table import PromptTable, Span
+from daam.prompt.terms import Place, Term, every_word, find_span, find_term, parse_terms
 from daam.prompt.typed_words import table_words
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
@@ -125,10 +125,27 @@ class _TextSums:
     key: tuple[int, int]
     rows: dict[int, int]
     by_size: dict[Size, Tensor] = field(default_factory=dict)
+    _own: set[Size] = field(default_factory=set)
 
-    def add(self, maps: Tensor) -> None:
-        size = (maps.shape[-2], maps.shape[-1])
-        self.by_size[size] = self.by_size[size].add_(maps) if size in self.by_size else maps.clone()
+    def add(self, layers: Iterable[Tensor]) -> None:
+        """Maps [column, height, width] of a text with these columns; the first of a size is kept as it is."""
+        for maps in layers:
+            size = (maps.shape[-2], maps.shape[-1])
+            if size in self._own:
+                self.by_size[size].add_(maps)
+            elif size in self.by_size:
+                self.by_size[size] = self.by_size[size] + maps
+                self._own.add(size)
+            else:
+                self.by_size[size] = maps
+
+    def means(self) -> list[float]:
+        """Of each column: averaged over positions, added up over layers and texts."""
+        means = torch.zeros(len(self.rows), dtype=torch.float64)
+        for maps in self.by_size.values():
+            means += maps.flatten(1).mean(dim=1)
+        found: list[float] = means.tolist()
+        return found
 
 
 class HeatMaps(Mapping[str, HeatMap]):
@@ -162,6 +179,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         self._maps: dict[str, HeatMap] = {}
         self._by_size: dict[str, dict[Size, Tensor]] = {}
         self._known: dict[str, tuple[Term, list[Place]]] = {}
+        self._kept: dict[str, list[Place] | str] = {}
         self._all_words: NDArray[np.float32] | None = None
         self._texts = {
             (key.part, key.entry): maps for key, maps in trace.texts.items() if key.side == side and maps.sums
@@ -196,11 +214,8 @@ class HeatMaps(Mapping[str, HeatMap]):
 
     def explain(self, term: str) -> str | None:
         """Why a term has no map, as one sentence; None when it has one."""
-        try:
-            self._places(*self._find(term))
-        except TermError as error:
-            return str(error)
-        return None
+        kept = self._kept_places(term)
+        return kept if isinstance(kept, str) else None
 
     @property
     def picture_size(self) -> Size:
@@ -230,13 +245,35 @@ class HeatMaps(Mapping[str, HeatMap]):
             columns = self.selection.columns(text)
             same = key[0], id(words.of(*key)), columns
             sums = found.setdefault(same, _TextSums(key, {column: row for row, column in enumerate(columns)}))
-            for maps in self._layer_maps[key].values():
-                sums.add(maps)
+            sums.add(self._layer_maps[key].values())
         return list(found.values())
 
     def know(self, name: str, term: Term, places: Sequence[Place]) -> None:
         """Where a term stands, for who has found it already; `name` is how it will be asked for."""
         self._known[name] = term, list(places)
+        self._kept.pop(name, None)
+
+    def at(self, span: Span) -> HeatMap:
+        """The map of what was typed at a span of the prompt: of one of two equal words, or of a sign.
+
+        >>> heat_maps.table.prompt[6:12], heat_maps.at((6, 12)).places[0].columns
+        ('circle', (3,))
+
+        Args:
+            span: characters [begin, end) of `table.prompt`; every token counts that has one of them.
+
+        Raises:
+            TermError: no token was typed there, or it has no map.
+        """
+        begin, end = span
+        text = self.table.prompt[begin:end]
+        places = find_span(span, self.table)
+        if not places:
+            raise TermError(f"expected a span with a word or a sign of the prompt, got {begin} to {end}, {text!r}")
+        name = f"{text}@{begin}:{end}"
+        self.know(name, Term(text, ()), places)
+        self.prepare([name], checked=True)
+        return self._maps[name]
 
     def select(
         self,
@@ -313,30 +350,24 @@ class HeatMaps(Mapping[str, HeatMap]):
                 self._all_words += heat_map.values
         return self._all_words
 
-    def attention_by_column(self) -> dict[tuple[int, int, int], float]:
-        """For each (part, entry, column) that was kept: its attention, averaged over positions, summed over layers.
+    @cached_property
+    def attention(self) -> dict[tuple[int, int], dict[int, float]]:
+        """For each text, by (part, entry), and column: its attention, averaged over positions, summed over layers.
 
+        Texts whose columns mean the same, as the turns of an alternation, are counted together, at the first of them.
         Whatever the reading, it is the plain one's.
         """
-        return self.plain._column_attention
-
-    @cached_property
-    def _column_attention(self) -> dict[tuple[int, int, int], float]:
-        found: dict[tuple[int, int, int], float] = {}
-        for key, text in self._texts.items():
-            columns = self.selection.columns(text)
-            means = [maps.flatten(1).mean(dim=1).double() for maps in self._layer_maps[key].values()]
-            total = torch.stack(means).sum(dim=0).tolist() if means else [0.0] * len(columns)
-            found |= {(*key, column): value for column, value in zip(columns, total)}
-        return found
+        if self.plain is not self:
+            return self.plain.attention
+        return {sums.key: dict(zip(sums.rows, sums.means())) for sums in self._sums}
 
     @cached_property
     def attention_of_words(self) -> float:
         """The attention of all words of the prompt together, by the plain reading; punctuation is none."""
-        by_column, words = self.attention_by_column(), table_words(self.table)
+        words = table_words(self.table)
         return sum(
-            by_column.get((*key, column), 0.0)
-            for key in self._texts
+            of_column.get(column, 0.0)
+            for key, of_column in self.attention.items()
             for word in words.of(*key).words
             if not word.is_sign
             for column in word.columns
@@ -360,7 +391,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         missing = [name for name in dict.fromkeys(names) if name not in self._maps and (checked or name in self)]
         for start in range(0, len(missing), _MAPS_AT_ONCE):
             some = missing[start : start + _MAPS_AT_ONCE]
-            places = [self._places(*self._find(name)) for name in some]
+            places = [self._places_of(name) for name in some]
             sizes, terms_of_size = self._sizes_of(places)
             for number, (name, where, values) in enumerate(zip(some, places, self._upscale(sizes, len(some)))):
                 self._maps[name] = HeatMap(name, values, tuple(where), self)
@@ -374,18 +405,21 @@ class HeatMaps(Mapping[str, HeatMap]):
         """
         found: dict[Size, Tensor] = {}
         terms_of_size: dict[Size, set[int]] = {}
+        columns_of = [_columns_by_text(places) for places in terms]
         for sums in self._sums:
             numbers, rows, shares = [], [], []
-            for number, places in enumerate(terms):
-                columns = [column for each in places if (each.part, each.entry) == sums.key for column in each.columns]
+            for number, by_text in enumerate(columns_of):
+                columns = by_text.get(sums.key, [])
                 numbers += [number] * len(columns)
                 rows += [sums.rows[column] for column in columns]
                 shares += [1 / max(1, len(columns))] * len(columns)
+            which, taken = torch.tensor(rows, dtype=torch.long), torch.tensor(numbers, dtype=torch.long)
             for size, maps in sums.by_size.items():
-                total = found.setdefault(size, torch.zeros(len(terms), *size))
-                chosen = maps[torch.tensor(rows, dtype=torch.long)] * torch.tensor(shares)[:, None, None]
-                total.index_add_(0, torch.tensor(numbers, dtype=torch.long), chosen)
-                terms_of_size.setdefault(size, set()).update(numbers)
+                if size not in found:
+                    found[size], terms_of_size[size] = torch.zeros(len(terms), *size), set()
+                chosen = maps.index_select(0, which).mul_(torch.tensor(shares)[:, None, None])
+                found[size].index_add_(0, taken, chosen)
+                terms_of_size[size].update(numbers)
         return found, terms_of_size
 
     def _upscale(self, by_size: dict[Size, Tensor], terms: int) -> list[NDArray[np.float32]]:
@@ -401,6 +435,26 @@ class HeatMaps(Mapping[str, HeatMap]):
                 upscaled = cv2.resize(own, (width, height), interpolation=cv2.INTER_CUBIC)
                 total[number] += upscaled[: total.shape[1], : total.shape[2]]
         return list(np.maximum(whole, 0, out=whole))
+
+    def _kept_places(self, name: str) -> list[Place] | str:
+        """The places of a term that have maps, or why there is none; found once."""
+        if name not in self._kept:
+            try:
+                self._kept[name] = self._places(*self._find(name))
+            except TermError as error:
+                self._kept[name] = str(error)
+        return self._kept[name]
+
+    def _places_of(self, name: str) -> list[Place]:
+        """As `_kept_places`.
+
+        Raises:
+            TermError: there is none.
+        """
+        kept = self._kept_places(name)
+        if isinstance(kept, str):
+            raise TermError(kept)
+        return kept
 
     def _find(self, name: str) -> tuple[Term, list[Place]]:
         """The term of that name and its places in the prompt, looked up once."""
@@ -445,6 +499,14 @@ class HeatMaps(Mapping[str, HeatMap]):
     @cached_property
     def _kept_columns(self) -> dict[tuple[int, int], frozenset[int]]:
         return {key: frozenset(self.selection.columns(text)) for key, text in self._texts.items()}
+
+
+def _columns_by_text(places: Iterable[Place]) -> dict[tuple[int, int], list[int]]:
+    """The columns of a term in each text, which (part, entry) names."""
+    found: dict[tuple[int, int], list[int]] = {}
+    for place in places:
+        found.setdefault((place.part, place.entry), []).extend(place.columns)
+    return found
 
 
 def _check_shape(picture: Sequence[int], heat_map: Sequence[int]) -> None:

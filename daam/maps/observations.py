@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -81,11 +80,12 @@ def spread_out(facts: Facts) -> Iterator[Observation]:
 def same_region(facts: Facts) -> Iterator[Observation]:
     """Pairs of words, not of one phrase, that look at one place."""
     phrase = _phrases(facts)
-    for first, second in combinations(facts.words, 2):
-        overlap = facts.words[first]["overlap"].get(second, 0.0)
-        if overlap >= SAME_REGION and phrase[first] != phrase[second] and _are_local(facts, first, second):
-            text = f"“{first}” and “{second}” are in each other's way: their regions overlap by {overlap:.0%}."
-            yield Observation(text, (first, second))
+    order = {word: number for number, word in enumerate(facts.words) if _are_local(facts, word)}
+    for first in order:
+        for second, overlap in facts.words[first]["overlap"].items():
+            if overlap >= SAME_REGION and order.get(second, -1) > order[first] and phrase[first] != phrase[second]:
+                text = f"“{first}” and “{second}” are in each other's way: their regions overlap by {overlap:.0%}."
+                yield Observation(text, (first, second))
 
 
 def neighbours_apart(facts: Facts) -> Iterator[Observation]:

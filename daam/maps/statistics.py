@@ -26,10 +26,13 @@ class TermContext:
 
 def strength(context: TermContext) -> float:
     """The term's attention as a share of what all words of the prompt get, 0..1; a word not in it may pass 1."""
-    by_column = context.heat_maps.attention_by_column()
-    own = {(place.part, place.entry, column) for place in context.heat_map.places for column in place.columns}
+    attention, columns = context.heat_maps.attention, dict[tuple[int, int], set[int]]()
+    for place in context.heat_map.places:
+        if (place.part, place.entry) in attention:
+            columns.setdefault((place.part, place.entry), set()).update(place.columns)
+    own = sum(attention[text].get(column, 0.0) for text, some in columns.items() for column in some)
     total = context.heat_maps.reference.attention_of_words
-    return sum(by_column.get(column, 0.0) for column in own) / total if total else 0.0
+    return own / total if total else 0.0
 
 
 def coverage(context: TermContext) -> float:

@@ -73,7 +73,7 @@ def draw(result: Result) -> Drawing:
             heads, found = _layer_rows(picture, trace, settings, label)
             layers += found
         else:
-            rows.append([_first_tile(picture, label, left_out_of(trace, settings), settings), *tiles_of(drawn)])
+            rows.append([_first_tile(picture, label, _notes(trace, settings), settings), *tiles_of(drawn)])
     background = settings.background or STRIP_COLOUR
     if settings.per_layer:
         grid = labelled_grid(heads, layers, background=background)
@@ -177,8 +177,8 @@ def _sides(trace: ImageTrace, settings: DrawingSettings) -> list[HeatMaps]:
 
 
 def _selected(maps: HeatMaps, settings: DrawingSettings) -> HeatMaps:
-    patterns = [pattern.strip() for pattern in settings.layers.split(",") if pattern.strip()]
-    return maps.select(layers=patterns) if patterns and maps.layers else maps
+    patterns, read = settings.layer_patterns, settings.read(maps)
+    return read.select(layers=patterns) if patterns and maps.layers else read
 
 
 def _layer_rows(
@@ -187,8 +187,9 @@ def _layer_rows(
     """Heads and rows of a table of terms and layers: the picture once, and once why a term has no map."""
     maps = _selected(HeatMaps(trace), settings)
     named = {"all layers": maps}
-    for layer, (height, width) in maps.layers.items():
-        named[f"{short_layer_name(layer)} ({height}×{width})"] = maps.select(layers=layer)
+    of_parts = maps if maps.reading.takes_parts else maps.plain
+    for layer, (height, width) in of_parts.layers.items():
+        named[f"{short_layer_name(layer)} ({height}×{width})"] = of_parts.select(layers=layer)
     terms = chosen_terms(maps, settings)
     strengths = statistics.strengths(maps, terms)
     captions = [caption_of(maps, term, strengths.get(term)) for term in terms]
@@ -215,11 +216,15 @@ def _picture_label(image: int, count: int) -> str:
     return "picture" if count == 1 else f"picture {image + 1}"
 
 
-def _first_tile(picture: Image.Image, label: str, left_out: Sequence[str], settings: DrawingSettings) -> Image.Image:
-    """The picture, and how many words have no tile."""
-    if not settings.show_captions:
-        return picture
-    return add_caption(picture, label, note=f"{len(left_out)} left out: {', '.join(left_out)}" if left_out else None)
+def _first_tile(picture: Image.Image, label: str, notes: Sequence[str], settings: DrawingSettings) -> Image.Image:
+    return add_caption(picture, label, note="; ".join(notes) or None) if settings.show_captions else picture
+
+
+def _notes(trace: ImageTrace, settings: DrawingSettings) -> list[str]:
+    """What stands under the picture: what the maps are, where they are not plain, and which words have no tile."""
+    maps, left_out = settings.read(HeatMaps(trace)), left_out_of(trace, settings)
+    notes = [] if maps is maps.plain else [f"{settings.reading}: {maps.reading.help}"]
+    return notes + ([f"{len(left_out)} left out: {', '.join(left_out)}"] if left_out else [])
 
 
 def enlarge(picture: Image.Image, settings: DrawingSettings) -> Image.Image:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lark import Token, Tree
 
@@ -13,15 +14,14 @@ from daam.prompt.emphasis import read_emphasis
 from daam.prompt.limits import MAX_SCHEDULE_WORK, check_limit
 from daam.prompt.source_text import SourceText
 from daam.prompt.tokenizer import _WORD
-from daam.rewriting.elements import Elements, Node, Option, Part, nodes
+from daam.rewriting.elements import Elements, Node, Option, Part
 
 _NEAR_ENOUGH = 0.005
 _UNCHANGED = 1e-6
 _TOUCHING = re.compile(r"\][^\s\[\]]*\[")
 
 
-@dataclass(frozen=True)
-class ReadWord:
+class ReadWord(NamedTuple):
     """A word of one reading: where its letters were typed, and its weight; a BREAK that starts a chunk has None."""
 
     letters: tuple[int, ...]
@@ -47,15 +47,15 @@ def check_weights(old: Elements, new: Elements, places: list[int | None], target
     Raises:
         PromptError: it is not so.
     """
-    if any(places[start] is None for part in old.parts for start, *_ in _schedules(part)):
+    if any(places[start] is None for part in old.parts for start, *_ in part.schedules):
         raise PromptError("a schedule would go")
     for before, after in _readings(old, new, places):
         if len(before) != len(after):
             raise PromptError("words would be joined or cut")
         for word, other in zip(before, after):
-            if tuple(places[letter] for letter in word.letters) != other.letters:
+            if tuple(map(places.__getitem__, word.letters)) != other.letters:
                 raise PromptError(f"{word.text!r} would be joined or cut")
-            if not _has_weight(word, other, {targets.get(letter) for letter in word.letters}):
+            if not _has_weight(word, other, set(map(targets.get, word.letters))):
                 raise PromptError(f"{word.text!r} would get a weight that was not asked for")
 
 
@@ -80,12 +80,11 @@ def check_removal(old: Elements, new: Elements, places: list[int | None], remove
         waiting = iter(after)
         following = next(waiting, None)
         for word in before:
-            gone = [letter in removed for letter in word.letters]
-            if any(gone):
-                if not all(gone):
+            if not removed.isdisjoint(word.letters):
+                if not removed.issuperset(word.letters):
                     raise PromptError(f"{word.text!r} would be cut")
                 continue
-            moved = tuple(places[letter] for letter in word.letters)
+            moved = tuple(map(places.__getitem__, word.letters))
             if following is not None and moved == following.letters and _has_weight(word, following, {None}):
                 following = next(waiting, None)
             elif word.text != ",":
@@ -129,13 +128,9 @@ def _check_frame(old: Elements, new: Elements, places: list[int | None]) -> None
     if [tag.text for tag in old.tags] != [tag.text for tag in new.tags]:
         raise PromptError("an extra-network tag would change")
     for part, new_part in zip(old.parts, new.parts):
-        moved = [(places[start], when, branches) for start, when, branches in _schedules(part)]
-        if [schedule for schedule in moved if schedule[0] is not None] != _schedules(new_part):
+        moved = [(places[start], when, branches) for start, when, branches in part.schedules]
+        if [schedule for schedule in moved if schedule[0] is not None] != new_part.schedules:
             raise PromptError("a schedule would change")
-
-
-def _schedules(part: Part) -> list[tuple[int, str | None, int]]:
-    return [(node.start, node.when, len(node.options)) for node in nodes(part.root) if node.is_schedule]
 
 
 def _all_choices(part: Part) -> list[Choices]:
@@ -143,7 +138,7 @@ def _all_choices(part: Part) -> list[Choices]:
 
     Otherwise a branch meets the same words whatever is chosen elsewhere.
     """
-    sizes = {start: branches for start, _, branches in _schedules(part)}
+    sizes = {start: branches for start, _, branches in part.schedules}
     is_close = _TOUCHING.search(part.text.text) is not None
     found: dict[tuple[int, ...], Choices] = {}
     seen: set[tuple[int, int]] = set()
@@ -185,12 +180,13 @@ def _paths(option: Option, path: Mapping[int, int]) -> Iterator[dict[int, int]]:
 def _words(part: Part, choices: Choices) -> list[ReadWord]:
     words = []
     for run in read_emphasis(_text(part, choices)):
+        text, origin, weight = run.text.text, run.text.origin, run.weight
         if run.is_break:
-            words.append(ReadWord(tuple(run.text.origin), run.text.text, None))
+            words.append(ReadWord(tuple(origin), text, None))
             continue
-        for match in _WORD.finditer(run.text.text):
-            letters = tuple(run.text.origin[match.start() : match.end()])
-            words.append(ReadWord(letters, match.group(), run.weight))
+        for match in _WORD.finditer(text):
+            start, end = match.span()
+            words.append(ReadWord(tuple(origin[start:end]), match.group(), weight))
     return words
 
 

@@ -5,7 +5,7 @@ Places and spans are [start, end) of the typed prompt, in characters (Unicode co
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from daam.prompt.table import Span
@@ -82,8 +82,16 @@ class EditFrames:
     is_literal: bool = False
 
     def to_data(self) -> dict[str, Any]:
-        """JSON for the viewer."""
-        return asdict(self)
+        """JSON for the viewer; `asdict` would take a tenth of the time that the frames themselves take."""
+        return {
+            **vars(self),
+            "words": [_plain(each) for each in self.words],
+            "brackets": list(map(_plain, self.brackets)),
+        }
+
+
+def _plain(frame: EditFrame) -> dict[str, Any]:
+    return {**vars(frame), "places": [dict(vars(place)) for place in frame.places]}
 
 
 @dataclass

@@ -71,12 +71,36 @@ class Node:
 
 @dataclass
 class Part:
-    """One AND part: its text as the schedule reads it, that reading, its weight and its elements."""
+    """One AND part: its text as the schedule reads it, that reading, and its weight."""
 
     text: SourceText
     weight: float
     tree: Tree[Token] | None
-    root: Option
+
+    @cached_property
+    def root(self) -> Option:
+        """Its elements.
+
+        Raises:
+            PromptError: its brackets are nested too deep, or are written with a schedule.
+        """
+        syntax = {index for schedule in self._schedules for index in schedule.syntax}
+        shown = [index for index in range(len(self.text)) if index not in syntax]
+        letters, origin = self.text.text, self.text.origin
+        scan = Scan(SourceText("".join(letters[index] for index in shown), [origin[index] for index in shown]))
+        start, end = self.text.span(0, len(self.text)) if len(self.text) else (0, 0)
+        return _build(Option(start, end), scan, self._schedules)
+
+    @cached_property
+    def schedules(self) -> list[tuple[int, str | None, int]]:
+        """Of each schedule where it begins, its number as typed and how many branches it has; in order."""
+        nodes_of_schedules = sorted((each.node for each in self._schedules), key=lambda node: node.start)
+        return [(node.start, node.when, len(node.options)) for node in nodes_of_schedules]
+
+    @cached_property
+    def _schedules(self) -> list[_Schedule]:
+        trees = [] if self.tree is None else self.tree.iter_subtrees()
+        return [_Schedule.read(node, self.text) for node in trees if node.data in ("edit", "alternate")]
 
 
 @dataclass
@@ -89,11 +113,12 @@ class Elements:
     readings: list[Any] | None = None
 
 
-def read_elements(prompt: str, *, negative: bool = False) -> Elements:
+def read_elements(prompt: str, *, negative: bool = False, with_brackets: bool = True) -> Elements:
     """Reads a typed prompt.
 
     Args:
         negative: the host does not look for AND in a negative prompt.
+        with_brackets: False leaves `Part.root` until it is asked for, and its errors with it.
 
     Raises:
         PromptError: it cannot be read, is too long or nested too deep.
@@ -101,7 +126,11 @@ def read_elements(prompt: str, *, negative: bool = False) -> Elements:
     check_limit(len(prompt), MAX_CHARACTERS, "characters")
     text, tags = take_out_tags(SourceText.typed(prompt))
     parts = [(text, 1.0)] if negative else split_parts(text)
-    return Elements(prompt, [_read_part(part, weight) for part, weight in parts], tags)
+    read = [Part(part, weight, read_syntax(part.text)) for part, weight in parts]
+    if with_brackets:
+        for part in read:
+            part.root  # noqa: B018
+    return Elements(prompt, read, tags)
 
 
 def leaves(element: Leaf | Node | Barrier | Option) -> Iterator[Leaf]:
@@ -124,23 +153,8 @@ def nodes(element: Leaf | Node | Barrier | Option) -> Iterator[Node]:
             yield from nodes(option)
     elif isinstance(element, Option):
         for child in element.elements:
-            yield from nodes(child)
-
-
-def _read_part(text: SourceText, weight: float) -> Part:
-    tree = read_syntax(text.text)
-    schedules = [] if tree is None else [_Schedule.read(node, text) for node in _schedule_trees(tree)]
-    syntax = {index for schedule in schedules for index in schedule.syntax}
-    shown = [index for index in range(len(text)) if index not in syntax]
-    flat_text = SourceText("".join(text.text[index] for index in shown), [text.origin[index] for index in shown])
-    scan = Scan(flat_text)
-    start, end = text.span(0, len(text)) if len(text) else (0, 0)
-    root = _build(Option(start, end), scan, schedules)
-    return Part(text, weight, tree, root)
-
-
-def _schedule_trees(tree: Tree[Token]) -> list[Tree[Token]]:
-    return [node for node in tree.iter_subtrees() if node.data in ("edit", "alternate")]
+            if isinstance(child, Node):
+                yield from nodes(child)
 
 
 @dataclass

@@ -8,7 +8,7 @@ from daam.errors import PromptError
 from daam.prompt.table import Span
 from daam.rewriting.checking import check_removal, check_weights, letters_to_read
 from daam.rewriting.edit_frame import Draft
-from daam.rewriting.elements import Elements, read_elements
+from daam.rewriting.elements import MAX_DEPTH, Elements, read_elements
 from daam.rewriting.index import ElementIndex
 from daam.rewriting.numbers import LARGEST_WEIGHT, number_for, rounded
 from daam.rewriting.removal import _ways, cannot_go
@@ -55,6 +55,7 @@ class FrameChecks:
         self._negative = negative
         self._index = index
         self._weights = weights
+        self._may_be_deep = sum(map(elements.prompt.count, "([")) + 1 >= MAX_DEPTH
         self._read_letters = 0
         self._beside_branches: set[int] = set()
         self._neighbours: dict[int, set[float]] = {}
@@ -66,12 +67,13 @@ class FrameChecks:
                 self._neighbours.setdefault(other, set()).update(weights[letter] for letter in words[one].letters)
 
     def check_weights(self, drafts: list[Draft]) -> None:
-        """A little more, a little less, and the weight at which the draft needs no brackets of its own."""
-        for step in (STEP, -STEP):
-            targets = {id(each): self._unlike(each, step) for each in drafts}
-            drafts = [each for each in drafts if _has_number(each, targets[id(each)])]
-            self._try(drafts, self._weights_writer(targets), self._refuse_weight, self._is_literal)
-            drafts = [draft for draft in drafts if draft.why_not is None]
+        """A little more, and the weight at which the draft needs no brackets of its own; what reads for one number
+        reads for any."""
+        targets = {id(each): self._unlike(each, STEP) for each in drafts}
+        numbers = {id(each): (targets[id(each)], self._unlike(each, -STEP)) for each in drafts}
+        drafts = [each for each in drafts if all(_has_number(each, target) for target in numbers[id(each)])]
+        self._try(drafts, self._weights_writer(targets), self._refuse_weight, self._is_literal)
+        drafts = [draft for draft in drafts if draft.why_not is None]
         ones = {id(each): each.places[0].outer for each in drafts}
         bare = [each for each in drafts if each.places[0].strip and abs(ones[id(each)]) <= LARGEST_WEIGHT]
         for draft in bare:  # a neighbour of this very weight is seen to when the change is written
@@ -130,7 +132,7 @@ class FrameChecks:
         self._read_letters += letters_to_read(self._elements)
         if self._read_letters > MAX_READ:
             raise _TooMuchError(TOO_LONG)
-        return read_elements(prompt, negative=self._negative)
+        return read_elements(prompt, negative=self._negative, with_brackets=self._may_be_deep)
 
     def _try(self, drafts: Sequence[Draft], write: Write, fail: Fail, alone: Callable[[Draft], bool]) -> None:
         """Writes what stands apart all at once, down to halves and single ones where that goes wrong.

@@ -9,7 +9,7 @@ from daam.prompt.limits import MAX_EMPHASIS_WORK, check_limit
 from daam.prompt.source_text import SourceText
 
 
-@dataclass
+@dataclass(slots=True)
 class Leaf:
     """One letter of the prompt's text, with the backslash before it, or a whole BREAK.
 
@@ -38,7 +38,7 @@ class Leaf:
         return self.end - 1
 
 
-@dataclass
+@dataclass(slots=True)
 class Pair:
     """Emphasis brackets in the making; numbers of leaves say what they enclose."""
 

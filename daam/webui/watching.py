@@ -23,8 +23,10 @@ from daam.tracing.capture import Capture
 from daam.tracing.conditioning import RowWitness
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
+from daam.tracing.latest import Budget
 from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.refined_maps import with_refined
 from daam.tracing.texts import TextBook
 from daam.webui.encoded import EntriesInUse, Readers
 from daam.webui.hosts import DenoiserCall, Row, host
@@ -46,12 +48,14 @@ class Wanted:
 
     Attributes:
         terms: whose steps are kept; none stands for every word.
+        refined: what refined maps may cost; None where none are wanted.
     """
 
     passes: Passes = "both"
     with_negative: bool = False
     keep_steps: bool = False
     terms: tuple[Term, ...] = ()
+    refined: Budget | None = None
 
 
 def see_denoiser_call(params: Any) -> None:
@@ -130,6 +134,7 @@ class Watch:
         self._wanted_passes: Passes = wanted.passes if host().has_hires_pass(p) else "first"
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
+        self._last: Capture | None = None
         self._call: DenoiserCall | None = None
         self._is_first_of_step = False
         self._moved = MovedRows()
@@ -140,7 +145,8 @@ class Watch:
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
         self._entries: dict[bool, EntriesInUse] = {}
-        self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms)
+        is_refined = wanted.refined is not None
+        self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms, is_refined=is_refined)
         self._fault: Exception | None = None
         self._size = (0, 0)
         self._foreign_calls = 0
@@ -247,8 +253,15 @@ class Watch:
         texts = join_texts([capture.accumulator.on_cpu(image) for capture in self._captures.values()])
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
-        keep = ("steps",) if self._wanted.keep_steps else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=self.remarks)
+        keep: tuple[str, ...] = ("steps",) if self._wanted.keep_steps else ()
+        not_refined = ""
+        if self._last is not None and self._last.latest is not None:
+            texts, not_refined = with_refined(texts, self._last.latest, image)
+            self._last.latest.let_go(image)
+            keep += () if not_refined else ("refined",)
+        return ImageTrace(
+            self._size, positive, negative, texts, self.calls, keep, None, probe, self.remarks, not_refined
+        )
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
@@ -257,10 +270,15 @@ class Watch:
         """Hooks the model that samples now: the refiner and the hires checkpoint are other ones."""
         if unet not in self._captures:
             probe = self._probe if unet is self._probed_model else None  # another checkpoint has another encoder
-            capture = Capture(unet, self._texts_of_rows, keep_steps=self._wanted.keep_steps, probe=probe)
+            keep_steps, refined = self._wanted.keep_steps, self._wanted.refined
+            capture = Capture(unet, self._texts_of_rows, keep_steps=keep_steps, probe=probe, refined=refined)
             capture.install(stack)
             self._captures[unet] = capture
-        return self._captures[unet]
+        capture = self._captures[unet]
+        if self._last is not None and self._last is not capture and self._last.latest is not None:
+            self._last.latest.forget()  # the picture is another model's now
+        self._last = capture
+        return capture
 
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
         if self._call is None:

@@ -17,6 +17,7 @@ from daam.cli.generate import quiet_libraries
 from daam.cli.options import Parser
 from daam.cli.terminal import say
 from daam.errors import SettingError
+from daam.extras import need
 from daam.studies.batch import sources
 from daam.studies.batch.cluster import Cluster, Workers
 from daam.studies.batch.folder import ERRORS, BatchFolder
@@ -24,7 +25,6 @@ from daam.studies.batch.items import Item, Outcome
 from daam.studies.batch.plan import Plan
 from daam.studies.batch.running import Ending, MakeOutcomes, check_limits, missing_items, run_batch
 from daam.studies.batch.work import Generate, do_in_turn
-from daam.studies.extras import need
 
 if TYPE_CHECKING:
     from daam.hosts.diffusers_batch import ManyGenerations
@@ -231,6 +231,6 @@ def _rows(kind: str, options: argparse.Namespace) -> sources.Rows:
     captions = sources.read_captions(text, str(path))
     if kind == "coco":
         return captions
-    from daam.studies.language.parsing import load_parser
+    from daam.prompt.grammar import load_parser
 
     return sources.unreal(captions, load_parser(options.parser, "daam batch --coco-unreal").nouns, options.seed)

@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 
 from daam.errors import DaamError, ModelError, SettingError
+from daam.extras import need
 from daam.studies.batch.folder import BatchFolder
 from daam.studies.batch.items import Item, Outcome
 from daam.studies.batch.work import MakeGenerate, do_item
-from daam.studies.extras import need
 
 MOST_BLOCKS = 20_000
 """Blocks are what the driver keeps in mind; a longer plan has several rows in each."""

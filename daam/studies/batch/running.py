@@ -9,9 +9,9 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daam.errors import SettingError
+from daam.extras import need
 from daam.studies.batch.folder import BatchFolder
 from daam.studies.batch.items import Item, Outcome
-from daam.studies.extras import need
 
 MakeOutcomes = Callable[[Sequence[Item]], Generator[Outcome, None, None]]
 """Makes items, in any order and in any number of processes; an item without an outcome was lost."""

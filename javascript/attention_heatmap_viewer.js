@@ -216,7 +216,8 @@
         }
 
         maskUrl() {
-            return this.stage.maskUrl(this.selection.groups, this.look.state, this.look.state.threshold || MASK_THRESHOLD);
+            const threshold = this.look.state.threshold || this.look.reading?.threshold || MASK_THRESHOLD;
+            return this.stage.maskUrl(this.selection.groups, this.look.state, threshold);
         }
 
         /** The words of a part of the picture, for the next frame; null for all of it. */

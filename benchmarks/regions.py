@@ -30,7 +30,6 @@ BLUR = 4.0
 """Pixels, half a cell of the finest maps."""
 COLOUR = 24.0
 """Deviation in RGB within which two places count as of one colour."""
-COLOUR_SIDE = 48
 
 
 @dataclass(frozen=True)
@@ -68,22 +67,30 @@ def along_another(region: Region) -> Values:
     return _large(refine(_on_grid(region), region.other.of(0))[0].numpy(), region.mask.shape)
 
 
-def by_colour(region: Region) -> Values:
-    """The plain map carried along the picture's own colours, in the same window: no attention but the map's."""
-    seed = torch.tensor(cv2.resize(HeatMaps(region.trace)[region.noun].values, (COLOUR_SIDE, COLOUR_SIDE))).flatten()
-    unit = (seed - seed.min()) / (seed.max() - seed.min()).clamp(min=1e-12)
-    small = cv2.resize(region.picture, (COLOUR_SIDE, COLOUR_SIDE), interpolation=cv2.INTER_AREA)
-    colours = torch.tensor(small, dtype=torch.float32).flatten(0, 1)
-    alike = torch.exp(torch.cdist(colours, colours).square_() / (-2 * COLOUR**2)) * _colour_window()
-    carried = (alike @ unit**USUAL.contrast) / alike.sum(dim=1)
-    return _large(carried.reshape(COLOUR_SIDE, COLOUR_SIDE).numpy(), region.mask.shape)
+def by_colour(side: int) -> Maker:
+    """The plain map carried along the picture's own colours, in the same window: no attention but the map's.
+
+    Args:
+        side: of the grid that it is done on; with that of the model's maps it sees no finer than they do.
+    """
+
+    def make(region: Region) -> Values:
+        seed = torch.tensor(cv2.resize(HeatMaps(region.trace)[region.noun].values, (side, side))).flatten()
+        unit = (seed - seed.min()) / (seed.max() - seed.min()).clamp(min=1e-12)
+        small = cv2.resize(region.picture, (side, side), interpolation=cv2.INTER_AREA)
+        colours = torch.tensor(small, dtype=torch.float32).flatten(0, 1)
+        alike = torch.exp(torch.cdist(colours, colours).square_() / (-2 * COLOUR**2)) * _window(side)
+        carried = (alike @ unit**USUAL.contrast) / alike.sum(dim=1)
+        return _large(carried.reshape(side, side).numpy(), region.mask.shape)
+
+    return make
 
 
-@lru_cache(maxsize=1)
-def _colour_window() -> torch.Tensor:
-    rows, columns = np.mgrid[:COLOUR_SIDE, :COLOUR_SIDE].reshape(2, -1).astype(np.float32)
+@lru_cache
+def _window(side: int) -> torch.Tensor:
+    rows, columns = np.mgrid[:side, :side].reshape(2, -1).astype(np.float32)
     squares = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
-    return torch.tensor(np.exp(-squares / (2 * (USUAL.window * COLOUR_SIDE) ** 2)))
+    return torch.tensor(np.exp(-squares / (2 * (USUAL.window * side) ** 2)))
 
 
 def refined_by(definition: Definition, reading: str = "plain") -> Maker:
@@ -120,7 +127,8 @@ MAPS: dict[str, Maker] = {
     **{name: _reading(name) for name in READINGS},
     "control: plain, blurred": blurred,
     "control: refined along another picture": along_another,
-    "control: plain, grouped by the picture's colours": by_colour,
+    "control: plain, grouped by colour, 16×16": by_colour(16),
+    "control: plain, grouped by colour, 48×48": by_colour(48),
 }
 ABLATION: dict[str, Maker] = {
     "plain, finest layers only": of_finest_layers,

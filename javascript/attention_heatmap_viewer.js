@@ -118,6 +118,7 @@
             const box = make("div", "actions");
             const act = (text, label, onClick) => button("action", text, label, onClick);
             this.chosen = make("p", "chosen");
+            this.relatives = new SHARED.Relatives(this.chips, (chip) => this.afterChoice(chip, () => this.selection.toggle(chip)));
             this.weaken = act("−", "", () => this.edit(this.selection.groups, (edits, spans) => edits.changeWeight(spans, -STEP)));
             this.strengthen = act("+", "", () => this.edit(this.selection.groups, (edits, spans) => edits.changeWeight(spans, STEP)));
             this.removeButton = act("Remove", "", () => this.removeOrRestore(this.selection.groups));
@@ -145,7 +146,7 @@
             }
             this.message = make("p", "message");
             this.message.setAttribute("role", "status");
-            box.append(this.chosen, row, ...this.buildFields(), this.message);
+            box.append(this.chosen, this.relatives.element, row, ...this.buildFields(), this.message);
             return box;
         }
 
@@ -262,6 +263,7 @@
                 SIDES.forEach((side) => this.sides[side].read()); // so that it is read by the time a button is pressed
             }
             this.line.showSelection(this.selection);
+            this.relatives.showSelection(this.selection);
             this.list.showSelection(this.selection);
             this.nameActions();
             this.draw();

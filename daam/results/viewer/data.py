@@ -33,6 +33,7 @@ from daam.prompt.terms import Place, Term, word_name
 from daam.prompt.typed_words import Word, table_words
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
+from daam.results.viewer.relations import add_relations
 from daam.rewriting import EditFrames, edit_frames
 from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import Side
@@ -127,6 +128,7 @@ def viewer_of(result: Result, image: int) -> dict[str, Any]:
     made: dict[int, dict[str, Any]] = result.__dict__.setdefault("_viewers", {})
     if image not in made:
         made[image] = viewer_data(result.pictures[image], result.traces[image], result.drawing)
+        add_relations(made[image], result.traces[image].positive)
     return made[image]
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daam.studies.numbers.writing import Findings
 
 ABOUT = """\
-Compares heat maps with true masks: a folder of `daam batch`, or one as the DAAM authors' code reads.
+Compares heat maps with true masks, in a folder of `daam batch` or as the DAAM authors' code reads.
 
   DIR/<id>/prompt.txt, seed.txt, <word>.gt.png
   DIR/<id>/<subtype, or here>/record.safetensors, output.png, <word>.<prefix>.pred.png

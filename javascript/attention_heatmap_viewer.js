@@ -396,7 +396,7 @@
         }
 
         say(text) {
-            this.message.textContent = text;
+            this.message.textContent = text.charAt(0).toUpperCase() + text.slice(1); // some come from Python's errors
         }
 
         destroy() {

@@ -98,7 +98,7 @@ def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_m
         assert first.tobytes() == second.tobytes(), f"picture {number} is different"
     extra = json.loads(with_maps["info"])["extra_generation_params"]
     notes = " ".join(extra.get("Attention Heatmap notes", []))
-    assert row.note in notes
+    assert row.note.casefold() in notes.casefold()
     shown = mapped[len(plain) :]
     if row.is_saved_only:
         assert not shown

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from daam.prompt import parse_prompt
     from daam.results.record import load_record, save_record
     from daam.results.result import Notes, Result
+    from daam.studies.language.relations import dependency_relations, parsed_heat_maps
 
 _HOMES = {
     "GenerationSettings": "daam.hosts.diffusers_generate",
@@ -27,10 +28,12 @@ _HOMES = {
     "Notes": "daam.results.result",
     "Result": "daam.results.result",
     "Tracer": "daam.hosts.diffusers_trace",
+    "dependency_relations": "daam.studies.language.relations",
     "generate": "daam.hosts.diffusers_generate",
     "load_pipeline": "daam.hosts.diffusers_models",
     "load_record": "daam.results.record",
     "parse_prompt": "daam.prompt",
+    "parsed_heat_maps": "daam.studies.language.relations",
     "rank_words": "daam.maps.statistics",
     "save_record": "daam.results.record",
     "term_statistics": "daam.maps.statistics",
@@ -44,10 +47,12 @@ __all__ = [
     "Result",
     "Tracer",
     "__version__",
+    "dependency_relations",
     "generate",
     "load_pipeline",
     "load_record",
     "parse_prompt",
+    "parsed_heat_maps",
     "rank_words",
     "save_record",
     "term_statistics",

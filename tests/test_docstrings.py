@@ -20,7 +20,7 @@ from daam.prompt import ClipTokenizer
 
 PUBLIC = [getattr(daam, name) for name in daam.__all__ if name != "__version__"]
 PLAIN = {
-    "daam.maps.heat_maps": ("HeatMap.mask", "HeatMap.overlay", "HeatMap.scaled", "HeatMaps.scaled"),
+    "daam.maps.heat_maps": ("HeatMap.mask", "HeatMap.overlay", "HeatMap.scaled", "HeatMaps.scaled", "HeatMaps.at"),
     "daam.maps.scales": ("apply_scale",),
     "daam.pictures.overlay": ("overlay",),
     "daam.prompt.terms": ("parse_terms", "find_term"),
@@ -31,6 +31,9 @@ PLAIN = {
     "daam.tracing.refining": ("refine",),
 }
 """More that is called from outside, by module."""
+RELATIONS = "daam.studies.language.relations"
+NEEDS = dict.fromkeys((f"{RELATIONS}.parsed_heat_maps", f"{RELATIONS}.dependency_relations"), "spacy")
+"""What an example needs that only an extra installs."""
 FINDER = doctest.DocTestFinder(exclude_empty=True)
 MODULES = sorted({public.__module__ for public in PUBLIC} | {*PLAIN})
 EXAMPLES = [test for name in MODULES for test in FINDER.find(import_module(name), name) if test.examples]
@@ -51,6 +54,8 @@ def test_the_examples_give_what_they_say(
     test: doctest.DocTest, at_hand: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if test.name in NEEDS:
+        pytest.importorskip(NEEDS[test.name], reason=f"{NEEDS[test.name]} is not installed")
     test.globs = {**test.globs, **at_hand}
     said: list[str] = []
     doctest.DocTestRunner(verbose=False).run(test, out=said.append, clear_globs=False)

@@ -82,9 +82,9 @@ def test_a_throw_away_setting_is_the_last_argument_of_the_api(webui: FakeWebUI) 
     from daam.webui.api import arguments_of, get_arguments
 
     listed = arguments_of(WITH_GLOW)
-    assert listed[:-1] == get_arguments() and len(listed) == 21
+    assert listed[:-1] == get_arguments() and len(listed) == 22
     assert listed[-1] == {
-        "position": 20, "name": "glow", "label": "Glow (of the map)", "default": 0.5, "choices": None,
+        "position": 21, "name": "glow", "label": "Glow (of the map)", "default": 0.5, "choices": None,
         "range": [0, 2.0], "help": HELP,
     }  # fmt: skip
     assert WithGlow.read([setting.default for setting in SETTINGS] + [1.5]).glow == 1.5
@@ -129,7 +129,7 @@ def test_a_throw_away_setting_is_on_the_page_of_daam_ui(webui: FakeWebUI) -> Non
     from daam.app.page import make_setting_inputs
 
     inputs = make_setting_inputs(WITH_GLOW)
-    assert list(inputs) == ["terms", "probe", "alpha", "colormap", "scale", "blend", "glow"]
+    assert list(inputs) == ["terms", "probe", "alpha", "colormap", "scale", "blend", "reading", "glow"]
     assert inputs["glow"].kind == "Slider" and inputs["glow"].arguments == {
         "label": "Glow (of the map)", "value": 0.5, "minimum": 0, "maximum": 2.0, "step": 0.05, "info": HELP,
         "elem_id": "glow",
@@ -137,7 +137,7 @@ def test_a_throw_away_setting_is_on_the_page_of_daam_ui(webui: FakeWebUI) -> Non
 
 
 def test_a_throw_away_setting_is_in_the_tables_of_the_docs() -> None:
-    assert argument_table(WITH_GLOW)[-1] == f"| 20 | Glow (of the map) | 0 to 2 | 0.5 | {HELP} |"
+    assert argument_table(WITH_GLOW)[-1] == f"| 21 | Glow (of the map) | 0 to 2 | 0.5 | {HELP} |"
     assert option_table(WITH_GLOW)[-1] == f"| `--glow` | 0 to 2 | 0.5 | {HELP} |"
 
 
@@ -208,7 +208,7 @@ def test_the_rows_of_the_panel_are_as_ever() -> None:
         ["terms"],
         ["probe"],
         ["alpha"],
-        ["colormap", "scale", "blend"],
+        ["colormap", "scale", "blend", "reading"],
         ["hide_caption", "with_negative", "skip_function_words"],
         ["layout", "image_scale"],
         ["use_grid", "hide_images", "no_saving"],
@@ -224,11 +224,11 @@ def test_axes_and_start_values_are_as_ever(webui: FakeWebUI) -> None:
 
     add_axes()
     labels = [axis.label.removeprefix("[Attention Heatmap] ") for axis in webui.axes]
-    assert labels == ["Attention terms", "Heatmap blend alpha", "Colormap", "Scale", "Layers"]
+    assert labels == ["Attention terms", "Heatmap blend alpha", "Colormap", "Scale", "Layers", "Map"]
     add_options()
     prefix = "attention_heatmap_default_"
     assert {name.removeprefix(prefix) for name in webui.options if name.startswith(prefix)} == {
-        "alpha", "colormap", "scale", "image_scale", "use_grid", "layout", "blend",
+        "alpha", "colormap", "scale", "image_scale", "use_grid", "layout", "blend", "reading",
         "skip_function_words",
     }  # fmt: skip
 

@@ -17,6 +17,7 @@ from PIL import Image
 from daam.errors import DaamError
 from daam.hosts.diffusers_generate import GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, SAMPLERS, load_pipeline
+from daam.hosts.diffusers_trace import kept_for
 from daam.prompt.terms import parse_terms
 from daam.results.declaring import Setting
 from daam.results.drawing import draw
@@ -73,7 +74,8 @@ class Session:
             show(done, total)
             return self._stop.is_set()
 
-        made = generate(pipeline_of(model), settings, probe=wanted.probe, on_step=on_step)
+        keep = kept_for(wanted.reading)
+        made = generate(pipeline_of(model), settings, keep=keep, probe=wanted.probe, on_step=on_step)
         result = replace(made, drawing=DrawingSettings.of(wanted), notes=replace(made.notes, model=model))
         page = report_html(result, scripts=APP_SCRIPTS)
         self.runs.insert(0, (result.pictures[0], settings.prompt))

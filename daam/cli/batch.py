@@ -225,6 +225,6 @@ def _rows(kind: str, options: argparse.Namespace) -> sources.Rows:
     captions = sources.read_captions(text, str(path))
     if kind == "coco":
         return captions
-    from daam.studies.parsing import load_parser
+    from daam.studies.language.parsing import load_parser
 
     return sources.unreal(captions, load_parser(options.parser, "daam batch --coco-unreal").nouns, options.seed)

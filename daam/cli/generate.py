@@ -56,7 +56,9 @@ def make_parser(settings: Sequence[Setting] = SETTINGS) -> Parser:
     group.add_argument("--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
     add_tracing_options(group, settings)
     add_drawing_options(parser, settings)
-    parser.add_argument("--sort", choices=list(ORDERS), default="prompt", help="order of the printed table")
+    parser.add_argument(
+        "--sort", choices=list(ORDERS), default="prompt", metavar="ORDER", help="of the table: prompt or strength"
+    )
     return parser
 
 
@@ -130,12 +132,13 @@ def _generated(options: argparse.Namespace, settings: GenerationSettings, wanted
     """
     from daam.hosts.diffusers_generate import generate
     from daam.hosts.diffusers_models import load_pipeline
+    from daam.hosts.diffusers_trace import kept_for
     from daam.results.report import versions
 
     started = time.perf_counter()
     pipeline = load_pipeline(options.model, device=options.device, dtype=options.dtype)
     loaded = time.perf_counter()
-    keep = "steps" if options.animate else ()
+    keep = [*(["steps"] if options.animate else []), kept_for(wanted.reading)]
     with tqdm(total=settings.steps, desc="sampling", unit="step") as bar:
 
         def on_step(done: int, total: int) -> None:

@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "daam.cli.generate",
     "batch": "daam.cli.batch",
     "evaluate": "daam.cli.evaluate",
+    "study": "daam.cli.study",
     "render": "daam.cli.render",
     "tokens": "daam.cli.tokens",
     "ui": "daam.cli.ui",

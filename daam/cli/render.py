@@ -28,6 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     options = make_parser().parse_args(arguments)
     settings = DrawingSettings.of(read_settings(options))
 
+    from daam.maps.readings import check_reading
     from daam.results.record import load_record
     from daam.results.report import make_report
 
@@ -35,6 +36,8 @@ def run(arguments: Sequence[str]) -> int:
     result = replace(load_record(path), drawing=settings)
     if options.animate and not any("steps" in trace.keep for trace in result.traces):
         raise NotKeptError(f"animate: the steps were not kept in {path}; generate with `daam --animate gif`")
+    for trace in result.traces:
+        check_reading(settings.reading, trace)
     parent = options.out or path.parent / "renders"
     with NewFolder(parent, name_of_now(result.notes.seed)) as folder:
         try:

@@ -17,6 +17,7 @@ from daam.hosts.diffusers_probe import probe_of
 from daam.hosts.diffusers_tokens import plain_table
 from daam.hosts.listening import listen
 from daam.maps.heat_maps import HeatMaps
+from daam.maps.readings import READINGS
 from daam.prompt.table import PromptTable, active_entry
 from daam.prompt.terms import every_word, parse_terms
 from daam.tracing.capture import Capture
@@ -32,6 +33,11 @@ from daam.tracing.texts import TextBook
 logger = logging.getLogger(__name__)
 REFINED: dict[str, Budget] = {"refined": ASKED, "refined if cheap": BY_THE_WAY}
 KEEP = ("steps", "heads", *REFINED)
+
+
+def kept_for(reading: str) -> str:
+    """What to keep where a reading is shown first, and the viewer may switch to another."""
+    return "refined" if READINGS[reading].needs == "refined" else "refined if cheap"
 
 
 @dataclass(frozen=True)
@@ -246,8 +252,7 @@ class Tracer:
             return texts, ""
         key = (self._capture.calls, image)
         if key not in self._refined_of:
-            is_quiet = bool(getattr(self._pipeline, "_progress_bar_config", {}).get("disable", False))
-            self._refined_of[key] = with_refined(texts, self._capture.latest, image, is_quiet=is_quiet)
+            self._refined_of[key] = with_refined(texts, self._capture.latest, image)
             if self._stack is None:  # no call will come any more
                 self._capture.latest.let_go(image)
         return self._refined_of[key]

@@ -20,8 +20,8 @@ from daam.maps.selection import Selection, Size
 from daam.pictures.convert import Picture, to_rgb_array
 from daam.pictures.overlay import overlay
 from daam.prompt.explanations import why_never_active, why_not_found, why_side_unused
-from daam.prompt.table import PromptTable
-from daam.prompt.terms import Place, Term, every_word, find_term, parse_terms
+from daam.prompt.table import PromptTable, Span
+from daam.prompt.terms import Place, Term, every_word, find_span, find_term, parse_terms
 from daam.prompt.typed_words import table_words
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
@@ -252,6 +252,28 @@ class HeatMaps(Mapping[str, HeatMap]):
         """Where a term stands, for who has found it already; `name` is how it will be asked for."""
         self._known[name] = term, list(places)
         self._kept.pop(name, None)
+
+    def at(self, span: Span) -> HeatMap:
+        """The map of what was typed at a span of the prompt: of one of two equal words, or of a sign.
+
+        >>> heat_maps.table.prompt[6:12], heat_maps.at((6, 12)).places[0].columns
+        ('circle', (3,))
+
+        Args:
+            span: characters [begin, end) of `table.prompt`; every token counts that has one of them.
+
+        Raises:
+            TermError: no token was typed there, or it has no map.
+        """
+        begin, end = span
+        text = self.table.prompt[begin:end]
+        places = find_span(span, self.table)
+        if not places:
+            raise TermError(f"expected a span with a word or a sign of the prompt, got {begin} to {end}, {text!r}")
+        name = f"{text}@{begin}:{end}"
+        self.know(name, Term(text, ()), places)
+        self.prepare([name], checked=True)
+        return self._maps[name]
 
     def select(
         self,

@@ -5,12 +5,13 @@ Whatever the reading, statistics of strength are those of the plain one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from daam.errors import NotKeptError, SettingError
+from daam.tracing.image_trace import ImageTrace
 from daam.tracing.text_maps import LayerMaps, TextMaps
 
 REFINED_LAYER = "refined"
@@ -94,20 +95,28 @@ def reading_of(name: str) -> Reading:
     return READINGS[name]
 
 
-def check_reading(name: str, *, kept_axes: Sequence[str], is_part: bool, reason: str = "") -> None:
+def remark_of(name: str, trace: ImageTrace) -> str:
+    """What to know of a picture's maps in that reading, as a sentence; empty where there is nothing."""
+    reading = reading_of(name)
+    if reading.needs is None or reading.needs in trace.keep:
+        return reading.remark
+    reason = trace.not_refined or "they were not kept"
+    return f"There are no {name} maps, the plain ones are shown: {reason}."
+
+
+def check_reading(name: str, trace: ImageTrace, *, is_part: bool = False) -> None:
     """
     Args:
         is_part: whether it is to be read from a part of the layers, heads or steps.
-        reason: why the trace has not what it needs, where that is known.
 
     Raises:
         SettingError: there is no such reading, or it does not go with a part of the trace.
         NotKeptError: the trace did not keep what it needs.
     """
     reading = reading_of(name)
-    if reading.needs is not None and reading.needs not in kept_axes:
-        if reason:
-            raise NotKeptError(f"there are no {name} maps: {reason}")
+    if reading.needs is not None and reading.needs not in trace.keep:
+        if trace.not_refined:
+            raise NotKeptError(f"there are no {name} maps: {trace.not_refined}")
         raise NotKeptError(f'{name} maps were not kept: trace with `daam.trace(pipe, keep="{reading.needs}")`')
     if is_part and not reading.takes_parts:
         raise SettingError(

@@ -69,7 +69,7 @@ class Selection:
             SettingError: no such head or step was traced, or there is no such reading.
         """
         kept_axes, calls = trace.keep, trace.calls
-        check_reading(self.reading, kept_axes=kept_axes, is_part=self.is_part, reason=trace.not_refined)
+        check_reading(self.reading, trace, is_part=self.is_part)
         for axis, wanted in (("heads", self.heads), ("steps", self.steps)):
             if wanted is not None and axis not in kept_axes:
                 raise NotKeptError(f'{axis} were not kept: trace with `daam.trace(pipe, keep="{axis}")`')

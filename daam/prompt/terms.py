@@ -147,6 +147,25 @@ def find_term(term: Term, table: PromptTable) -> list[Place]:
     return [place for place in places if place.span[0] == starts[term.occurrence - 1]]
 
 
+def find_span(span: Span, table: PromptTable) -> list[Place]:
+    """Where what was typed at a span stands: in each text that has it, the columns of all tokens that touch it."""
+    begin, end = span
+    found = []
+    for part_number, part in enumerate(table.parts):
+        for entry_number, entry in enumerate(part.schedule):
+            kept = word_columns(entry)
+            touched = [
+                column
+                for column in entry.columns
+                if column.span is not None and column.column in kept and column.span[0] < end and begin < column.span[1]
+            ]
+            if touched:
+                spans = [column.span for column in touched if column.span is not None]
+                own = (min(first for first, _ in spans), max(last for _, last in spans))
+                found.append(Place(part_number, entry_number, tuple(column.column for column in touched), own))
+    return found
+
+
 def _mark_places(name: str, table: PromptTable) -> list[Place]:
     edge = 0 if name == "<start>" else len(table.prompt)
     return [

@@ -15,6 +15,7 @@ from daam.pictures.colour_bar import add_colour_bar
 from daam.pictures.grid import Colour, make_grid
 from daam.pictures.labelled_grid import Cell, LabelledRow, labelled_grid
 from daam.pictures.overlay import scale_picture
+from daam.pictures.quick_png import QuickPng
 from daam.pictures.tile import term_tile
 from daam.prompt.content import names_something
 from daam.prompt.terms import parse_terms
@@ -72,7 +73,7 @@ def draw(result: Result) -> Drawing:
             heads, found = _layer_rows(picture, trace, settings, label)
             layers += found
         else:
-            rows.append([_first_tile(picture, label, left_out_of(trace, settings), settings), *tiles_of(drawn)])
+            rows.append([_first_tile(picture, label, _notes(trace, settings), settings), *tiles_of(drawn)])
     background = settings.background or STRIP_COLOUR
     if settings.per_layer:
         grid = labelled_grid(heads, layers, background=background)
@@ -80,7 +81,7 @@ def draw(result: Result) -> Drawing:
         grid = _grid(rows, settings, background)
     if settings.show_captions:
         grid = add_colour_bar(grid, settings.colormap, min(LEGIBLE_WIDTH, picture.width), background)
-    return Drawing(terms, grid)
+    return Drawing(terms, QuickPng.of(grid))
 
 
 def _grid(rows: Sequence[list[Image.Image]], settings: DrawingSettings, background: Colour) -> Image.Image:
@@ -110,15 +111,17 @@ def draw_terms(picture: Image.Image, maps: HeatMaps, settings: DrawingSettings, 
             caption, reason = f"{len(missing) - MOST_GREY + 1} more", "terms without a map"
         tile = None
         if term not in without_tile:
-            tile = term_tile(
-                picture,
-                scaled.get(term),
-                caption,
-                opacity=settings.opacity,
-                colormap=settings.colormap,
-                blend=settings.blend,
-                show_caption=settings.show_captions,
-                reason=reason,
+            tile = QuickPng.of(
+                term_tile(
+                    picture,
+                    scaled.get(term),
+                    caption,
+                    opacity=settings.opacity,
+                    colormap=settings.colormap,
+                    blend=settings.blend,
+                    show_caption=settings.show_captions,
+                    reason=reason,
+                )
             )
         drawn.append(DrawnTerm(image, maps.side, term, name, tile, reasons[term]))
     return drawn
@@ -174,8 +177,8 @@ def _sides(trace: ImageTrace, settings: DrawingSettings) -> list[HeatMaps]:
 
 
 def _selected(maps: HeatMaps, settings: DrawingSettings) -> HeatMaps:
-    patterns = [pattern.strip() for pattern in settings.layers.split(",") if pattern.strip()]
-    return maps.select(layers=patterns) if patterns and maps.layers else maps
+    patterns, read = settings.layer_patterns, settings.read(maps)
+    return read.select(layers=patterns) if patterns and maps.layers else read
 
 
 def _layer_rows(
@@ -184,8 +187,9 @@ def _layer_rows(
     """Heads and rows of a table of terms and layers: the picture once, and once why a term has no map."""
     maps = _selected(HeatMaps(trace), settings)
     named = {"all layers": maps}
-    for layer, (height, width) in maps.layers.items():
-        named[f"{short_layer_name(layer)} ({height}×{width})"] = maps.select(layers=layer)
+    of_parts = maps if maps.reading.takes_parts else maps.plain
+    for layer, (height, width) in of_parts.layers.items():
+        named[f"{short_layer_name(layer)} ({height}×{width})"] = of_parts.select(layers=layer)
     terms = chosen_terms(maps, settings)
     strengths = statistics.strengths(maps, terms)
     captions = [caption_of(maps, term, strengths.get(term)) for term in terms]
@@ -212,11 +216,15 @@ def _picture_label(image: int, count: int) -> str:
     return "picture" if count == 1 else f"picture {image + 1}"
 
 
-def _first_tile(picture: Image.Image, label: str, left_out: Sequence[str], settings: DrawingSettings) -> Image.Image:
-    """The picture, and how many words have no tile."""
-    if not settings.show_captions:
-        return picture
-    return add_caption(picture, label, note=f"{len(left_out)} left out: {', '.join(left_out)}" if left_out else None)
+def _first_tile(picture: Image.Image, label: str, notes: Sequence[str], settings: DrawingSettings) -> Image.Image:
+    return add_caption(picture, label, note="; ".join(notes) or None) if settings.show_captions else picture
+
+
+def _notes(trace: ImageTrace, settings: DrawingSettings) -> list[str]:
+    """What stands under the picture: what the maps are, where they are not plain, and which words have no tile."""
+    maps, left_out = settings.read(HeatMaps(trace)), left_out_of(trace, settings)
+    notes = [] if maps is maps.plain else [f"{settings.reading}: {maps.reading.help}"]
+    return notes + ([f"{len(left_out)} left out: {', '.join(left_out)}"] if left_out else [])
 
 
 def enlarge(picture: Image.Image, settings: DrawingSettings) -> Image.Image:

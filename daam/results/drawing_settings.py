@@ -1,9 +1,12 @@
-"""How heat maps look: the drawing's part of the settings. Knows no picture."""
+"""How heat maps look: the drawing's part of the settings. Draws nothing."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daam.errors import SettingError
+from daam.maps.heat_maps import HeatMaps
+from daam.maps.readings import READINGS
 from daam.results.settings import SETTINGS, Settings, settings_of
 
 
@@ -26,6 +29,7 @@ class DrawingSettings:
         blend: a name of `daam.pictures.blends.BLENDS`: "heat" leaves the picture recognisable where a word did nothing.
         skip_function_words: leave out words that name nothing, such as "a" and "and", where every word is shown.
         background: colour of the grid's gaps and empty spots; None is that of the captions.
+        reading: a name of `daam.maps.readings.READINGS`; pictures that were not traced for it are drawn plain.
 
     Raises:
         SettingError, TermError: a value does not fit; the text names it.
@@ -45,11 +49,26 @@ class DrawingSettings:
     blend: str = "heat"
     skip_function_words: bool = True
     background: str | None = None
+    reading: str = "plain"
 
     def __post_init__(self) -> None:
         for setting in SETTINGS:
             if setting.look is not None:
                 setting.read_look(getattr(self, setting.look))
+        if self.layer_patterns and not READINGS[self.reading].takes_parts:
+            raise SettingError(
+                f"{self.reading} maps are made from all layers: leave the layers empty, or take the plain map"
+            )
+
+    @property
+    def layer_patterns(self) -> list[str]:
+        """The patterns of `layers`; none stands for all layers."""
+        return [pattern.strip() for pattern in self.layers.split(",") if pattern.strip()]
+
+    def read(self, maps: HeatMaps) -> HeatMaps:
+        """A picture's maps in the chosen reading; plain where it was not traced for that."""
+        reading = READINGS[self.reading]
+        return maps.select(reading=self.reading) if reading.needs in (None, *maps.trace.keep) else maps
 
     @classmethod
     def of(cls, settings: Settings, pictures: int = 1, background: str | None = None) -> DrawingSettings:

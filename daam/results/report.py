@@ -56,7 +56,7 @@ def versions() -> dict[str, str]:
 
 def _image(number: int, trace: ImageTrace, drawing: DrawingSettings) -> dict[str, Any]:
     sides = shown_sides(trace, drawing)
-    terms = [row for side in sides for row in _terms(HeatMaps(trace, side=side), drawing)]
+    terms = [row for side in sides for row in _terms(drawing.read(HeatMaps(trace, side=side)), drawing)]
     height, width = trace.picture_size
     return {"image": number, "height": height, "width": width, "model_calls": trace.calls, "terms": terms}
 

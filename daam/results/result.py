@@ -11,6 +11,7 @@ from PIL import Image
 
 from daam.errors import RecordError, TraceError
 from daam.maps.heat_maps import HeatMaps
+from daam.maps.readings import remark_of
 from daam.results.drawing_settings import DrawingSettings
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import Side
@@ -108,8 +109,10 @@ class Result:
 
     @property
     def remarks(self) -> list[str]:
-        """What to know of the maps, in sentences, each once: the notes' and those of every picture."""
-        return list(dict.fromkeys([*self.notes.remarks, *(each for trace in self.traces for each in trace.remarks)]))
+        """What to know of the maps, in sentences, each once: the notes', those of every picture, the reading's."""
+        of_traces = [each for trace in self.traces for each in trace.remarks]
+        of_reading = [remark_of(self.drawing.reading, trace) for trace in self.traces]
+        return list(dict.fromkeys(filter(None, [*self.notes.remarks, *of_traces, *of_reading])))
 
     def noted(self) -> dict[str, Any]:
         """The notes with all remarks, and the drawing's settings, as plain data."""

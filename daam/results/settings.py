@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from daam.errors import DaamError
+from daam.maps.readings import READINGS
 from daam.maps.scales import SCALES
 from daam.pictures.blends import BLENDS
 from daam.pictures.colormaps import colormap_names
@@ -226,6 +227,20 @@ class Settings:
         look="skip_function_words",
         has_start_value=True,
         option=Option("--all-words", "tiles for a, and, of … too"),
+    )
+    reading: str = declare(
+        "Map",
+        "plain",
+        "plain: the attention itself. refined: an estimate of each word's region that follows outlines, from what the "
+        "model saw as belonging together at the end. balanced: each layer of the model divided by its mean.",
+        infotext="Heatmap map",
+        place=("colours", 4),
+        listed=lambda: tuple(READINGS),
+        look="reading",
+        is_axis=True,
+        has_start_value=True,
+        is_in_app=True,
+        option=Option("--map", "plain, refined or balanced", "NAME"),
     )
 
     @classmethod

@@ -65,7 +65,7 @@ def measure_change(base: Result, varied: Result, term: str | None) -> Change:
     before = to_rgb_array(unmodified).astype(np.float32)
     picture = picture if picture.size == unmodified.size else picture.resize(unmodified.size)
     values = np.abs(to_rgb_array(picture).astype(np.float32) - before).mean(axis=2) / 255
-    maps = base.heat_maps()
+    maps = base.drawing.read(base.heat_maps())
     if term is None or term not in maps:
         return Change(values, None, None)
     mask = maps[term].mask()
@@ -87,7 +87,7 @@ def draw_study(results: Mapping[Variant, Result], settings: DrawingSettings) -> 
         for variant, result in results.items()
     }
     highest = max((float(change.values.max()) for change in changes.values() if change is not None), default=0.0) or 1.0
-    maps = [result.heat_maps() for result in results.values()]
+    maps = [settings.read(result.heat_maps()) for result in results.values()]
     scaled = _scaled(maps, terms, settings.scale)
     rows = []
     for number, (variant, result) in enumerate(results.items()):

@@ -107,39 +107,60 @@ def assign(candidates: Sequence[Sequence[Conditioned]], images: int, entry: int)
 class RowWitness:
     """Watches that rows are conditioned by the texts that a host says stand behind them; asked once at the end.
 
-    A row must be nearer to its own text than to any other of the step: extensions may change what they condition with,
-    but a row that is nearest to another's text was moved. Compared on the device, without waiting for the answer.
+    A row must be nearer to its own text than to any other: extensions may change what they condition with, but a row
+    that is nearest to another's text was moved, and one that is nearest to a text that is not of the prompt shows that
+    one's attention. Compared on the device, without waiting for the answer.
     """
 
     def __init__(self) -> None:
-        self._answers: list[Tensor] = []
+        self._is_own: list[Tensor] = []
+        self._is_of_prompt: list[Tensor] = []
 
-    def see(self, conditioning: Tensor, own: Sequence[Tensor | None], every: Sequence[Tensor]) -> None:
+    def see(
+        self,
+        conditioning: Tensor,
+        own: Sequence[Tensor | None],
+        every: Sequence[Tensor],
+        foreign: Sequence[Tensor] = (),
+    ) -> None:
         """Looks at the rows of one model call.
 
         Args:
             conditioning: [row, column, channel], as the model got it; padding may stand behind a text's columns.
             own: what was encoded for each row, [column, channel]; None where nothing is known.
             every: what was encoded for all rows of the step.
+            foreign: what else was encoded, of texts that are not of the prompt.
         """
-        texts = list({id(text): text for text in every if text.shape[-1] == conditioning.shape[-1]}.values())
-        rows = [row for row, text in enumerate(own) if any(text is other for other in texts)]
-        if len(texts) < 2 or not rows:
-            return
-        columns = min(conditioning.shape[1], *(len(text) for text in texts))
-        given = conditioning[rows, :columns].float()
-        distances = torch.stack([(given - text[:columns].to(given)).abs().mean(dim=(1, 2)) for text in texts], dim=1)
-        places = [next(place for place, text in enumerate(texts) if text is own[row]) for row in rows]
-        own_distance = distances[range(len(rows)), places]
-        self._answers.append((own_distance <= distances.amin(dim=1)).all())
+        for others, answers in ((every, self._is_own), (foreign, self._is_of_prompt)):
+            answers += _are_nearest(conditioning, own, others)
 
     def check(self) -> None:
         """
         Raises:
-            TraceError: a row was conditioned by another row's text.
+            TraceError: a row was conditioned by another row's text, or by one that is not of the prompt.
         """
-        if self._answers and not bool(torch.stack(self._answers).all()):
+        if self._is_own and not bool(torch.stack(self._is_own).all()):
             raise TraceError(
                 "another extension moves what conditions the model's rows from one to another (Regional Prompter's "
                 "Latent mode does so), so that a map would show another text's attention"
             )
+        if self._is_of_prompt and not bool(torch.stack(self._is_of_prompt).all()):
+            raise TraceError(
+                "another extension conditions the model with a text that is not the prompt (the regions of Tiled "
+                "Diffusion do so), so that a map would show another text's attention"
+            )
+
+
+def _are_nearest(conditioning: Tensor, own: Sequence[Tensor | None], others: Sequence[Tensor]) -> list[Tensor]:
+    """Whether all rows with a text of their own are as near to it as to any other; nothing where there is no other."""
+    rows = [row for row, text in enumerate(own) if text is not None and text.shape[-1] == conditioning.shape[-1]]
+    chosen = [text for text in (own[row] for row in rows) if text is not None]
+    fitting = [text for text in others if text.shape[-1] == conditioning.shape[-1]]
+    texts = {id(text): text for text in [*chosen, *fitting]}
+    if not fitting or not rows or len(texts) < 2:
+        return []
+    columns = min(conditioning.shape[1], *(len(text) for text in texts.values()))
+    given = conditioning[rows, :columns].float()
+    distances = torch.stack([(given - text[:columns].to(given)).abs().mean(dim=(1, 2)) for text in texts.values()], 1)
+    places = [list(texts).index(id(text)) for text in chosen]
+    return [(distances[range(len(rows)), places] <= distances.amin(dim=1)).all()]

@@ -24,13 +24,14 @@ SECONDS_WITHOUT_A_BAR = 1.0
 
 
 def with_refined(
-    texts: Mapping[TextKey, TextMaps], latest: LatestSelfAttention, image: int, *, is_quiet: bool = False
+    texts: Mapping[TextKey, TextMaps], latest: LatestSelfAttention, image: int
 ) -> tuple[dict[TextKey, TextMaps], str]:
     """The texts with refined maps of the words that name something, of the positive prompt and of probe words.
 
+    A progress bar is shown where it takes seconds.
+
     Args:
         texts: all of one picture, on any device.
-        is_quiet: no progress bar, however long it takes.
 
     Returns:
         The texts, and why they have no refined maps: empty where they have.
@@ -42,7 +43,7 @@ def with_refined(
         parts = sorted({key.part for key in chosen})
         count = sum(layer.heads * len(layer.query) for part in parts for layer in along.of(part))
         refined: dict[TextKey, TextMaps] = {}
-        with tqdm(total=count, desc="refined maps", unit="row", delay=SECONDS_WITHOUT_A_BAR, disable=is_quiet) as bar:
+        with tqdm(total=count, desc="refined maps", unit="row", delay=SECONDS_WITHOUT_A_BAR) as bar:
             for part in parts:
                 some = {key: texts[key] for key in chosen if key.part == part}
                 refined |= _refined(some, chosen, along, part, bar.update)

@@ -47,6 +47,8 @@ def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         p.comment(line)  # for scripts that make a result of their own, and drop this one
         if line not in processed.comments:
             processed.comments += f"{line}\n"
+    if host().selected_script(p) is not None:
+        host().hand_on(p, NOTES_KEY, run.notes)
     if run.notes:
         processed.extra_generation_params = {**processed.extra_generation_params, NOTES_KEY: list(run.notes)}
 

@@ -12,7 +12,7 @@ from daam.results.settings import TITLE
 from daam.webui.hosts import host
 from daam.webui.messages import sentence, told
 from daam.webui.panel import make_panel
-from daam.webui.results import add_heat_maps
+from daam.webui.results import NOTES_KEY, add_heat_maps
 from daam.webui.run import begin_run, run_of
 from daam.webui.watching import stop_telling
 
@@ -53,6 +53,8 @@ class PanelScript:
 
     @_harmless
     def process(self, p: Any, *values: Any) -> None:
+        if host().selected_script(p) is not None:  # the script may have generated with `p` before
+            host().hand_on(p, NOTES_KEY, [])
         run = begin_run(p, values)
         if run is not None and host().selected_script(p) != TITLE:  # a study's generations are ordinary ones
             p.extra_generation_params.update(run.settings.infotext())

@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from daam.errors import DaamError, TraceError
+from daam.pictures.quick_png import QuickPng
 from daam.prompt import PromptTable, parse_prompt
 from daam.prompt.terms import parse_terms
 from daam.results.drawing_settings import DrawingSettings
@@ -87,7 +88,7 @@ class StudyScript:
             return host().result_of_series(p, [], [])
         panel = Settings.read(host().values_of_script(p, TITLE), {"terms": ""})
         drawing = DrawingSettings.of(panel, len(results), host().grid_background())
-        grid = draw_study(results, drawing)
+        grid = QuickPng.of(draw_study(results, drawing))
         host().label_image(grid, infotexts[0])
         p.all_prompts, p.all_seeds = [prompt], [p.seed]
         host().save_grid(p, grid, infotexts[0])

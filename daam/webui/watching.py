@@ -14,7 +14,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import TraceError, describe
 from daam.prompt.table import PromptTable
@@ -23,8 +23,10 @@ from daam.tracing.capture import Capture
 from daam.tracing.conditioning import RowWitness
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
+from daam.tracing.latest import Budget
 from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
+from daam.tracing.refined_maps import with_refined
 from daam.tracing.texts import TextBook
 from daam.webui.encoded import EntriesInUse, Readers
 from daam.webui.hosts import DenoiserCall, Row, host
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 Passes = Literal["both", "first", "second"]
 _active: ContextVar[Watch | None] = ContextVar("attention heatmap: the sampling that is watched", default=None)
 _afterwards: ContextVar[Callable[[Any], None] | None] = ContextVar("attention heatmap: who is told", default=None)
+MOST_ENCODED_MEANWHILE = 64
+"""Texts that are kept of those encoded during the sampling; an extension may encode its own in each step."""
 _WATCHED = "_attention_heatmap_watch"
 
 
@@ -44,12 +48,14 @@ class Wanted:
 
     Attributes:
         terms: whose steps are kept; none stands for every word.
+        refined: what refined maps may cost; None where none are wanted.
     """
 
     passes: Passes = "both"
     with_negative: bool = False
     keep_steps: bool = False
     terms: tuple[Term, ...] = ()
+    refined: Budget | None = None
 
 
 def see_denoiser_call(params: Any) -> None:
@@ -128,15 +134,19 @@ class Watch:
         self._wanted_passes: Passes = wanted.passes if host().has_hires_pass(p) else "first"
         self._stack: ExitStack | None = None
         self._captures: dict[nn.Module, Capture] = {}
+        self._last: Capture | None = None
         self._call: DenoiserCall | None = None
         self._is_first_of_step = False
         self._moved = MovedRows()
         self._witness = RowWitness()
+        self._encoded_meanwhile: list[tuple[str, Tensor]] = []
+        self._own_texts: set[str] = set()
         self._step = 0
         self._is_hires = False
         self._passes: dict[bool, PassTables] = {}
         self._entries: dict[bool, EntriesInUse] = {}
-        self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms)
+        is_refined = wanted.refined is not None
+        self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms, is_refined=is_refined)
         self._fault: Exception | None = None
         self._size = (0, 0)
         self._foreign_calls = 0
@@ -167,10 +177,34 @@ class Watch:
         token = _active.set(self)
         try:
             with ExitStack() as self._stack:
+                self._watch_encoding(self._stack)
                 yield
         finally:
             self._stack = self._call = None
             _active.reset(token)
+
+    def _watch_encoding(self, stack: ExitStack) -> None:
+        """While it samples, other extensions encode texts of their own; the hires pass's are the prompt's."""
+
+        def see(model: nn.Module, arguments: tuple[Any, ...], encoded: Any) -> None:
+            try:
+                self._encoded_meanwhile += host().read_encoding(arguments, encoded)
+                del self._encoded_meanwhile[:-MOST_ENCODED_MEANWHILE]
+            except Exception as error:  # whatever it is, the picture goes on
+                self._stop(error)
+
+        try:
+            stack.callback(host().text_model().register_forward_hook(see).remove)
+        except Exception as error:
+            self._stop(error)
+
+    def _stop(self, error: Exception) -> None:
+        self._fault = error
+        logger.warning(
+            "the attention trace stopped, the picture is not affected: %s",
+            describe(error),
+            exc_info=logger.isEnabledFor(logging.DEBUG),
+        )
 
     def see_denoiser_call(self, params: Any) -> None:
         """Prepares for the model calls of one denoiser call."""
@@ -189,12 +223,7 @@ class Watch:
             self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
         except Exception as error:  # whatever it is, the picture goes on
-            self._fault = error
-            logger.warning(
-                "the attention trace stopped, the picture is not affected: %s",
-                describe(error),
-                exc_info=logger.isEnabledFor(logging.DEBUG),
-            )
+            self._stop(error)
 
     def _begin_pass(self, call: DenoiserCall) -> None:
         tables = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
@@ -203,6 +232,8 @@ class Watch:
             tables, call.encoded, readers, with_negative=self._wanted.with_negative
         )
         self._passes[self._is_hires] = tables
+        every = [part for table in (*tables.positive, *tables.negative) for part in table.parts]
+        self._own_texts |= {entry.text for part in every for entry in part.schedule}
 
     def image_trace(self, image: int) -> ImageTrace:
         """What was traced of one image of the batch, right after it; its size is that of the latent in pixels.
@@ -222,8 +253,15 @@ class Watch:
         texts = join_texts([capture.accumulator.on_cpu(image) for capture in self._captures.values()])
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
-        keep = ("steps",) if self._wanted.keep_steps else ()
-        return ImageTrace(self._size, positive, negative, texts, self.calls, keep, probe=probe, remarks=self.remarks)
+        keep: tuple[str, ...] = ("steps",) if self._wanted.keep_steps else ()
+        not_refined = ""
+        if self._last is not None and self._last.latest is not None:
+            texts, not_refined = with_refined(texts, self._last.latest, image)
+            self._last.latest.let_go(image)
+            keep += () if not_refined else ("refined",)
+        return ImageTrace(
+            self._size, positive, negative, texts, self.calls, keep, None, probe, self.remarks, not_refined
+        )
 
     def _wants_pass(self) -> bool:
         return self._wanted_passes == "both" or self._is_hires == (self._wanted_passes == "second")
@@ -232,10 +270,15 @@ class Watch:
         """Hooks the model that samples now: the refiner and the hires checkpoint are other ones."""
         if unet not in self._captures:
             probe = self._probe if unet is self._probed_model else None  # another checkpoint has another encoder
-            capture = Capture(unet, self._texts_of_rows, keep_steps=self._wanted.keep_steps, probe=probe)
+            keep_steps, refined = self._wanted.keep_steps, self._wanted.refined
+            capture = Capture(unet, self._texts_of_rows, keep_steps=keep_steps, probe=probe, refined=refined)
             capture.install(stack)
             self._captures[unet] = capture
-        return self._captures[unet]
+        capture = self._captures[unet]
+        if self._last is not None and self._last is not capture and self._last.latest is not None:
+            self._last.latest.forget()  # the picture is another model's now
+        self._last = capture
+        return capture
 
     def _texts_of_rows(self, call: ModelCall) -> list[TracedText | None]:
         if self._call is None:
@@ -247,7 +290,8 @@ class Watch:
         self._foreign_calls += not any(rows)
         if call.conditioning is not None and len(call.conditioning) == len(rows):
             contexts = [None if row is None else row.context for row in rows]
-            self._witness.see(call.conditioning, contexts, self._call.contexts)
+            foreign = [context for text, context in self._encoded_meanwhile if text not in self._own_texts]
+            self._witness.see(call.conditioning, contexts, self._call.contexts, foreign)
         return [None if row is None else self._text(row) for row in rows]
 
     def _find_moved_rows(self, call: DenoiserCall) -> None:

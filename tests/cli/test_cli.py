@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 
 from daam.cli.main import COMMANDS, main
-from daam.results.record import load_record
+from daam.results.record import load_record, save_record
 
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
 
@@ -212,3 +213,30 @@ def test_a_damaged_record_is_named(tmp_path: Path, capsys: pytest.CaptureFixture
     file.write_bytes(os.urandom(100))
     code, _, errors = run(capsys, "render", str(file))
     assert code == 2 and "no record" in errors
+
+
+def test_the_map_can_be_chosen_and_changed_later_without_the_model(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, output, _ = run(
+        capsys, PROMPT, "--steps", "3", "--seed", "7", "--map", "refined", "--out", str(tmp_path / "a")
+    )
+    (made,) = (tmp_path / "a").iterdir()
+    assert code == 0 and "Refined maps are an estimate of each word's region" in output
+    code, output, _ = run(
+        capsys, "render", str(folder), "--map", "refined", "--terms", "circle", "--out", str(tmp_path / "b")
+    )
+    (drawn,) = (tmp_path / "b").iterdir()
+    assert code == 0 and (drawn / "circle.png").read_bytes() != (folder / "circle.png").read_bytes()
+    report = json.loads((made / "report.json").read_text())
+    assert report["drawing"]["reading"] == "refined"
+
+
+def test_a_record_without_refined_maps_is_told(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = load_record(folder / "record.safetensors")
+    traces = [replace(trace, keep=()) for trace in result.traces]
+    save_record(tmp_path / "record.safetensors", replace(result, traces=traces))
+    code, _, errors = run(capsys, "render", str(tmp_path), "--map", "refined")
+    assert code == 2 and "refined maps were not kept" in errors

@@ -38,6 +38,7 @@ class ExtensionRow:
         seen: where each text's attention lies; empty where there must be no map.
         note: text that must be among the notes.
         pictures: how many are generated.
+        is_saved_only: whether a script of the dropdown works on the pictures, so that no heat map is among them.
         checkpoint: the embedded model has fewer blocks than some extensions count on.
     """
 
@@ -50,6 +51,7 @@ class ExtensionRow:
     seen: tuple[Seen, ...] = (Seen(),)
     note: str = ""
     pictures: int = 1
+    is_saved_only: bool = False
     checkpoint: str = "embedded"
 
     @property
@@ -77,6 +79,9 @@ VARIANTS = {"dp_ignore_whitespace": False, "dp_write_raw_template": False, "dp_w
             "dp_wildcard_manager_no_sort": False, "dp_wildcard_manager_shuffle": False,
             "dp_magicprompt_default_model": "", "dp_magicprompt_batch_size": 1}  # fmt: skip
 """Settings of Dynamic Prompts, which it adds too late for a WebUI that was started without its page."""
+UPSCALE = {"script_name": "ultimate sd upscale",
+           "script_args": ["", 128, 128, 4, 16, 64, 0.35, 16, 0, False, 0, False, 4, 0, 2, 128, 128, 1.5]}  # fmt: skip
+"""Once and a half its size, in tiles of 128."""
 LATENT = {0: True, 11: "Latent"}
 FUSED = {"prompt_fusion_enabled": True}
 
@@ -102,12 +107,22 @@ def _guidance() -> list[ExtensionRow]:
     return [
         incantations("perturbed-attention guidance", {12: True, 13: 3}, seen=(Seen(calls=(0, 2)),),
                      note="4 further calls of the model"),
+        incantations("perturbed-attention guidance, NGMS", {12: True, 13: 3}, payload={"s_min_uncond": 2, "steps": 8},
+                     seen=(), note="another extension calls the model on its own"),
+        incantations("perturbed-attention guidance, batch of two with AND", {12: True, 13: 3},
+                     payload={**TWO, "batch_size": 2}, pictures=2, note="4 further calls of the model",
+                     seen=tuple(Seen(2 * number + part, number, part=part, calls=(0, 2))
+                                for number in range(2) for part in range(2))),
         ExtensionRow("self-attention guidance", "ashen-sensored/sd_webui_SAG", {"self attention guidance": {0: True}},
                      seen=(Seen(calls=(0, 2)),), note="4 further calls of the model", checkpoint="deep"),
         ExtensionRow("FreeU", "ljleb/sd-webui-freeu", {"freeu": {0: True}}),
         ExtensionRow("tiles", "pkuliyi2015/multidiffusion-upscaler-for-automatic1111",
                      {"tiled diffusion": {0: True, 6: 16, 7: 16, 8: 8}}, {"width": 256}, seen=(),
                      note="works in tiles"),
+        ExtensionRow("one region over the whole picture", "pkuliyi2015/multidiffusion-upscaler-for-automatic1111",
+                     {"tiled diffusion": {0: True, 18: True, 21: True, 22: 0.0, 23: 0.0, 24: 1.0, 25: 1.0,
+                                          26: "a green tree"}}, seen=(),
+                     note="a text that is not the prompt"),
         incantations("SEG", {0: True}),
         incantations("S-CFG", {4: True}),
         incantations("T2I-Zero", {21: True, 22: True, 27: "1"}),
@@ -147,6 +162,8 @@ def _passes() -> list[ExtensionRow]:
         ExtensionRow("second pass", ADETAILER, detector, note="made parts of the picture anew"),
         ExtensionRow("Skip img2img", ADETAILER, {"adetailer": {0: True, 1: True, 2: DETECTOR}}, IMG2IMG, path="img2img",
                      seen=(), note="'Skip img2img' leaves the generation out"),
+        ExtensionRow("upscaled in tiles", "Coyote-A/ultimate-upscale-for-automatic1111", {}, {**IMG2IMG, **UPSCALE},
+                     path="img2img", seen=(), is_saved_only=True, note="so that none is left"),
         ExtensionRow("reference only", CONTROLNET, {"controlnet": {0: reference}}, checkpoint="deep"),
         ExtensionRow("a liked picture", FABRIC, {"fabric": {0: ["LIKED"], 2: True}}, UGLY,
                      seen=(Seen(), Seen(1, side="negative"))),

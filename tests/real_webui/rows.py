@@ -279,6 +279,7 @@ def _img2img() -> list[MatrixRow]:
             {**IMG2IMG, "script_name": "loopback", "script_args": [2, 0.5, "Linear", "None"]},
             path="img2img",
             is_saved_only=True,
+            note="so that none is left",
         ),
         MatrixRow(
             section,
@@ -287,6 +288,7 @@ def _img2img() -> list[MatrixRow]:
             path="img2img",
             size=(192, 192),
             is_saved_only=True,
+            note="so that none is left",
         ),
         MatrixRow(
             section,
@@ -295,6 +297,7 @@ def _img2img() -> list[MatrixRow]:
             path="img2img",
             size=(192, 128),
             is_saved_only=True,
+            note="so that none is left",
         ),
     ]
 

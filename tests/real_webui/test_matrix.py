@@ -96,7 +96,9 @@ def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_m
     plain, mapped = pictures(without), pictures(with_maps)
     for number, (first, second) in enumerate(zip(plain, mapped)):
         assert first.tobytes() == second.tobytes(), f"picture {number} is different"
-    extra = json.loads(with_maps["info"])["extra_generation_params"]
+    info = json.loads(with_maps["info"])
+    extra = info["extra_generation_params"]
+    assert not any("Heatmap notes" in text for text in info["infotexts"]), "notes are for the answer, not for a picture"
     notes = " ".join(extra.get("Attention Heatmap notes", []))
     assert row.note.casefold() in notes.casefold()
     shown = mapped[len(plain) :]

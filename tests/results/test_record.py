@@ -7,6 +7,7 @@ import functools
 import json
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -23,6 +24,7 @@ from daam.errors import RecordError
 from daam.results.record import load_record, save_record
 from daam.results.report import make_report
 from daam.results.result import Notes, Result
+from daam.tracing.image_trace import ImageTrace
 from tests.pipelines import sd1
 
 
@@ -160,3 +162,44 @@ def test_a_record_of_the_last_version_is_read_as_it_was() -> None:
     for term, strength in strengths.items():
         assert rows[term]["statistics"]["strength"] == pytest.approx(strength, rel=1e-6)
     assert "never active" in rows["green"]["reason"]
+
+
+def test_refined_maps_come_back_and_why_there_are_none(tmp_path: Path) -> None:
+    settings = daam.GenerationSettings("a red circle", steps=2, height=64, width=72)
+    result = daam.generate(sd1(), settings, keep="refined", probe="tree")
+    save_record(tmp_path / "refined.safetensors", result)
+    loaded = load_record(tmp_path / "refined.safetensors")
+    for side, word in (("positive", "circle"), ("probe", "tree")):
+        before, after = (maps.heat_maps(side=side).select(reading="refined")[word].values for maps in (result, loaded))
+        assert np.array_equal(before, after) and (after != loaded.heat_maps(side=side)[word].values).any()
+    without = replace(loaded, traces=[_without_refined(trace) for trace in loaded.traces])
+    assert loaded.size > without.size
+    save_record(tmp_path / "refused.safetensors", without)
+    trace = load_record(tmp_path / "refused.safetensors").traces[0]
+    assert trace.not_refined == "the moon is full" and trace.keep == ()
+
+
+def _without_refined(trace: ImageTrace) -> ImageTrace:
+    texts = {key: replace(text, refined=None) for key, text in trace.texts.items()}
+    return replace(trace, texts=texts, keep=(), not_refined="the moon is full")
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda maps: maps[:1], "expected 2 refined maps"),
+        (lambda maps: maps.double(), "expected maps of the refined in float32"),
+        (lambda maps: maps * torch.nan, "hold values that are not finite"),
+    ],
+)
+def test_refined_maps_that_do_not_fit_are_named(wrong: Any, said: str, tmp_path: Path) -> None:
+    settings = daam.GenerationSettings("a red circle", steps=1, height=64, width=64)
+    path = tmp_path / "record.safetensors"
+    save_record(path, daam.generate(sd1(), settings, keep="refined"))
+    tensors = load_file(path)
+    (name,) = (name for name in tensors if name.endswith("refined"))
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    save_file({**tensors, name: wrong(tensors[name]).contiguous()}, path, metadata=metadata)
+    with pytest.raises(RecordError, match=said):
+        load_record(path)

@@ -239,3 +239,13 @@ def test_a_row_that_was_moved_is_named() -> None:
     witness = RowWitness()
     witness.see(torch.stack([texts[1], texts[0]]), [texts[0], None], texts[:1])
     witness.check()  # nothing to tell apart
+
+
+def test_a_row_that_is_conditioned_by_a_text_that_is_not_of_the_prompt_is_named() -> None:
+    own, region = torch.randn(77, 8), torch.randn(77, 8)
+    witness = RowWitness()
+    witness.see(torch.stack([own + 0.1]), [own], [own], [region])
+    witness.check()
+    witness.see(torch.stack([region]), [own], [own], [region])
+    with pytest.raises(TraceError, match="a text that is not the prompt"):
+        witness.check()

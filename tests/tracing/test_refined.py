@@ -386,7 +386,6 @@ def test_parts_have_rows_of_their_own_and_others_take_the_first() -> None:
 
 def test_a_bar_is_shown_only_where_it_takes_long(capsys: pytest.CaptureFixture[str], monkeypatch: Any) -> None:
     pipeline = sdxl()
-    pipeline.set_progress_bar_config(disable=False)
     for seconds, is_shown in ((100.0, False), (0.0, True)):
         monkeypatch.setattr(refined_maps, "SECONDS_WITHOUT_A_BAR", seconds)
         with daam.trace(pipeline, keep="refined") as tracer:

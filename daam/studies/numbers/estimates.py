@@ -78,6 +78,39 @@ def mean_over(values: Sequence[float] | NDArray[Any], captions: Sequence[Any]) -
     return Estimate(value, low, high, len(numbers), size)
 
 
+def difference_of(first: Sequence[float] | NDArray[Any], second: Sequence[float] | NDArray[Any]) -> Estimate:
+    """The first group's mean less the second's, with a BCa interval; each value comes of a caption of its own.
+
+    Args:
+        first, second: NaN is left out.
+    """
+    one, other = (np.asarray(values, np.float64) for values in (first, second))
+    one, other = one[np.isfinite(one)], other[np.isfinite(other)]
+    count = len(one) + len(other)
+    if not len(one) or not len(other):
+        return Estimate(math.nan, None, None, 0, 0, "no sample")
+    value = float(one.mean() - other.mean())
+    if min(len(one), len(other)) < LEAST_CAPTIONS:
+        return Estimate(value, None, None, count, count, f"no interval below {LEAST_CAPTIONS} captions")
+    stats = need("scipy.stats", "an interval")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = stats.bootstrap(
+            (one, other),
+            lambda some, others, axis=-1: some.mean(axis=axis) - others.mean(axis=axis),
+            vectorized=True,
+            n_resamples=RESAMPLES,
+            confidence_level=SHARE,
+            method="BCa",
+            batch=max(1, _NUMBERS_AT_ONCE // count),
+            random_state=np.random.default_rng(0),
+        ).confidence_interval
+    low, high = float(found.low), float(found.high)
+    if not math.isfinite(low) or not math.isfinite(high):
+        return Estimate(value, None, None, count, count, "no interval: the captions do not differ")
+    return Estimate(value, low, high, count, count)
+
+
 def _interval(sums: NDArray[Any], counts: NDArray[Any]) -> tuple[float, float]:
     stats = need("scipy.stats", "an interval")
     with warnings.catch_warnings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,6 +10,13 @@ from typing import Any
 from modules import processing, scripts, shared
 from modules.ui_components import InputAccordion
 from PIL import Image
+
+
+class _NotInInfotext(list[str]):
+    """Lines for the JSON of a result. An infotext since 1.10 takes of a list the picture's own item: here none."""
+
+    def __getitem__(self, index: Any) -> Any:
+        return None
 
 
 class A1111Page:
@@ -63,6 +71,16 @@ class A1111Page:
     def api_users(self) -> str:
         """ "name:password" of those who may use the API, comma-separated; empty where everybody may."""
         return str(getattr(shared.cmd_opts, "api_auth", None) or "")
+
+    def hand_on(self, p: Any, key: str, lines: Sequence[str]) -> None:
+        """Puts lines into what a script makes of `p` itself, for callers of the API; none: takes them out.
+
+        Nothing before 1.10, where they would become part of infotexts.
+        """
+        others = {name: value for name, value in p.extra_generation_params.items() if name != key}
+        if lines and "isinstance(value, list)" in inspect.getsource(processing.create_infotext):
+            others[key] = _NotInInfotext(lines)
+        p.extra_generation_params = others
 
     def begin_series(self, p: Any, generations: int) -> None:
         """Before a script generates several times with `p`: one seed for all, one picture each, one progress bar."""

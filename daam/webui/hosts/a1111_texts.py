@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from modules import devices, prompt_parser, sd_hijack, shared
-from torch import Tensor
+from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.prompt import Emphasis
@@ -58,6 +58,16 @@ class A1111Texts:
             encoded = shared.sd_model.get_learned_conditioning(batch)
         context: Tensor = encoded["crossattn"] if isinstance(encoded, dict) else encoded
         return context[0]
+
+    def text_model(self) -> nn.Module:
+        """The module of the loaded checkpoint that encodes texts."""
+        return shared.sd_model.cond_stage_model  # type: ignore[no-any-return]
+
+    def read_encoding(self, arguments: tuple[Any, ...], encoded: Any) -> list[tuple[str, Tensor]]:
+        """The texts of one call of the text model, each with its context [column, channel]."""
+        texts = arguments[0]["txt"] if isinstance(arguments[0], dict) else arguments[0]  # a dict for SDXL
+        contexts = encoded["crossattn"] if isinstance(encoded, dict) else encoded
+        return list(zip(texts, contexts))
 
     def prompt_readers(self) -> list[str]:
         """Extensions that read prompts in the WebUI's place, by their folders' names."""

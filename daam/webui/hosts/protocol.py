@@ -91,6 +91,12 @@ class Texts(Protocol):
     def encode_context(self, text: str) -> Tensor:
         """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
 
+    def text_model(self) -> nn.Module:
+        """The module of the loaded checkpoint that encodes texts."""
+
+    def read_encoding(self, arguments: tuple[Any, ...], encoded: Any) -> list[tuple[str, Tensor]]:
+        """The texts of one call of the text model, each with its context [column, channel]."""
+
     def emphasis_mode(self) -> Emphasis:
         """
         Raises:
@@ -185,6 +191,9 @@ class Page(Protocol):
 
     def values_of_script(self, p: Any, title: str) -> Sequence[Any]:
         """What the controls of an always-visible script say; empty where there is none of that title."""
+
+    def hand_on(self, p: Any, key: str, lines: Sequence[str]) -> None:
+        """Puts lines into what a script makes of `p` itself, for callers of the API; none: takes them out."""
 
     def begin_series(self, p: Any, generations: int) -> None:
         """Before a script generates several times with `p`: one seed for all, one picture each, one progress bar."""

@@ -1,0 +1,1 @@
+"""What the grammar of a prompt has to do with its heat maps: relations, pairs of nouns, adjectives."""

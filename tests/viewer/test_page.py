@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 import daam
+from benchmarks.viewer_frames import many_words
+from daam.results.result import Result
 from daam.results.viewer.page import report_html
 
 PROMPT = 'a red circle, a "blue" <script>alert(1)</script> square 🐈'
@@ -416,23 +418,40 @@ def test_observations_select_their_words(page: Any) -> None:
     assert page.locator(".attention-heatmap-chosen").inner_text().startswith("Changes “")
 
 
-def test_hovering_keeps_sixty_frames_a_second(page: Any) -> None:
-    """Drawing one word anew takes less than a frame of 16 ms; the slower draws are those of a busy machine."""
-    milliseconds = page.evaluate(
-        """() => {
-            const viewer = attentionHeatmap.viewer.mount(
-                document.createElement("div"), JSON.parse(document.getElementById("data").textContent)[0]);
-            return viewer.ready.then(() => {
-                const times = [];
-                viewer.words.forEach((word) => viewer.maps.of(word, viewer.look.state));
-                for (let round = 0; round < 20; round++) {
-                    viewer.current = viewer.words[round % viewer.words.length];
-                    const start = performance.now();
-                    viewer.drawNow();
-                    times.push(performance.now() - start);
-                }
-                return times.sort((one, other) => one - other)[5];
-            });
+@pytest.mark.slow
+def test_hovering_keeps_sixty_frames_a_second(browser: Any, tmp_path: Path) -> None:
+    """Of 75 words over a 1024×1024 picture: half of the words are drawn anew, and half of the spots ranked, in less than
+    a frame of 16.7 ms. It is the page's own work that is timed, since a busy machine shows frames late."""
+    file = tmp_path / "report.html"
+    picture, trace = many_words(1024)
+    file.write_text(report_html(Result([picture], [trace])), "utf-8")
+    page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    page.goto(file.as_uri())
+    page.wait_for_selector("[data-ready=true]")
+    drawn, ranked = page.evaluate(
+        """async () => {
+            const element = document.createElement("div");
+            document.querySelector("main").append(element);
+            const viewer = attentionHeatmap.viewer.mount(element, JSON.parse(document.getElementById("data").textContent)[0]);
+            await viewer.ready;
+            const milliseconds = async (act) => {
+                await new Promise((done) => setTimeout(done));
+                const start = performance.now();
+                act();
+                element.offsetHeight; // its layout too
+                return performance.now() - start;
+            };
+            const median = (list) => list.sort((one, other) => one - other)[list.length / 2];
+            viewer.maps.comparison(viewer.look.state);
+            const times = {draw: [], rank: []};
+            for (let round = 0; round < 60; round++) {
+                viewer.current = viewer.words[round % viewer.words.length];
+                times.draw.push(await milliseconds(() => viewer.drawNow()));
+                const [x, y] = [(7 * round) % viewer.maps.width, (5 * round) % viewer.maps.height];
+                times.rank.push(await milliseconds(() => viewer.list.show(viewer.maps.rank([x, y, x + 1, y + 1], viewer.look.state))));
+            }
+            return [median(times.draw), median(times.rank)];
         }"""
     )
-    assert milliseconds < 16
+    page.close()
+    assert drawn < 16.7 and ranked < 16.7, (drawn, ranked)

@@ -1,6 +1,6 @@
 """Measures what tracing costs where launching kernels is all that counts: the real layouts at tiny sizes.
 
-    python -m benchmarks.launch_bound
+    python -m benchmarks.launch_bound [--castorini CHECKOUT]
 
 On a fast graphics card it is Python and the dispatcher that limit a UNet of many small kernels. The layouts here have
 all the layers of the real models and hardly a number in them. Printed are: how many more ATen operators each traced
@@ -11,11 +11,13 @@ plain and traced calls in turn, of wall time and of the process's own CPU time; 
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -24,10 +26,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks.machine import machine
 from benchmarks.overhead import MIB, PROMPT, SD15_LAYOUT, SDXL_LAYOUT, PeakMemory, sd_pipeline, sdxl_pipeline
-from daam.hosts.diffusers_trace import Tracer, trace
+from benchmarks.peers import castorini_trace
+from daam.hosts.diffusers_trace import trace
 from daam.tracing.families.cross_attention import find_cross_attention_layers
 
 PROBE = "grass, a green dog"
+Tracing = Callable[[Any], AbstractContextManager[Any]]
+"""What watches a pipeline."""
 
 
 def sd15() -> Any:
@@ -87,13 +92,13 @@ class ModelCalls:
             torch.cuda.synchronize()
 
     @contextmanager
-    def traced(self, probe: str) -> Iterator[Tracer]:
+    def traced(self, tracing: Tracing) -> Iterator[None]:
         """The same calls, with the trace that a generation of this prompt has."""
-        with trace(self.pipeline, probe=probe) as tracer:
+        with tracing(self.pipeline):
             hook = self.pipeline.unet.register_forward_pre_hook(self._keep, with_kwargs=True)
             self.generate()
             hook.remove()
-            yield tracer
+            yield
 
 
 class Count(TorchDispatchMode):
@@ -115,10 +120,10 @@ def operators(calls: ModelCalls, repeats: int) -> int:
     return count.operators
 
 
-def extra_operators(calls: ModelCalls, probe: str, repeats: int = 2) -> float:
+def extra_operators(calls: ModelCalls, tracing: Tracing, repeats: int = 2) -> float:
     """How many more for each traced layer and call."""
     plain = operators(calls, repeats)
-    with calls.traced(probe):
+    with calls.traced(tracing):
         traced = operators(calls, repeats)
     return (traced - plain) / repeats / calls.layers
 
@@ -131,12 +136,12 @@ class Times:
     processor: float
 
 
-def timed(calls: ModelCalls, probe: str, blocks: int, calls_per_block: int) -> tuple[Times, Times]:
+def timed(calls: ModelCalls, tracing: Tracing, blocks: int, calls_per_block: int) -> tuple[Times, Times]:
     """Plain and traced. Blocks of calls alternate; the first call of each is left out."""
     found: dict[bool, tuple[list[float], list[float]]] = {False: ([], []), True: ([], [])}
     for block in range(2 * blocks):
         is_traced = block % 2 == 1
-        with calls.traced(probe) if is_traced else nullcontext():
+        with calls.traced(tracing) if is_traced else nullcontext():
             for number in range(calls_per_block + 1):
                 wall, processor = time.perf_counter(), time.process_time()
                 calls.call()
@@ -147,22 +152,22 @@ def timed(calls: ModelCalls, probe: str, blocks: int, calls_per_block: int) -> t
     return plain, traced
 
 
-def peak(calls: ModelCalls, device: str, probe: str | None) -> int:
+def peak(calls: ModelCalls, device: str, tracing: Tracing | None) -> int:
     """Bytes of memory at the peak of some calls, above the start."""
-    with calls.traced(probe) if probe is not None else nullcontext(), PeakMemory(device) as memory:
+    with calls.traced(tracing) if tracing is not None else nullcontext(), PeakMemory(device) as memory:
         for _ in range(5):
             calls.call()
     return memory.bytes
 
 
-def measure(name: str, pictures: int, probe: str, options: argparse.Namespace) -> str:
+def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argparse.Namespace) -> str:
     """A row of the table."""
     calls = ModelCalls(name, pictures, options.device, options.dtype)
-    extra = extra_operators(calls, probe)
-    plain, traced = timed(calls, probe, options.blocks, options.calls)
-    memory = [peak(calls, options.device, chosen) / MIB for chosen in (None, probe)]
+    extra = extra_operators(calls, tracing)
+    plain, traced = timed(calls, tracing, options.blocks, options.calls)
+    memory = [peak(calls, options.device, chosen) / MIB for chosen in (None, tracing)]
     return (
-        f"{name:6} {pictures:8} {'yes' if probe else 'no':>6} {calls.layers:7} {extra:12.2f} {1e3 * plain.wall:10.2f} "
+        f"{name:6} {pictures:8}  {who:16} {calls.layers:7} {extra:12.2f} {1e3 * plain.wall:10.2f} "
         f"{1e3 * traced.wall:11.2f} {traced.wall / plain.wall:7.3f} {traced.processor / plain.processor:10.3f} "
         f"{memory[0]:12.1f} {memory[1]:13.1f}"
     )
@@ -173,17 +178,22 @@ def main() -> None:
     parser.add_argument("--model", action="append", choices=list(MODELS), help="may be repeated; default: both")
     parser.add_argument("--blocks", type=int, default=15, help="of plain and of traced calls; they alternate")
     parser.add_argument("--calls", type=int, default=10, help="in each block")
+    parser.add_argument("--castorini", type=Path, metavar="CHECKOUT", help="measure castorini/daam beside ours")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     options.dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
     torch.set_num_threads(options.threads)
     print(f"{machine(options.device)}; medians of {options.blocks * options.calls} calls")
-    print("model  pictures  probe  layers  extra calls  plain, ms  traced, ms   ratio  CPU ratio  "
+    print("model  pictures  trace             layers  extra calls  plain, ms  traced, ms   ratio  CPU ratio  "
           "peak, MiB  traced, MiB")  # fmt: skip
+    probing = functools.partial(trace, probe=PROBE)
+    rows: list[tuple[int, str, Tracing]] = [(1, "ours", trace), (4, "ours", trace), (1, "ours, probe", probing)]
+    if options.castorini:
+        rows.append((1, "castorini/daam", functools.partial(castorini_trace, options.castorini)))
     for name in options.model or list(MODELS):
-        for pictures, probe in ((1, ""), (4, ""), (1, PROBE)):
-            print(measure(name, pictures, probe, options), flush=True)
+        for pictures, who, tracing in rows:
+            print(measure(name, pictures, who, tracing, options), flush=True)
 
 
 if __name__ == "__main__":

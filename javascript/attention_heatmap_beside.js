@@ -101,7 +101,10 @@
                 entry.append(make("span", "", `${SHARED.textOf(group)} ${this.numbers(group)}`));
                 return entry;
             });
-            this.element.replaceChildren(...entries, ...(groups.length === 1 ? [this.bar()] : []));
+            const reading = this.viewer.look.reading;
+            const isRead = reading && groups.flat().some((chip) => chip.readings?.[reading.name]);
+            const note = isRead ? [make("span", "hint", reading.note)] : [];
+            this.element.replaceChildren(...entries, ...(groups.length === 1 ? [this.bar()] : []), ...note);
         }
 
         /** "14 %", or "12 % → 14 %" where the result before is known. */

@@ -13,7 +13,8 @@
         /** `chosen`: what the user chose for an earlier picture; all else is as the settings say. */
         constructor(data, maps, chosen, onChange) {
             Object.assign(this, {data, maps, onChange, chosen: {...chosen}});
-            const usual = {opacity: 0.5, blend: "heat", threshold: 0, resolution: "all", step: 0, several: "together"};
+            const usual = {opacity: 0.5, blend: "heat", threshold: 0, resolution: "all", step: 0, several: "together", reading: "plain"};
+            this.readings = data.readings || [];
             this.colormaps = Object.fromEntries(Object.entries(data.colormaps).map(([name, text]) => [name, tableOf(text)]));
             if (this.chosen.resolution !== undefined && !maps.resolutions.includes(this.chosen.resolution)) {
                 delete this.chosen.resolution;
@@ -21,17 +22,31 @@
             if (this.chosen.colormap !== undefined && !(this.chosen.colormap in this.colormaps)) {
                 delete this.chosen.colormap;
             }
+            if (this.chosen.reading !== undefined && !this.readings.some(({name}) => name === this.chosen.reading)) {
+                delete this.chosen.reading;
+            }
             if (this.chosen.step > data.steps) {
                 delete this.chosen.step;
             }
             this.state = {...usual, ...data.settings, ...this.chosen};
         }
 
-        /** Opacity, steps where they were kept, and more behind a button. */
+        /** The reading that the maps are shown in now; parts of the trace have the plain one alone. */
+        get reading() {
+            const name = SHARED.isOfAll(this.state) ? this.state.reading : "plain";
+            return this.readings.find((each) => each.name === name) || null;
+        }
+
+        /** Opacity, the reading where there are several, steps where they were kept, and more behind a button. */
         buildBar(more) {
             const {make, slider, select} = SHARED.parts;
             const bar = make("div", "controls");
             bar.append(this.control("opacity", "Opacity", slider(this.state.opacity)));
+            if (this.readings.length > 1) {
+                const box = this.control("reading", "Map", select(this.readings.map(({name}) => name), this.state.reading));
+                box.title = this.readings.map(({name, help}) => `${name}: ${help}`).join("\n");
+                bar.append(box);
+            }
             if (this.data.steps > 0) {
                 bar.append(...this.buildSteps());
             }

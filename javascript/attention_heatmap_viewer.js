@@ -118,6 +118,7 @@
             const box = make("div", "actions");
             const act = (text, label, onClick) => button("action", text, label, onClick);
             this.chosen = make("p", "chosen");
+            this.relatives = new SHARED.Relatives(this.chips, (chip) => this.afterChoice(chip, () => this.selection.toggle(chip)));
             this.weaken = act("−", "", () => this.edit(this.selection.groups, (edits, spans) => edits.changeWeight(spans, -STEP)));
             this.strengthen = act("+", "", () => this.edit(this.selection.groups, (edits, spans) => edits.changeWeight(spans, STEP)));
             this.removeButton = act("Remove", "", () => this.removeOrRestore(this.selection.groups));
@@ -145,7 +146,7 @@
             }
             this.message = make("p", "message");
             this.message.setAttribute("role", "status");
-            box.append(this.chosen, row, ...this.buildFields(), this.message);
+            box.append(this.chosen, this.relatives.element, row, ...this.buildFields(), this.message);
             return box;
         }
 
@@ -156,7 +157,8 @@
                 const field = SHARED.parts.make("textarea", side === "positive" ? "prompt" : "negative");
                 field.rows = side === "positive" ? 2 : 1;
                 field.spellcheck = false;
-                field.setAttribute("aria-label", side === "positive" ? "Prompt" : "Negative prompt");
+                field.placeholder = side === "positive" ? "Prompt" : "Negative prompt";
+                field.setAttribute("aria-label", field.placeholder);
                 field.addEventListener("input", () => this.sides[side].type(field.value));
                 field.addEventListener("change", () => this.sides[side].readWords());
                 this.fields[side] = field;
@@ -215,7 +217,8 @@
         }
 
         maskUrl() {
-            return this.stage.maskUrl(this.selection.groups, this.look.state, this.look.state.threshold || MASK_THRESHOLD);
+            const threshold = this.look.state.threshold || this.look.reading?.threshold || MASK_THRESHOLD;
+            return this.stage.maskUrl(this.selection.groups, this.look.state, threshold);
         }
 
         /** The words of a part of the picture, for the next frame; null for all of it. */
@@ -261,6 +264,7 @@
                 SIDES.forEach((side) => this.sides[side].read()); // so that it is read by the time a button is pressed
             }
             this.line.showSelection(this.selection);
+            this.relatives.showSelection(this.selection);
             this.list.showSelection(this.selection);
             this.nameActions();
             this.draw();

@@ -1,6 +1,7 @@
 // The maps of a picture's words at the size at which they are looked at, made from the atlas when they are asked for.
 //
-// A view says what is looked at: {resolution: "all" or "16x16", step: 0 for all or 1.., scale: a name of maps.SCALES}.
+// A view says what is looked at: {resolution: "all" or "16x16", step: 0 for all or 1.., scale: a name of maps.SCALES,
+// reading: "plain" or another way to read the trace, which is one of all layers and steps}.
 
 (function () {
     "use strict";
@@ -69,7 +70,7 @@
 
         /** One word's map [height * width]; zeros where it has none in this view. */
         of(chip, view) {
-            const key = `${view.resolution} ${view.step} ${chip.number}`;
+            const key = `${viewName(view)} ${chip.number}`;
             if (!this.cache.has(key)) {
                 if (this.cache.size >= this.mostCached) {
                     this.cache.clear();
@@ -93,7 +94,7 @@
 
         /** What the shared scales compare with; single steps with the strongest of all steps. */
         comparison(view) {
-            const key = `${view.resolution} ${view.step}`;
+            const key = viewName(view);
             if (!this.comparisons.has(key)) {
                 const maps = this.compared.map((chip) => this.of(chip, view));
                 const highest = Math.max(0, ...this.compared.flatMap((chip) => chip.step_tiles.map((tile) => tile.max)));
@@ -111,9 +112,9 @@
             return Array.from({length: this.width * this.height}, (_, at) => masks.some((mask) => mask[at]));
         }
 
-        /** [{chip, share}] of the prompt's words within a rectangle [left, top, right, bottom), strongest first. */
+        /** [{chip, share}] of the prompt's words within a rectangle [left, top, right, bottom): measured, so on plain maps. */
         rank(rectangle, view) {
-            const maps = this.compared.map((chip) => this.of(chip, view));
+            const maps = this.compared.map((chip) => this.of(chip, {...view, reading: "plain"}));
             return SHARED.maps.rank(maps, this.width, rectangle).map(({number, share}) => ({chip: this.compared[number], share}));
         }
 
@@ -123,12 +124,19 @@
         }
     }
 
+    const isOfAll = (view) => view.resolution === "all" && !view.step;
+    const viewName = (view) => `${view.resolution} ${view.step} ${(isOfAll(view) && view.reading) || "plain"}`;
+
+    /** Words that a reading does not change, and parts of the trace, are plain. */
     function tilesOf(chip, view) {
+        if (isOfAll(view) && chip.readings?.[view.reading]) {
+            return chip.readings[view.reading];
+        }
         if (view.step) {
             return chip.step_tiles.slice(view.step - 1, view.step);
         }
         return chip.tiles.filter((tile) => view.resolution === "all" || view.resolution === nameOf(tile));
     }
 
-    Object.assign(SHARED, {WordMaps, loadImage});
+    Object.assign(SHARED, {WordMaps, loadImage, isOfAll});
 })();

@@ -10,6 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "daam"
 ROWS = [
     {"errors", "version", "demo_model"},
+    {"extras"},
     {"prompt", "pictures"},
     {"rewriting", "tracing"},
     {"maps"},
@@ -19,7 +20,7 @@ ROWS = [
     {"cli"},
 ]
 """Lowest first. Within one row nothing is imported from a neighbour."""
-MODULES = {"errors.py", "version.py", "__init__.py", "py.typed"}
+MODULES = {"errors.py", "extras.py", "version.py", "__init__.py", "py.typed"}
 """What stands beside the folders."""
 HOSTS = {
     "modules": ("webui/hosts/", "webui/registration.py"),

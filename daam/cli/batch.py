@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,14 @@ from daam.cli.generate import quiet_libraries
 from daam.cli.options import Parser
 from daam.cli.terminal import say
 from daam.errors import SettingError
+from daam.extras import need
 from daam.studies.batch import sources
+from daam.studies.batch.cluster import Cluster, Workers
 from daam.studies.batch.folder import ERRORS, BatchFolder
 from daam.studies.batch.items import Item, Outcome
 from daam.studies.batch.plan import Plan
-from daam.studies.batch.running import Ending, check_limits, missing_items, run_batch
+from daam.studies.batch.running import Ending, MakeOutcomes, check_limits, missing_items, run_batch
 from daam.studies.batch.work import Generate, do_in_turn
-from daam.studies.extras import need
 
 if TYPE_CHECKING:
     from daam.hosts.diffusers_batch import ManyGenerations
@@ -35,6 +37,7 @@ Generates many prompts, with a record of the heat maps of each. Call it again to
   daam batch --template "a {0} on a {1}" --words words.tsv -o DIR
 """
 SOURCES = ("prompts", "coco", "coco_unreal", "template", "conjunctions", "regenerate")
+AUTO = 0
 SETTINGS = ("model", "steps", "guidance_scale", "sampler", "width", "height", "dtype", "keep", "probe")
 """Of the generation; another value is another plan."""
 
@@ -83,9 +86,7 @@ def run(arguments: Sequence[str]) -> int:
     """Runs the command; 1 where items failed, 130 where it was interrupted."""
     options = make_parser().parse_args(arguments)
     workers = read_workers(options)
-    check_limits(options.max_failures, workers)
-    if workers > 1:
-        raise SettingError("workers: expected 1; more are to come")
+    check_limits(options.max_failures, workers if options.workers != "auto" else 1)
     need("pyarrow.parquet", "daam batch")
     items, source = read_source(options)
 
@@ -135,6 +136,11 @@ def _run(
     options: argparse.Namespace,
     workers: int,
 ) -> Ending:
+    make_outcomes: MakeOutcomes
+    if workers == 1 and options.ray_address is None:
+        make_outcomes = partial(do_in_turn, folder, make_generate=loading)
+    else:
+        make_outcomes = Cluster(folder, loading, Workers(workers or None, options.gpus_per_worker, options.ray_address))
     with tqdm(total=len(items), initial=len(items) - len(missing), desc="items", unit="item", smoothing=0.05) as bar:
         failures = 0
 
@@ -149,7 +155,7 @@ def _run(
             folder,
             items,
             missing,
-            lambda left: do_in_turn(folder, left, loading),
+            make_outcomes,
             max_failures=options.max_failures,
             on_outcome=on_outcome,
         )
@@ -170,7 +176,7 @@ def _tell(folder: BatchFolder, ending: Ending, seconds: float) -> int:
 
 
 def read_workers(options: argparse.Namespace) -> int:
-    """How many processes are asked for.
+    """How many processes are asked for; 0 leaves it to the cluster.
 
     Raises:
         SettingError: it is no number, nor `auto`.
@@ -178,7 +184,7 @@ def read_workers(options: argparse.Namespace) -> int:
     if options.workers == "auto":
         import torch
 
-        return max(1, torch.cuda.device_count())
+        return AUTO if options.ray_address is not None else max(1, torch.cuda.device_count())
     try:
         return int(options.workers)
     except ValueError:
@@ -225,6 +231,6 @@ def _rows(kind: str, options: argparse.Namespace) -> sources.Rows:
     captions = sources.read_captions(text, str(path))
     if kind == "coco":
         return captions
-    from daam.studies.language.parsing import load_parser
+    from daam.prompt.grammar import load_parser
 
     return sources.unreal(captions, load_parser(options.parser, "daam batch --coco-unreal").nouns, options.seed)

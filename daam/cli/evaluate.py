@@ -13,7 +13,7 @@ from tqdm import tqdm
 from daam.cli.options import Parser
 from daam.cli.terminal import say
 from daam.errors import SettingError
-from daam.studies.extras import need
+from daam.extras import need
 
 if TYPE_CHECKING:
     from daam.studies.evaluation.scoring import MakeRecord, Protocol

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from daam.cli.evaluate import add_output_options, tell
 from daam.cli.options import Parser
 from daam.cli.terminal import say
-from daam.studies.extras import need
+from daam.extras import need
 
 ABOUT = """\
 The DAAM paper's studies, of what `daam batch` generated.
@@ -77,7 +77,7 @@ def _settings(options: argparse.Namespace, threshold: float) -> dict[str, Any]:
 
 
 def _syntax(places: Sequence[Any], options: argparse.Namespace, how: dict[str, Any], settings: dict[str, Any]) -> Any:
-    from daam.studies.language.parsing import load_parser
+    from daam.prompt.grammar import load_parser
     from daam.studies.language.syntax import syntax_findings, syntax_frame
 
     parser = load_parser(options.parser, "daam study syntax")

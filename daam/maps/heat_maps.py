@@ -300,7 +300,7 @@ class HeatMaps(Mapping[str, HeatMap]):
         most_heads = max((count for text in self._texts.values() for count in text.heads.values()), default=0)
         selection.check(self.trace, most_heads)
         chosen = HeatMaps(self.trace, side=self.side, selection=selection)
-        if not chosen.layers:
+        if self.layers and not chosen.layers:
             raise SettingError(f"no layer is left of {', '.join(self.layers)} with {selection}")
         return chosen
 
@@ -381,6 +381,15 @@ class HeatMaps(Mapping[str, HeatMap]):
         """
         self.prepare([term], checked=True)
         return self._by_size[term]
+
+    def by_sizes(self, names: Sequence[str]) -> dict[str, dict[Size, Tensor]]:
+        """`by_size` of those terms that have a map, at once and without upscaling any."""
+        found = [name for name in dict.fromkeys(names) if name in self]
+        sizes, terms_of_size = self._sizes_of([self._places(*self._find(name)) for name in found])
+        return {
+            name: {size: sizes[size][number] for size in sizes if number in terms_of_size[size]}
+            for number, name in enumerate(found)
+        }
 
     def prepare(self, names: Sequence[str], *, checked: bool = False) -> None:
         """Makes the maps of several terms at once, which is quicker than one by one.

@@ -27,7 +27,8 @@ class Reading:
         threshold: share of its maximum from which such a map covers a pixel, unless another is asked for.
         takes_parts: whether a part of the layers, heads or steps can be read this way.
         needs: of the axes that a trace keeps, the one without which it cannot be read this way.
-        help: in a few words.
+        help: what it is, in a few words.
+        note: what stands beside such a map, in one or two words; empty where it needs none.
         remark: what whoever looks at such a map should know, as a sentence; empty where there is nothing.
     """
 
@@ -36,6 +37,7 @@ class Reading:
     help: str
     takes_parts: bool = True
     needs: str | None = None
+    note: str = ""
     remark: str = ""
 
 
@@ -76,10 +78,11 @@ READINGS: dict[str, Reading] = {
         "an estimate of the word's region that follows outlines",
         takes_parts=False,
         needs="refined",
+        note="estimated region",
         remark="Refined maps are an estimate of each word's region, carried along the model's self-attention; how "
         "strong a word is, is measured on the plain ones.",
     ),
-    "balanced": Reading(balanced, 0.4, "each layer divided by its mean"),
+    "balanced": Reading(balanced, 0.4, "each layer divided by its mean", note="layers alike"),
 }
 """Name to how a trace is read; adding one is one entry here."""
 

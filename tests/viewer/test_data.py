@@ -232,3 +232,32 @@ def test_a_word_cut_by_the_border_of_75_tokens_is_named() -> None:
     assert columns[-1].column // 77 == 1, "the word's pieces lie in both chunks"
     said = [each for each in observe(daam.HeatMaps(ImageTrace((8, 8), table, None))) if "border" in each["text"]]
     assert [each["terms"] for each in said] == [["extraordinarilyness"]]
+
+
+def test_refined_tiles_are_there_for_the_words_that_have_them() -> None:
+    pipeline = sd1()
+    with daam.trace(pipeline, keep="refined") as tracer:
+        run(pipeline, PROMPT, negative_prompt="ugly")
+    trace = tracer.image_trace()
+    data = viewer_data(PICTURE, trace, DrawingSettings(reading="refined"))
+    assert [each["name"] for each in data["readings"]] == ["plain", "refined"]
+    assert data["settings"]["reading"] == "refined"
+    chips = {chip["term"]: chip for prompt in data["prompts"] for chip in prompt["chips"]}
+    assert {term for term, chip in chips.items() if chip["readings"]} == {"red", "circle#1", "circle#2"}
+    read = tracer.heat_maps().select(reading="refined")
+    for term in ("red", "circle#2"):
+        (tile,) = chips[term]["readings"]["refined"]
+        assert _cut_out(data, tile) == pytest.approx(read.by_size(term)[8, 8].numpy(), abs=tile["max"] / 500)
+    plain = viewer_data(PICTURE, replace(trace, keep=()), DrawingSettings(reading="refined"))
+    assert [each["name"] for each in plain["readings"]] == ["plain"] and plain["settings"]["reading"] == "plain"
+    balanced = viewer_data(PICTURE, replace(trace, keep=()), DrawingSettings(reading="balanced"))
+    assert [each["name"] for each in balanced["readings"]] == ["plain", "balanced"]
+
+
+def _cut_out(data: dict[str, Any], tile: dict[str, Any]) -> np.ndarray:
+    height, width = tile["height"], tile["width"]
+    block = data["atlas"]["blocks"][f"{height}x{width}"]
+    row, column = divmod(tile["number"], block["columns"])
+    atlas = np.asarray(image_of(data["atlas"]["image"]))
+    top, left = block["top"] + row * height, column * width
+    return atlas[top : top + height, left : left + width] / 255 * tile["max"]

@@ -23,7 +23,7 @@ PROMPT = 'a red circle, a "blue" <script>alert(1)</script> square 🐈'
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = daam.GenerationSettings(PROMPT, negative="ugly", seed=1, steps=6, guidance_scale=5.0)
-    generation = daam.generate(daam.load_pipeline(), settings, keep="steps")
+    generation = daam.generate(daam.load_pipeline(), settings, keep=("steps", "refined"))
     file = tmp_path_factory.mktemp("page") / "report.html"
     file.write_text(report_html(generation), "utf-8")
     return file
@@ -455,3 +455,40 @@ def test_hovering_keeps_sixty_frames_a_second(browser: Any, tmp_path: Path) -> N
     )
     page.close()
     assert drawn < 16.7 and ranked < 16.7, (drawn, ranked)
+
+
+def test_the_map_is_switched_without_a_new_generation_and_its_mask_and_numbers_follow(page: Any) -> None:
+    select(page, "circle")
+    strengths = page.locator(".attention-heatmap-legend-entry").inner_text()
+    plain, plain_mask = overlay(page), saved_mask(page)
+    spot = words_of_spot(page)
+    choose(page, "Map", "refined")
+    refined, mask = overlay(page), saved_mask(page)
+    assert (refined != plain).mean() > 0.05 and (mask != plain_mask).any()
+    assert page.locator(".attention-heatmap-legend-entry").inner_text() == strengths
+    assert "estimated region" in page.locator(".attention-heatmap-legend").inner_text()
+    assert words_of_spot(page) == spot  # what a spot's attention goes to is measured
+    page.locator(".attention-heatmap-look summary").click()
+    choose(page, "Layers", "16x16")
+    part = overlay(page)
+    choose(page, "Map", "plain")
+    assert (overlay(page) == part).all()  # of a part of the layers there is the plain map alone
+    choose(page, "Layers", "all")
+    assert (overlay(page) == plain).all()
+
+
+def saved_mask(page: Any) -> np.ndarray:
+    with page.expect_download() as download:
+        action(page, "Save as mask").click()
+    mask = np.asarray(Image.open(download.value.path()).convert("L"))
+    away(page)
+    return mask
+
+
+def words_of_spot(page: Any) -> str:
+    picture = page.locator(".attention-heatmap-pictures > .attention-heatmap-stage")
+    picture.hover(position={"x": 60, "y": 60})
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    text = str(page.locator(".attention-heatmap-right").inner_text())
+    away(page)
+    return text

@@ -10,7 +10,7 @@ import base64
 import io
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, get_args
@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.observations import most_telling, observe
+from daam.maps.readings import READINGS
 from daam.maps.selection import Size
 from daam.maps.statistics import TermContext, coverage, strength
 from daam.pictures.colormaps import lookup_table
@@ -32,6 +33,7 @@ from daam.prompt.terms import Place, Term, word_name
 from daam.prompt.typed_words import Word, table_words
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
+from daam.results.viewer.relations import add_relations
 from daam.rewriting import EditFrames, edit_frames
 from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.plan import Side
@@ -92,7 +94,8 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
     atlas = _Atlas({})
     measured = _measured(trace)
     maps = {side: HeatMaps(measured, side=side) for side in get_args(Side) if trace.table(side) is not None}
-    prompts = [_prompt(each, side, atlas) for side, each in maps.items()]
+    readings = _readings(trace, settings)
+    prompts = [_prompt(each, side, atlas, readings) for side, each in maps.items()]
     grey, blocks = atlas.picture()
     names = dict.fromkeys((settings.colormap, *COLORMAPS))
     return {
@@ -104,6 +107,10 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
         "atlas": {"image": _png(grey), "blocks": blocks},
         "prompts": prompts,
         "steps": trace.calls if "steps" in trace.keep else 0,
+        "readings": [
+            {"name": name, **{key: getattr(READINGS[name], key) for key in ("help", "note", "threshold")}}
+            for name in readings
+        ],
         "observations": _remarks(trace) + (most_telling(observe(maps["positive"]), MOST_SAID) if trace.texts else []),
         "colormaps": {name: base64.b64encode(lookup_table(name).tobytes()).decode() for name in names},
         "settings": {
@@ -111,6 +118,7 @@ def viewer_data(picture: Image.Image, trace: ImageTrace, settings: DrawingSettin
             "colormap": settings.colormap,
             "scale": settings.scale,
             "blend": settings.blend,
+            "reading": settings.reading if settings.reading in readings else readings[0],
         },
     }
 
@@ -120,7 +128,17 @@ def viewer_of(result: Result, image: int) -> dict[str, Any]:
     made: dict[int, dict[str, Any]] = result.__dict__.setdefault("_viewers", {})
     if image not in made:
         made[image] = viewer_data(result.pictures[image], result.traces[image], result.drawing)
+        add_relations(made[image], result.traces[image].positive)
     return made[image]
+
+
+def _readings(trace: ImageTrace, settings: DrawingSettings) -> list[str]:
+    """The readings that the viewer can switch between: plain, what was kept for it, and the one that was chosen."""
+    return [
+        name
+        for name, reading in READINGS.items()
+        if reading.needs in (None, *trace.keep) and (name in ("plain", settings.reading) or reading.needs is not None)
+    ]
 
 
 def _measured(trace: ImageTrace) -> ImageTrace:
@@ -163,9 +181,10 @@ def _data_url(kind: str, encoded: bytes) -> str:
     return f"data:image/{kind};base64,{base64.b64encode(encoded).decode()}"
 
 
-def _prompt(maps: HeatMaps, side: Side, atlas: _Atlas) -> dict[str, Any]:
+def _prompt(maps: HeatMaps, side: Side, atlas: _Atlas, readings: Sequence[str]) -> dict[str, Any]:
     table = maps.table
-    chips = [chip for part in range(len(table.parts)) for chip in _chips(maps, table, part, atlas)]
+    read = {name: maps.select(reading=name) for name in readings if name != "plain"}
+    chips = [chip for part in range(len(table.parts)) for chip in _chips(maps, read, table, part, atlas)]
     chips += [
         {"text": tag.text, "span": tag.span, "part": 0, "kind": "tag", "reason": "an extra-network tag", "tiles": []}
         for tag in table.tags
@@ -211,8 +230,14 @@ def _frames(prompt: str, spans: tuple[Span, ...], negative: bool) -> EditFrames:
     return edit_frames(prompt, spans, negative=negative)
 
 
-def _chips(maps: HeatMaps, table: PromptTable, number: int, atlas: _Atlas) -> list[dict[str, Any]]:
-    """A chip for each typed word of one AND part, wherever its schedule has it."""
+def _chips(
+    maps: HeatMaps, read: Mapping[str, HeatMaps], table: PromptTable, number: int, atlas: _Atlas
+) -> list[dict[str, Any]]:
+    """A chip for each typed word of one AND part, wherever its schedule has it.
+
+    Args:
+        read: the maps in other readings, by the reading's name.
+    """
     part, words = table.parts[number], table_words(table)
     found: dict[Span, tuple[Word, list[Place]]] = {}
     for entry in range(len(part.schedule)):
@@ -221,10 +246,13 @@ def _chips(maps: HeatMaps, table: PromptTable, number: int, atlas: _Atlas) -> li
                 found.setdefault(word.span, (word, []))[1].append(Place(number, entry, word.columns, word.span))
     terms = {span: _occurrence(words.starts[word.parts], word) for span, (word, _) in found.items()}
     for span, term in terms.items():
-        maps.know(term.quoted, term, found[span][1])
+        for each in (maps, *read.values()):
+            each.know(term.quoted, term, found[span][1])
     names = [term.quoted for term in terms.values()]
     maps.prepare(names)
-    tiles, steps = _tiles(maps, names, atlas), _StepMaps(maps)
+    sizes = {name: maps.by_size(name) for name in names if name in maps}
+    tiles, steps = _tiles(sizes, names, atlas), _StepMaps(maps)
+    others = {name: _tiles(_changed(each.by_sizes(names), sizes), names, atlas) for name, each in read.items()}
     chips = []
     for span, (word, places) in sorted(found.items(), key=lambda item: item[0]):
         name = terms[span].quoted
@@ -248,16 +276,29 @@ def _chips(maps: HeatMaps, table: PromptTable, number: int, atlas: _Atlas) -> li
                 "coverage": coverage(context) if context else None,
                 "reason": reason,
                 "tiles": tiles[name],
+                "readings": {reading: own[name] for reading, own in others.items() if own[name]},
                 "step_tiles": [] if reason else atlas.add(steps.of(name)),
             }
         )
     return chips
 
 
-def _tiles(maps: HeatMaps, names: Sequence[str], atlas: _Atlas) -> dict[str, list[dict[str, Any]]]:
+_Sizes = Mapping[str, Mapping[Size, torch.Tensor]]
+"""Term to its maps by their size."""
+
+
+def _changed(read: _Sizes, plain: _Sizes) -> _Sizes:
+    """Those terms that a reading changes, without what is empty in it."""
+    return {
+        name: {size: tile for size, tile in tiles.items() if tile.any()}
+        for name, tiles in read.items()
+        if any(size not in plain[name] or not torch.equal(tile, plain[name][size]) for size, tile in tiles.items())
+    }
+
+
+def _tiles(sizes: _Sizes, names: Sequence[str], atlas: _Atlas) -> dict[str, list[dict[str, Any]]]:
     """The tiles of each term, one for each resolution that it has; packed size by size, which is quicker."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
-    sizes = {name: maps.by_size(name) for name in names if name in maps}
     for size in dict.fromkeys(size for by_size in sizes.values() for size in by_size):
         having = [name for name, by_size in sizes.items() if size in by_size]
         for name, tile in zip(having, atlas.add([sizes[name][size].numpy() for name in having])):

@@ -16,7 +16,7 @@ SCRIPTS = tuple(
     f"attention_heatmap_{name}.js"
     for name in (
         "maps", "word_maps", "edits", "colours", "selection", "parts", "prompts", "look", "stage", "beside",
-        "word_line", "word_list", "viewer",
+        "word_line", "word_list", "relatives", "viewer",
     )
 )  # fmt: skip
 """What the viewer consists of. One more may set `attentionHeatmap.callbacks`, which connects the viewers."""

@@ -22,11 +22,11 @@ from typing import Any
 from PIL import Image
 
 from daam.errors import SettingError
+from daam.extras import need
 from daam.results.record import save_record
 from daam.results.result import Result
 from daam.studies.batch.items import Item, Outcome
 from daam.studies.batch.plan import MANIFEST, Plan, differences, read_manifest
-from daam.studies.extras import need
 
 RECORD = "record.safetensors"
 PICTURE = "output.png"

@@ -9,15 +9,15 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from daam.errors import SettingError
+from daam.extras import need
 from daam.studies.batch.folder import BatchFolder
 from daam.studies.batch.items import Item, Outcome
-from daam.studies.extras import need
 
 MakeOutcomes = Callable[[Sequence[Item]], Generator[Outcome, None, None]]
 """Makes items, in any order and in any number of processes; an item without an outcome was lost."""
 OnOutcome = Callable[[Outcome], None]
-MOST_ROUNDS = 3
-"""How often lost items are handed out again."""
+MOST_IN_VAIN = 3
+"""How often in a row lost items are handed out and none of them comes back."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,8 @@ def run_batch(
 ) -> Ending:
     """Makes the missing items, writes errors and index.
 
-    Planned and made are compared at the end: an item that is neither done nor failed is handed out again, and at the
-    third time noted as failed.
+    Planned and made are compared: items that are neither done nor failed are handed out again, and noted as failed
+    where that is in vain three times.
 
     Args:
         items: of the whole plan.
@@ -77,9 +77,8 @@ def run_batch(
     left = list(missing)
     try:
         with terminated_as_interrupted():
-            for number in range(MOST_ROUNDS):
-                if not left:
-                    break
+            in_vain = 0
+            while left and in_vain < MOST_IN_VAIN and why_stopped is None:
                 seen = set()
                 with contextlib.closing(make_outcomes(left)) as outcomes:
                     for outcome in outcomes:
@@ -93,16 +92,13 @@ def run_batch(
                         if max_failures and failures >= max_failures:
                             why_stopped = f"{failures} items failed, which is what --max-failures allows"
                             break
-                if why_stopped:
-                    break
+                before = len(left)
                 left = [item for item in left if item.id not in seen and not folder.is_done(item.id)]
-                if left and number == MOST_ROUNDS - 1:
-                    for item in left:
-                        lost = Outcome(
-                            item.id, "failed", 0.0, "it was handed out three times and never came back", "Lost"
-                        )
-                        folder.add_error(lost)
-                        on_outcome(lost)
+                in_vain = in_vain + 1 if len(left) == before else 0
+            for item in left if why_stopped is None else ():
+                lost = Outcome(item.id, "failed", 0.0, f"it was handed out {in_vain} times and never came back", "Lost")
+                folder.add_error(lost)
+                on_outcome(lost)
     except KeyboardInterrupt:
         why_stopped, is_interrupted = "interrupted", True
         folder.end_all()

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from daam.errors import SettingError
+from daam.extras import need
 from daam.studies.batch.folder import PICTURE
 from daam.studies.evaluation.masks import Mask
-from daam.studies.extras import need
 
 
 class CocoTruth:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from daam.errors import RecordError
+from daam.extras import need
 from daam.results.record_check import MOST_PIXELS
-from daam.studies.extras import need
 
 Mask = NDArray[np.bool_]
 

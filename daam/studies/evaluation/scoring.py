@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daam.errors import RecordError, SettingError
+from daam.extras import need
 from daam.maps.heat_maps import HeatMaps
 from daam.results.record import load_record
 from daam.studies.evaluation.coco import CocoTruth
@@ -18,7 +19,6 @@ from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Encoded, Mask, read_labels, read_mask, resized, write_mask
 from daam.studies.evaluation.rules import MASK_RULES, unit_of
 from daam.studies.evaluation.vocabularies import Vocabulary
-from daam.studies.extras import need
 
 Match = Literal["labelled", "best", "hungarian"]
 MakeRecord = Callable[[Place], HeatMaps]

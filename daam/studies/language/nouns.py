@@ -16,13 +16,13 @@ from PIL import Image
 
 from daam.demo_model.colours import RGB
 from daam.errors import RecordError, SettingError
+from daam.extras import need
 from daam.maps.heat_maps import HeatMaps
 from daam.pictures.convert import to_rgb_array
 from daam.results.record import load_record
 from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Encoded
 from daam.studies.evaluation.rules import MASK_RULES, unit_of
-from daam.studies.extras import need
 from daam.studies.numbers.estimates import Estimate, difference_of, mean_over
 from daam.studies.numbers.writing import Cell, Findings, Table
 

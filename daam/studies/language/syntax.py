@@ -16,14 +16,15 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from daam.errors import RecordError, TermError
+from daam.extras import need
 from daam.maps.heat_maps import HeatMaps
+from daam.prompt.grammar import Parser
+from daam.prompt.table import Span
+from daam.prompt.typed_grammar import parse_edges, parse_tokens
 from daam.results.record import load_record
 from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Mask
 from daam.studies.evaluation.rules import MASK_RULES, unit_of
-from daam.studies.extras import need
-from daam.studies.language.parsing import Parser, Span
-from daam.studies.language.relations import parse_edges, parse_tokens
 from daam.studies.numbers.estimates import Estimate, mean_over
 from daam.studies.numbers.writing import Cell, Findings, Table
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daam.studies.extras import need
+from daam.extras import need
 
 SHARE = 0.95
 RESAMPLES = 5000

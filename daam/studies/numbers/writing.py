@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daam.errors import SettingError
-from daam.studies.extras import need
+from daam.extras import need
 from daam.studies.numbers.estimates import Estimate
 
 RESULTS, SAMPLES, TABLE, PAGE = "results.json", "samples.parquet", "table.md", "report.html"

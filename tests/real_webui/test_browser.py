@@ -359,7 +359,7 @@ def test_an_earlier_pictures_maps_come_back_from_its_record(browser: Any, server
     Image.new("RGB", (128, 128), "red").save(other)
     box.set_input_files(other)
     message = page["#{tab}_attention_heatmap_earlier_message"]
-    message.locator("text=no record was kept").wait_for()
+    message.locator("text=No record was kept").wait_for()
     page.page.close()
 
 

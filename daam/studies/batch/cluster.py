@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-from daam.errors import DaamError, ModelError, SettingError
+from daam.errors import DaamError, ModelError, SettingError, describe
 from daam.extras import need
 from daam.studies.batch.folder import BatchFolder
 from daam.studies.batch.items import Item, Outcome
@@ -38,6 +38,8 @@ from daam.studies.batch.work import MakeGenerate, do_item
 MOST_BLOCKS = 20_000
 """Blocks are what the driver keeps in mind; a longer plan has several rows in each."""
 POLL_SECONDS = 1.0
+NOT_LOADED = "NotLoaded"
+"""Kind of the outcome of a worker whose model cannot be loaded: that ends the batch, and fails no item."""
 END_SECONDS = 30.0
 """So long Ray has to end its processes in order."""
 PATIENCE_SECONDS = 30.0
@@ -272,18 +274,30 @@ class _Worker:
     """One process of Ray's with a loaded model."""
 
     def __init__(self, folder: str, make_generate: MakeGenerate):
-        self._folder, self._generate = BatchFolder(Path(folder)), make_generate()
+        self._folder, self._fault = BatchFolder(Path(folder)), ""
+        try:
+            self._generate = make_generate()
+        except Exception as error:  # raised here, Ray would make one actor after another
+            self._fault = describe(error)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        outcomes = [do_item(self._folder, Item.from_json(line), self._generate) for line in batch["item"]]
+        outcomes = [self._outcome(Item.from_json(line)) for line in batch["item"]]
         names = ("id", "status", "seconds", "error", "kind")
         return {name: np.array([getattr(outcome, name) for outcome in outcomes]) for name in names}
+
+    def _outcome(self, item: Item) -> Outcome:
+        if self._fault:
+            return Outcome(item.id, "failed", 0.0, self._fault, NOT_LOADED)
+        return do_item(self._folder, item, self._generate)
 
 
 def _drain(dataset: Any, found: queue.Queue[Outcome | BaseException | None]) -> None:
     """Puts every outcome into the queue, then None, or what went wrong."""
     try:
         for row in dataset.iter_rows():
+            if row["kind"] == NOT_LOADED:
+                found.put(ModelError(row["error"]))
+                return
             found.put(Outcome(row["id"], row["status"], float(row["seconds"]), row["error"], row["kind"]))
         found.put(None)
     except BaseException as error:  # it is raised where the queue is read
@@ -302,12 +316,6 @@ def _look(probe: str, word: str, node: str) -> str | None:
 
 
 def _told(error: BaseException) -> DaamError:
-    """What Ray wraps is told as it was raised: a model that cannot be loaded."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, DaamError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
+    """What Ray raises, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    ours = next((line for line in reversed(lines) if line.startswith("daam.errors.")), None)
-    return ModelError(ours.partition(": ")[2] if ours else f"the workers failed: {lines[-1] if lines else error!r}")
+    return ModelError(f"Ray's workers failed: {lines[-1] if lines else repr(error)}")

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from daam.hosts.diffusers_batch import ManyGenerations
 
 ABOUT = """\
-Generates many prompts, with a record of the heat maps of each. Call it again to go on where it stopped.
+Generates many prompts, each with a record of its heat maps. Call it again to go on.
 
   daam batch --prompts prompts.txt -o DIR
   daam batch --coco captions_val2014.json --limit 500 -o DIR --workers auto

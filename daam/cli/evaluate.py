@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daam.studies.numbers.writing import Findings
 
 ABOUT = """\
-Compares heat maps with true masks: a folder of `daam batch`, or one as the DAAM authors' code reads.
+Compares heat maps with true masks, in a folder of `daam batch` or as the DAAM authors' code reads.
 
   DIR/<id>/prompt.txt, seed.txt, <word>.gt.png
   DIR/<id>/<subtype, or here>/record.safetensors, output.png, <word>.<prefix>.pred.png
@@ -63,7 +63,7 @@ def make_parser() -> Parser:
 
 def add_output_options(group: Any, name: str) -> None:
     """What every command has that writes findings; `name` is the folder in DIR."""
-    group.add_argument("--out", type=Path, metavar="FOLDER", help=f"default: DIR/{name}")
+    group.add_argument("-o", "--out", type=Path, metavar="FOLDER", help=f"default: DIR/{name}")
     group.add_argument("--csv", action="store_true", help="the samples as CSV too")
     group.add_argument("--json", action="store_true", help="results.json on the standard output, and nothing else")
 

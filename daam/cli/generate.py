@@ -53,7 +53,7 @@ def make_parser(settings: Sequence[Setting] = SETTINGS) -> Parser:
     group.add_argument("--batch-size", type=int, default=1, metavar="N")
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
     group.add_argument("--dtype", help="float32, float16 or bfloat16")
-    group.add_argument("--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
+    group.add_argument("-o", "--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
     add_tracing_options(group, settings)
     add_drawing_options(parser, settings)
     parser.add_argument(

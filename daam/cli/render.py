@@ -18,7 +18,7 @@ from daam.results.drawing_settings import DrawingSettings
 def make_parser() -> Parser:
     parser = Parser("daam render", description="Draws heat maps again from a record file, without the model.")
     parser.add_argument("record", type=Path, help="a record.safetensors, or the folder with one")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: a new folder beside the record")
+    parser.add_argument("-o", "--out", type=Path, metavar="FOLDER", help="default: a new folder beside the record")
     add_drawing_options(parser)
     return parser
 

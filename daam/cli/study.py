@@ -17,9 +17,9 @@ from daam.extras import need
 ABOUT = """\
 The DAAM paper's studies, of what `daam batch` generated.
 
-  daam study syntax DIR        how the maps of a head and its dependent lie on each other, by relation
-  daam study cohyponyms DIR    how the maps of two nouns overlap, and whether both are there, by group
-  daam study adjectives DIR    what an adjective changes besides its noun, and how far its map reaches
+  daam study syntax DIR        how the maps of a head and its dependent overlap, by relation
+  daam study cohyponyms DIR    how those of two nouns overlap, and whether both are there
+  daam study adjectives DIR    what an adjective changes beside its noun, and how far it reaches
 """
 KINDS = ("syntax", "cohyponyms", "adjectives")
 RELATIVE, ABSOLUTE = 0.4, 0.15

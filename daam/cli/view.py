@@ -20,7 +20,9 @@ from daam.results.viewer.page import report_html
 def make_parser() -> Parser:
     parser = Parser("daam view", description="Opens the interactive report of an earlier result in the browser.")
     parser.add_argument("result", type=Path, help="its folder, or a record file")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where the page is written; default: beside it")
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FOLDER", help="where the page is written; default: beside it"
+    )
     parser.add_argument("--no-browser", action="store_true", help="write the page only")
     return parser
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from pathlib import Path
@@ -56,13 +57,19 @@ def test_the_same_item_gives_the_same_record_byte_for_byte(
         (["--template", "a {0}"], "expected --words"),
         (["--prompts", "-", "--workers", "many"], "workers: expected a number or auto"),
         (["--prompts", "-", "--workers", "0"], "workers: expected at least 1"),
+        (["--prompts", "-", "--sampler", "DPM"], "sampler: expected one of"),
         (["--prompts", "-", "--limit", "0"], "limit: expected at least 1"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(
-    arguments: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a cat\n"))
     code, _, errors = run(capsys, "batch", *arguments, "-o", str(tmp_path / "out"))
     assert code == 2 and said in errors and errors.count("\n") == 1
     assert not (tmp_path / "out").exists()

@@ -90,7 +90,8 @@ class Cluster:
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         job = _Job(self._folder, self._make_generate, self._workers, [item.to_json() for item in items], self._is_again)
-        process = context.Process(target=_drive, args=(sender, job), daemon=False)
+        stop = context.Event()
+        process = context.Process(target=_drive, args=(sender, job, stop), daemon=False)
         process.start()
         sender.close()
         self._is_again = True
@@ -100,13 +101,15 @@ class Cluster:
                     message = receiver.recv()
                 except EOFError:
                     raise ModelError("the process that speaks to Ray ended; call it again to go on") from None
+                if isinstance(message, Outcome):
+                    yield message
+                    continue
+                process.join(END_SECONDS)  # it ends Ray in order
                 if message is None:
                     return
-                if isinstance(message, BaseException):
-                    raise message
-                yield message
+                raise message
         finally:
-            process.terminate()
+            stop.set()
             process.join(END_SECONDS)
             process.kill()
 
@@ -122,10 +125,10 @@ class _Job:
     is_again: bool
 
 
-def _drive(sender: Any, job: _Job) -> None:
+def _drive(sender: Any, job: _Job, stop: Any) -> None:
     """Sends every outcome, then None; or the error that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is asked, which ends this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_when_told, args=(stop,), daemon=True).start()
     driver = _Driver(job)
     try:
         for outcome in driver.outcomes():
@@ -137,14 +140,16 @@ def _drive(sender: Any, job: _Job) -> None:
         sender.send(_told(error))
     finally:
         sender.close()
-        if driver.is_stuck:
-            os._exit(0)  # its threads wait for what never comes
+        if not driver.is_stuck:
+            driver.close()
+        os._exit(0)  # Ray's threads may wait for what never comes
 
 
-def _end_with_parent() -> None:
+def _end_when_told(stop: Any) -> None:
+    """Ends this process at once, and with it what Ray started, when it is told to or nobody is left to tell it."""
     parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
-        time.sleep(POLL_SECONDS)
+    while parent is not None and parent.is_alive() and not stop.wait(POLL_SECONDS):
+        pass
     os._exit(1)
 
 
@@ -166,8 +171,9 @@ class _Driver:
         dataset = self._dataset(count, gpus, cpus)
         threading.Thread(target=_drain, args=(dataset, found), daemon=True).start()
         yield from self._wait(found, nodes)
-        if not self.is_stuck:
-            self._ray.shutdown()
+
+    def close(self) -> None:
+        self._ray.shutdown()
 
     def _wait(self, found: queue.Queue[Outcome | BaseException | None], nodes: Sequence[str]) -> Iterator[Outcome]:
         last = time.monotonic()

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -19,7 +21,7 @@ from daam.maps.heat_maps import HeatMaps
 from daam.maps.readings import READINGS
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.latest import LatestOfImage
-from daam.tracing.refining import on_grid, refine
+from daam.tracing.refining import USUAL, Definition, on_grid, refine
 
 Mask = NDArray[np.bool_]
 Values = NDArray[np.float32]
@@ -28,7 +30,6 @@ BLUR = 4.0
 """Pixels, half a cell of the finest maps."""
 COLOUR = 24.0
 """Deviation in RGB within which two places count as of one colour."""
-COLOUR_SIDE = 64
 
 
 @dataclass(frozen=True)
@@ -66,35 +67,83 @@ def along_another(region: Region) -> Values:
     return _large(refine(_on_grid(region), region.other.of(0))[0].numpy(), region.mask.shape)
 
 
-def by_colour(region: Region) -> Values:
-    """The plain map carried along the picture's own colours, in the same window: no attention but the map's."""
-    small = cv2.resize(region.picture, (COLOUR_SIDE, COLOUR_SIDE), interpolation=cv2.INTER_AREA)
-    colours = torch.tensor(small, dtype=torch.float32).flatten(0, 1)
-    seed = cv2.resize(HeatMaps(region.trace)[region.noun].values, (COLOUR_SIDE, COLOUR_SIDE))
-    unit = (torch.tensor(seed).flatten() - float(seed.min())) / max(float(np.ptp(seed)), 1e-12)
-    places = torch.stack(torch.meshgrid(*[torch.arange(COLOUR_SIDE, dtype=torch.float32)] * 2, indexing="ij"), dim=-1)
-    alike = torch.exp(-(torch.cdist(colours, colours) ** 2) / (2 * COLOUR**2))
-    alike *= torch.exp(-(torch.cdist(*[places.flatten(0, 1)] * 2) ** 2) / (2 * (COLOUR_SIDE / 4) ** 2))
-    carried = (alike @ unit**2) / alike.sum(dim=1)
-    return _large(carried.reshape(COLOUR_SIDE, COLOUR_SIDE).numpy(), region.mask.shape)
+def by_colour(side: int) -> Maker:
+    """The plain map carried along the picture's own colours, in the same window: no attention but the map's.
+
+    Args:
+        side: of the grid that it is done on; with that of the model's maps it sees no finer than they do.
+    """
+
+    def make(region: Region) -> Values:
+        seed = torch.tensor(cv2.resize(HeatMaps(region.trace)[region.noun].values, (side, side))).flatten()
+        unit = (seed - seed.min()) / (seed.max() - seed.min()).clamp(min=1e-12)
+        small = cv2.resize(region.picture, (side, side), interpolation=cv2.INTER_AREA)
+        colours = torch.tensor(small, dtype=torch.float32).flatten(0, 1)
+        alike = torch.exp(torch.cdist(colours, colours).square_() / (-2 * COLOUR**2)) * _window(side)
+        carried = (alike @ unit**USUAL.contrast) / alike.sum(dim=1)
+        return _large(carried.reshape(side, side).numpy(), region.mask.shape)
+
+    return make
+
+
+@lru_cache
+def _window(side: int) -> torch.Tensor:
+    rows, columns = np.mgrid[:side, :side].reshape(2, -1).astype(np.float32)
+    squares = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
+    return torch.tensor(np.exp(-squares / (2 * (USUAL.window * side) ** 2)))
+
+
+def refined_by(definition: Definition, reading: str = "plain") -> Maker:
+    """The noun's map in a reading, carried as a definition says."""
+
+    def make(region: Region) -> Values:
+        grid = _on_grid(region, reading)
+        return _large(refine(grid, region.along.of(0), definition=definition)[0].numpy(), region.mask.shape)
+
+    return make
+
+
+def refined_twice(region: Region) -> Values:
+    once = refine(_on_grid(region), region.along.of(0))
+    return _large(refine(once, region.along.of(0), definition=Definition(contrast=1.0))[0].numpy(), region.mask.shape)
+
+
+def of_finest_layers(region: Region) -> Values:
+    maps = HeatMaps(region.trace)
+    return maps.select(resolutions=[max(maps.layers.values())])[region.noun].values
+
+
+def _on_grid(region: Region, reading: str = "plain") -> torch.Tensor:
+    """[1, height, width]: the noun's map on the grid that maps are refined on."""
+    sums = HeatMaps(region.trace).select(reading=reading).by_size(region.noun)
+    return on_grid([maps[None] for maps in sums.values()], region.along.size)
+
+
+def _large(values: NDArray[np.floating], shape: tuple[int, ...]) -> Values:
+    return np.maximum(cv2.resize(values.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC), 0)
 
 
 MAPS: dict[str, Maker] = {
     **{name: _reading(name) for name in READINGS},
     "control: plain, blurred": blurred,
     "control: refined along another picture": along_another,
-    "control: plain, grouped by the picture's colours": by_colour,
+    "control: plain, grouped by colour, 16×16": by_colour(16),
+    "control: plain, grouped by colour, 48×48": by_colour(48),
 }
-
-
-def _on_grid(region: Region) -> torch.Tensor:
-    """[1, height, width]: the noun's plain map on the grid that maps are refined on."""
-    sums = HeatMaps(region.trace).by_size(region.noun)
-    return on_grid([maps[None] for maps in sums.values()], region.along.size)
-
-
-def _large(values: NDArray[np.floating], shape: tuple[int, ...]) -> Values:
-    return np.maximum(cv2.resize(values.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC), 0)
+ABLATION: dict[str, Maker] = {
+    "plain, finest layers only": of_finest_layers,
+    "refined, without the window": refined_by(Definition(window=math.inf)),
+    "refined, window of 3/16": refined_by(Definition(window=3 / 16)),
+    "refined, window of 5/16": refined_by(Definition(window=5 / 16)),
+    "refined, contrast 1": refined_by(Definition(contrast=1)),
+    "refined, contrast 2": refined_by(Definition(contrast=2)),
+    "refined, all heads alike": refined_by(Definition(telling=0)),
+    "refined, heads by their information itself": refined_by(Definition(telling=1)),
+    "refined, contrast 2 and heads by information": refined_by(Definition(contrast=2, telling=1)),
+    "refined from the balanced map": refined_by(USUAL, "balanced"),
+    "refined twice": refined_twice,
+}
+"""What else the refined map could be."""
 
 
 @dataclass(frozen=True)
@@ -139,22 +188,36 @@ def at_chosen_threshold(scores: Scores, captions: Sequence[int]) -> tuple[NDArra
     return found, chosen
 
 
-def table(sets: Mapping[str, Sequence[Region]], makers: Mapping[str, Maker] = MAPS, base: str = "plain") -> list[str]:
-    """Lines of a table for people: each kind of map on each set, and how much better it is than the first."""
-    lines = []
-    for set_name, regions in sets.items():
-        captions = [region.caption for region in regions]
-        lines.append(f"\n{set_name}: {len(regions)} objects in {len(set(captions))} pictures")
-        lines.append(f"{'':50} {'IoU':>6} {'precision':>10} {'peak':>7}   threshold   IoU beyond {base} [95 %]")
-        base_iou: NDArray[np.float64] | None = None
-        for name, make in makers.items():
-            scores = score(regions, make)
-            iou, chosen = at_chosen_threshold(scores, captions)
-            base_iou = iou if base_iou is None else base_iou
-            low, high = interval((iou - base_iou).tolist())
-            beyond = "" if name == base else f"{(iou - base_iou).mean():+.3f} [{low:+.3f}, {high:+.3f}]"
-            lines.append(
-                f"{name:50} {iou.mean():6.3f} {scores.precision.mean():10.3f} {scores.peak.mean():7.1%}   "
-                f"{chosen[0]:.2f}, {chosen[1]:.2f}  {beyond}"
-            )
+def measure(regions: Sequence[Region], makers: Mapping[str, Maker], base: str = "plain") -> dict[str, dict[str, float]]:
+    """The means of each kind of map, and how far its IoU is beyond the first's, with a 95 % interval."""
+    captions = [region.caption for region in regions]
+    found: dict[str, dict[str, float]] = {}
+    base_iou, _ = at_chosen_threshold(score(regions, makers[base]), captions)
+    for name, make in makers.items():
+        scores = score(regions, make)
+        iou, chosen = at_chosen_threshold(scores, captions)
+        low, high = interval((iou - base_iou).tolist())
+        found[name] = {
+            "IoU": iou.mean(), "precision": scores.precision.mean(), "peak": scores.peak.mean(),
+            "threshold": float(np.mean(chosen)), "beyond": (iou - base_iou).mean(), "from": float(low),
+            "to": float(high),
+        }  # fmt: skip
+        if name in READINGS:
+            own = int(np.abs(THRESHOLDS - READINGS[name].threshold).argmin())
+            found[name]["IoU at its own threshold"] = scores.iou[:, own].mean()
+    return found
+
+
+def lines_of(found: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """A table for people."""
+    lines = [
+        f"{'':50} {'IoU':>6} {'precision':>10} {'peak':>7} {'threshold':>10}  IoU beyond plain, 95 %   IoU at its own"
+    ]
+    for name, row in found.items():
+        beyond = f"{row['beyond']:+.3f} [{row['from']:+.3f}, {row['to']:+.3f}]"
+        own = f"{row['IoU at its own threshold']:.3f}" if "IoU at its own threshold" in row else ""
+        lines.append(
+            f"{name:50} {row['IoU']:6.3f} {row['precision']:10.3f} {row['peak']:7.1%} {row['threshold']:10.2f}  "
+            f"{beyond:24}  {own}"
+        )
     return lines

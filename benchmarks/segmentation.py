@@ -1,6 +1,7 @@
 """Measures the embedded model and its heat maps against what is really in the pictures.
 
     python -m benchmarks.segmentation
+    python -m benchmarks.segmentation --maps [--ablation]
 
 Pictures are cut into objects by colour. An object counts as present when its colour covers a plausible part of the
 picture; its shape is the one whose outline, drawn by the training's own code, overlaps the found region most.
@@ -29,6 +30,7 @@ from daam.hosts.diffusers_trace import trace
 from daam.maps.heat_maps import HeatMaps
 from daam.pictures.grid import make_grid
 from daam.tracing.image_trace import ImageTrace
+from daam.tracing.latest import LatestOfImage
 from tools.train_demo_model.autoencoder import to_input
 from tools.train_demo_model.drawing import SHAPES, draw_mask
 from tools.train_demo_model.held_out import BACKGROUNDS, Caption, make_captions
@@ -48,12 +50,14 @@ SEED = 1000
 
 @dataclass(frozen=True)
 class Sample:
-    """A generated picture with its trace, its caption and the found region of each object."""
+    """A generated picture with its trace, its caption, the found region of each object, and what its maps are refined
+    along where that was asked for."""
 
     caption: Caption
     picture: Image.Image
     trace: ImageTrace
     masks: tuple[Mask, ...]
+    along: LatestOfImage | None = None
 
 
 @dataclass(frozen=True)
@@ -68,23 +72,26 @@ class Found:
 
 
 def generate_samples(
-    captions: Sequence[Caption], steps: int, keep_steps: bool, model: str = EMBEDDED
+    captions: Sequence[Caption], steps: int, keep_steps: bool, model: str = EMBEDDED, keep_refined: bool = False
 ) -> Iterator[Sample]:
     """Pictures of the captions in batches, traced; with the steps go the probe words."""
+    keep = [*(["steps"] if keep_steps else []), *(["refined"] if keep_refined else [])]
     pipeline = load_pipeline(model)
     set_sampler(pipeline, "DPM++ 2M")
     for start in range(0, len(captions), BATCH):
         batch = captions[start : start + BATCH]
         seeds = [torch.Generator().manual_seed(SEED + start + index) for index in range(len(batch))]
-        with trace(pipeline, keep="steps" if keep_steps else (), probe=probe_of(batch) if keep_steps else "") as tracer:
+        with trace(pipeline, keep=keep, probe=probe_of(batch) if keep_steps else "") as tracer:
             pictures = pipeline(
                 [caption.text for caption in batch],
                 num_inference_steps=steps,
                 guidance_scale=EMBEDDED_GUIDANCE_SCALE,
                 generator=seeds,
             ).images
+            along = [tracer.self_attention(index) if keep_refined else None for index in range(len(batch))]
         for index, (caption, picture) in enumerate(zip(batch, pictures)):
-            yield Sample(caption, picture, tracer.image_trace(index), segment(np.asarray(picture), caption))
+            masks = segment(np.asarray(picture), caption)
+            yield Sample(caption, picture, tracer.image_trace(index), masks, along[index])
 
 
 def probe_of(captions: Sequence[Caption]) -> str:
@@ -275,7 +282,14 @@ def main() -> None:
     parser.add_argument("--pictures", type=Path, help="write the pictures here too, in a sheet")
     parser.add_argument("--brief", action="store_true", help="pictures and the noun's own map alone")
     parser.add_argument("--json", type=Path, help="write the numbers here too")
+    parser.add_argument("--maps", action="store_true", help="readings of the trace and controls on three sets instead")
+    parser.add_argument("--ablation", action="store_true", help="with --maps: other definitions of the refined map too")
     options = parser.parse_args()
+    if options.maps:
+        from benchmarks.region_sets import measure_maps
+
+        measure_maps(options.captions, options.steps, options.model, options.json, with_ablation=options.ablation)
+        return
     captions = make_captions(options.captions)
     samples = list(generate_samples(captions, options.steps, not options.brief, options.model))
     if options.pictures is not None:

@@ -180,19 +180,21 @@ class LatestSelfAttention:
         self._call_area = size[0] * size[1]
 
     def _hold(self, attended: SelfAttended) -> None:
-        plain = attended._replace(query=attended.query.detach(), key=attended.key.detach())
+        plain = attended._replace(query=_without_graph(attended.query), key=_without_graph(attended.key))
         storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in plain[1:3]}
         kept = _Kept(plain, _versions(plain), sum(storages.values()))
         self._kept.setdefault(attended.layer, {}).update(dict.fromkeys(self._parts, kept))
         self._rows.update(self._parts)
-        while self._held() > self._budget.bytes and self._kept:
+        while self.held_bytes > self._budget.bytes and self._kept:
             first = next(iter(self._kept))
             del self._kept[first]
             self._left_out.add(first)
             if self._budget.is_all_or_nothing:
                 self._kept.clear()
 
-    def _held(self) -> int:
+    @property
+    def held_bytes(self) -> int:
+        """Of queries and keys, with all rows of the calls that they come from: rows of one tensor are not apart."""
         return sum({id(kept): kept.bytes for layers in self._kept.values() for kept in layers.values()}.values())
 
 
@@ -200,6 +202,11 @@ _REPLACED = (
     "something does the self-attention of {} in its own way, as perturbed-attention and self-attention guidance and "
     "references do, so that maps cannot be refined along it"
 )
+
+
+def _without_graph(tensor: Tensor) -> Tensor:
+    """The same memory. Asked first, since detaching is an operator, of which a call must not have one more."""
+    return tensor.detach() if tensor.requires_grad else tensor
 
 
 def _versions(attended: SelfAttended) -> tuple[int, int]:

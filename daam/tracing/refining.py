@@ -16,16 +16,30 @@ from torch.nn import functional
 
 from daam.errors import ShapeError, TraceError
 
-WINDOW = 0.25
-"""Standard deviation of the gaussian window, as a share of the grid's shorter side; flat from 3/16 to 5/16."""
-CONTRAST = 2
-"""Power of the map that is carried: what is weak at the start is not spread."""
 ELEMENTS_AT_ONCE = {"cpu": 1024 * 1024, "other": 8 * 1024 * 1024}
 """Numbers in any one tensor that is held at once, by the kind of device: as many as a processor's cache takes, and
 32 MiB in float32 where it is the number of calls that costs."""
 
 OnRows = Callable[[int], object]
 """Gets the number of rows of self-attention that were just worked off, to show how far it is: heads times positions."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """How maps are carried; `benchmarks.segmentation --maps --ablation` has what each is worth.
+
+    Attributes:
+        window: standard deviation of the gaussian window, as a share of the grid's shorter side; infinite is none.
+        contrast: power of the map that is carried: what is weak at the start is not spread.
+        telling: power of a head's mutual information, which makes its weight; 0 lets all heads count alike.
+    """
+
+    window: float = 0.25
+    contrast: float = 1.5
+    telling: float = 0.5
+
+
+USUAL = Definition()
 
 
 @dataclass(frozen=True)
@@ -49,12 +63,17 @@ class SelfAttention:
 
 
 @torch.no_grad()
-def refine(maps: Tensor, layers: Sequence[SelfAttention], on_rows: OnRows = lambda rows: None) -> Tensor:
+def refine(
+    maps: Tensor,
+    layers: Sequence[SelfAttention],
+    on_rows: OnRows = lambda rows: None,
+    definition: Definition = USUAL,
+) -> Tensor:
     """Maps that follow the outlines of what the positions show, each with the highest value that it had.
 
-    With A = softmax(query · keyᵀ · scale) of a head, G(p, q) = exp(-|p - q|² / 2σ²) and the weight w of the head
-    H(mean row of A) - mean of H(row of A): R(p) = Σ w A G m(q) / Σ w A G over heads and positions q, where m is the
-    map, brought to 0..1 and squared. No more than some rows of A are held at once.
+    With A = softmax(query · keyᵀ · scale) of a head, G(p, q) = exp(-|p - q|² / 2σ²) and the weight w of the head,
+    the root of H(mean row of A) - mean of H(row of A): R(p) = Σ w A G m(q) / Σ w A G over heads and positions q, where
+    m is the map, brought to 0..1, to the power of 1.5. No more than some rows of A are held at once.
 
     >>> spot = torch.zeros(1, 4, 4)
     >>> spot[0, 1, 1] = 3.0
@@ -79,11 +98,11 @@ def refine(maps: Tensor, layers: Sequence[SelfAttention], on_rows: OnRows = lamb
         if not len(layer.query) == len(layer.key) == height * width:
             raise ShapeError(f"expected {height * width} positions, got {len(layer.query)} and {len(layer.key)}")
     flat = maps.flatten(1).float()
-    carried = torch.cat([_seed(flat), flat.new_ones(1, flat.shape[1])]).T.contiguous()
-    window = _Window(height, width, flat.device)
+    carried = torch.cat([_unit(flat) ** definition.contrast, flat.new_ones(1, flat.shape[1])]).T.contiguous()
+    carrier = _Carrier(carried, _Window(height, width, definition.window, flat.device), definition.telling, on_rows)
     total = torch.zeros_like(carried)
     for layer in layers:
-        total += _carried_by(layer, carried, window, on_rows)
+        total += carrier.along(layer)
     if not bool(total.isfinite().all()):
         raise TraceError("the model's self-attention is not finite (NaN or infinite), as with half precision")
     refined = (total[:, :-1] / total[:, -1:]).T
@@ -102,10 +121,6 @@ def on_grid(layer_maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
     return total.clamp_(min=0)
 
 
-def _seed(flat: Tensor) -> Tensor:
-    return _unit(flat) ** CONTRAST
-
-
 def _unit(flat: Tensor) -> Tensor:
     """[column, position] from 0 to 1; zeros where a map is even."""
     lowest, highest = flat.amin(dim=1, keepdim=True), flat.amax(dim=1, keepdim=True)
@@ -115,9 +130,9 @@ def _unit(flat: Tensor) -> Tensor:
 class _Window:
     """The gaussian around each position of a grid, row by row."""
 
-    def __init__(self, height: int, width: int, device: torch.device):
+    def __init__(self, height: int, width: int, share: float, device: torch.device):
         self.height, self.width = height, width
-        deviation = WINDOW * min(height, width)
+        deviation = share * min(height, width)
         self._down, self._across = (_gaussian(side, deviation, device) for side in (height, width))
 
     def rows(self, first: int, last: int) -> Tensor:
@@ -132,39 +147,47 @@ def _gaussian(side: int, deviation: float, device: torch.device) -> Tensor:
     return torch.exp(-((places[:, None] - places) ** 2) / (2 * deviation**2))
 
 
-def _carried_by(layer: SelfAttention, carried: Tensor, window: _Window, on_rows: OnRows) -> Tensor:
-    """The sums over one layer's heads, each by its weight: [position, column], as `carried`."""
-    query, key = (each.unflatten(1, (layer.heads, -1)).transpose(0, 1) for each in (layer.query, layer.key))
-    elements = ELEMENTS_AT_ONCE.get(carried.device.type, ELEMENTS_AT_ONCE["other"])
-    at_once = max(1, elements // carried.numel())
-    total = torch.zeros_like(carried)
-    with torch.autocast(carried.device.type, enabled=False):
-        for some_query, some_key in zip(query.split(at_once), key.split(at_once)):
-            total += _carried_by_heads(some_query.float(), some_key.float(), layer.scale, carried, window, on_rows)
-    return total
+@dataclass(frozen=True)
+class _Carrier:
+    """Carries [position, column] along layers."""
 
+    carried: Tensor
+    window: _Window
+    telling: float
+    on_rows: OnRows
 
-def _carried_by_heads(
-    query: Tensor, key: Tensor, scale: float, carried: Tensor, window: _Window, on_rows: OnRows
-) -> Tensor:
-    """The same of some heads. Args: query, key: [head, position, channel]."""
-    heads, positions = query.shape[:2]
-    sums = carried.new_empty(heads, *carried.shape)
-    looked_at, row_entropy = carried.new_zeros(heads, positions), carried.new_zeros(heads)
-    elements = ELEMENTS_AT_ONCE.get(carried.device.type, ELEMENTS_AT_ONCE["other"])
-    at_once = max(1, elements // (heads * positions))
-    for first in range(0, positions, at_once):
-        last = min(positions, first + at_once)
-        scores = torch.matmul(query[:, first:last], key.transpose(1, 2)).mul_(scale)
-        scores -= scores.amax(dim=2, keepdim=True)
-        shares = scores.exp()
-        sizes = shares.sum(dim=2, keepdim=True)
-        row_entropy += (sizes.log() - torch.linalg.vecdot(shares, scores)[..., None] / sizes).sum(dim=(1, 2))
-        looked_at += torch.matmul((1 / sizes).transpose(1, 2), shares)[:, 0]
-        shares *= window.rows(first, last)
-        torch.div(torch.matmul(shares, carried), sizes, out=sums[:, first:last])
-        on_rows(heads * (last - first))
-    looked_at /= positions
-    entropy = -torch.special.xlogy(looked_at, looked_at).sum(dim=1)
-    weights = (entropy - row_entropy / positions).clamp(min=torch.finfo(torch.float32).eps)
-    return torch.einsum("h,hpc->pc", weights, sums)
+    def along(self, layer: SelfAttention) -> Tensor:
+        """The sums over one layer's heads, each by its weight: [position, column]."""
+        query, key = (each.unflatten(1, (layer.heads, -1)).transpose(0, 1) for each in (layer.query, layer.key))
+        at_once = max(1, self._elements // self.carried.numel())
+        total = torch.zeros_like(self.carried)
+        with torch.autocast(self.carried.device.type, enabled=False):
+            for some_query, some_key in zip(query.split(at_once), key.split(at_once)):
+                total += self._along_heads(some_query.float(), some_key.float(), layer.scale)
+        return total
+
+    def _along_heads(self, query: Tensor, key: Tensor, scale: float) -> Tensor:
+        """The same of some heads. Args: query, key: [head, position, channel]."""
+        heads, positions = query.shape[:2]
+        sums = self.carried.new_empty(heads, *self.carried.shape)
+        looked_at, row_entropy = query.new_zeros(heads, positions), query.new_zeros(heads)
+        at_once = max(1, self._elements // (heads * positions))
+        for first in range(0, positions, at_once):
+            last = min(positions, first + at_once)
+            scores = torch.matmul(query[:, first:last], key.transpose(1, 2)).mul_(scale)
+            scores -= scores.amax(dim=2, keepdim=True)
+            shares = scores.exp()
+            sizes = shares.sum(dim=2, keepdim=True)
+            row_entropy += (sizes.log() - torch.linalg.vecdot(shares, scores)[..., None] / sizes).sum(dim=(1, 2))
+            looked_at += torch.matmul((1 / sizes).transpose(1, 2), shares)[:, 0]
+            shares *= self.window.rows(first, last)
+            torch.div(torch.matmul(shares, self.carried), sizes, out=sums[:, first:last])
+            self.on_rows(heads * (last - first))
+        looked_at /= positions
+        information = -torch.special.xlogy(looked_at, looked_at).sum(dim=1) - row_entropy / positions
+        weights = information.clamp(min=torch.finfo(torch.float32).eps) ** self.telling
+        return torch.einsum("h,hpc->pc", weights, sums)
+
+    @property
+    def _elements(self) -> int:
+        return ELEMENTS_AT_ONCE.get(self.carried.device.type, ELEMENTS_AT_ONCE["other"])

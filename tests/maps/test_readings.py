@@ -55,7 +55,7 @@ def test_every_reading_has_a_map_of_every_word(name: str, plain: HeatMaps) -> No
 def test_no_reading_changes_a_word_s_strength(name: str, plain: HeatMaps) -> None:
     read = plain.select(reading=name)
     assert strengths(read, list(read)) == strengths(plain, list(plain))
-    assert read.attention_by_column() == plain.attention_by_column()
+    assert read.attention == plain.attention
     assert daam.rank_words(read, (0, 0, 32, 32)) == daam.rank_words(plain, (0, 0, 32, 32))
     probe = HeatMaps(plain.trace, side="probe")
     assert strengths(probe.select(reading=name), ["tree"]) == strengths(probe, ["tree"])

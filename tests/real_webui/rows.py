@@ -228,6 +228,31 @@ def _attention() -> list[MatrixRow]:
     ]
 
 
+def _refined() -> list[MatrixRow]:
+    """Refined maps: there, or a reason why not; each says which."""
+    chosen: dict[str, Any] = {"section": "Refined maps", "settings": {"reading": "refined"}}
+    there, not_there = "Refined maps are an estimate of each word's region", "There are no refined maps"
+    two = {"batch_size": 2}
+    merging, hypertile = {"token_merging_ratio": 0.5}, {"hypertile_enable_unet": True}
+    large = {"width": 512, "height": 512, "steps": 2}
+    return [
+        *(
+            MatrixRow(name=name, checkpoint=name, payload=two, pictures=2, note=there, **chosen)
+            for name in ("sd1", "sd2", "sdxl")
+        ),
+        MatrixRow(name="hires fix", payload=HIRES, size=(192, 192), note=there, **chosen),
+        MatrixRow(
+            name="AND, a batch", payload={"prompt": "a red circle AND a tree", **two}, pictures=2, note=there, **chosen
+        ),
+        MatrixRow(name="editing", payload={"prompt": "a [red:green:0.5] circle"}, note=there, **chosen),
+        MatrixRow(name="conditions one by one", options={"batch_cond_uncond": False}, note=there, **chosen),
+        MatrixRow(name="inpainting", path="img2img", payload={**IMG2IMG, "mask": mask()}, note=there, **chosen),
+        MatrixRow(name="token merging 0.5", options=merging, note=f"{not_there}, the plain ones are shown: ", **chosen),
+        MatrixRow(name="hypertile", checkpoint="sd1", payload=large, options=hypertile, note=not_there, **chosen),
+        MatrixRow(name="SD3", checkpoint="sd3", payload={"sampler_name": "Euler"}, note="joint attention", **chosen),
+    ]
+
+
 def _models() -> list[MatrixRow]:
     section = "Models"
     edit = {**IMG2IMG, "prompt": "make the circle blue"}
@@ -382,6 +407,7 @@ ROWS = [
     *_prompts(),
     *_sampling(),
     *_attention(),
+    *_refined(),
     *_models(),
     *_img2img(),
     *_company(),

@@ -32,7 +32,7 @@ SETTINGS = {
     "batch_cond_uncond": True, "CLIP_stop_at_last_layers": 1, "emphasis": "Original", "token_merging_ratio": 0.0,
     "use_old_emphasis_implementation": False, "lora_functional": False, "return_mask": False,
     "return_mask_composite": False, "attention_heatmap_keep_records": False, "sd3_enable_t5": False,
-    "save_to_dirs": True,
+    "save_to_dirs": True, "hypertile_enable_unet": False,
     "samples_filename_pattern": "", "save_images_replace_action": "Replace",
 }  # fmt: skip
 """The WebUI puts back what a request overrides only where it stands in its settings file."""

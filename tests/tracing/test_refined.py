@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import daam
 from daam.errors import NotKeptError, SettingError, ShapeError, TraceError
@@ -50,7 +51,7 @@ def self_attention_of(unet: nn.Module) -> Iterator[dict[str, list[dict[str, Tens
 def naive(maps: Tensor, layers: list[tuple[Tensor, Tensor, int]], height: int, width: int) -> Tensor:
     """The definition, with every N × N matrix: maps [column, N], layers of (query, key) [N, head * channel]."""
     lowest, highest = maps.amin(1, keepdim=True), maps.amax(1, keepdim=True)
-    seed = ((maps - lowest) / (highest - lowest)) ** 2
+    seed = ((maps - lowest) / (highest - lowest)) ** 1.5
     places = torch.tensor([(y, x) for y in range(height) for x in range(width)], dtype=torch.float64)
     window = torch.exp(-(torch.cdist(places, places) ** 2) / (2 * (0.25 * min(height, width)) ** 2))
     above, below = torch.zeros_like(maps), torch.zeros(maps.shape[1], dtype=torch.float64)
@@ -58,7 +59,8 @@ def naive(maps: Tensor, layers: list[tuple[Tensor, Tensor, int]], height: int, w
         for own_query, own_key in zip(query.chunk(heads, dim=1), key.chunk(heads, dim=1)):
             attention = (own_query @ own_key.T / own_query.shape[1] ** 0.5).softmax(dim=1)
             mean_row = attention.mean(dim=0)
-            weight = -(mean_row * mean_row.log()).sum() + (attention * attention.log()).sum(dim=1).mean()
+            information = -(mean_row * mean_row.log()).sum() + (attention * attention.log()).sum(dim=1).mean()
+            weight = information**0.5
             above += weight * (seed @ (attention * window).T)
             below += weight * (attention * window).sum(dim=1)
     found = above / below
@@ -113,7 +115,7 @@ def test_a_head_that_tells_nothing_counts_for_nothing() -> None:
     even = torch.cat([halves, torch.zeros(64, 2)], dim=1)
     spot = torch.rand(2, 8, 8)
     alone, beside = (refine(spot, [SelfAttention(q, q, heads, 1.0)]) for q, heads in ((halves, 1), (even, 2)))
-    torch.testing.assert_close(alone, beside, rtol=0, atol=1e-5)
+    torch.testing.assert_close(alone, beside, rtol=0, atol=5e-3)
 
 
 def test_layers_of_another_grid_and_faulty_ones_are_refused() -> None:
@@ -175,11 +177,11 @@ def test_what_is_held_is_the_latest_call_s_own_tensors_and_no_more() -> None:
         assert len(finest) == 5 * len(along.of(0))
         own = {layer.query.untyped_storage().data_ptr() for layer in along.of(0)}
         assert own == {query.untyped_storage().data_ptr() for query in finest[-len(along.of(0)) :]}
-        held = tracer._capture.latest._held()
+        held = tracer._capture.latest.held_bytes
     assert held == sum(2 * query.numel() * query.element_size() for query in finest[-len(along.of(0)) :])
     assert len(seen) > len(along.of(0))  # the coarser layers' are not held
     tracer.image_trace()
-    assert tracer._capture.latest._held() == 0  # after the end, once it is worked off
+    assert tracer._capture.latest.held_bytes == 0  # after the end, once it is worked off
 
 
 def test_each_picture_of_a_batch_has_its_own() -> None:
@@ -342,7 +344,7 @@ def _seen(budget: Budget, calls: int = 2, layers: str = "abc", size: tuple[int, 
 
 def test_layers_that_ran_first_are_let_go_where_the_budget_is_full() -> None:
     found = _seen(Budget(2 * BYTES_OF_A_LAYER))
-    assert found._held() == 2 * BYTES_OF_A_LAYER
+    assert found.held_bytes == 2 * BYTES_OF_A_LAYER
     assert len(found.of(0).of(0)) == 2 and found.of(0).left_out == 1 and list(found._kept) == ["b", "c"]
     with pytest.raises(TraceError, match="one layer at 4x4 takes more than the 0 MiB that refined maps may hold"):
         _seen(Budget(BYTES_OF_A_LAYER - 1)).of(0)
@@ -403,3 +405,27 @@ def test_a_reading_of_parts_of_the_trace_is_refused() -> None:
         with pytest.raises(SettingError, match="refined maps are made from the whole trace"):
             maps.select(reading="refined", **part)
     assert latest.ASKED.bytes == 256 * 2**20
+
+
+class _Operators(TorchDispatchMode):
+    """Counts the operators that torch is called for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        self.count += 1
+        return function(*arguments, **(named or {}))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_no_operator_more_runs_in_a_step(family: str) -> None:
+    pipeline = FAMILIES[family]()
+    counts = []
+    for keep in ((), "refined"):
+        run(pipeline, PROMPT)
+        with daam.trace(pipeline, keep=keep), _Operators() as operators:
+            run(pipeline, PROMPT, num_inference_steps=3)
+        counts.append(operators.count)
+    assert counts[0] == counts[1] > 0

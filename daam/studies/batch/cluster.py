@@ -13,6 +13,7 @@ What Ray does with a process that died, and what is done about it here:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import multiprocessing
@@ -90,10 +91,11 @@ class Cluster:
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         job = _Job(self._folder, self._make_generate, self._workers, [item.to_json() for item in items], self._is_again)
-        stop = context.Event()
-        process = context.Process(target=_drive, args=(sender, job, stop), daemon=False)
+        held, holder = context.Pipe(duplex=False)  # it ends when `holder` is closed, or this process is gone
+        process = context.Process(target=_drive, args=(sender, job, held), daemon=False)
         process.start()
         sender.close()
+        held.close()
         self._is_again = True
         try:
             while True:
@@ -109,7 +111,7 @@ class Cluster:
                     return
                 raise message
         finally:
-            stop.set()
+            holder.close()
             process.join(END_SECONDS)
             process.kill()
 
@@ -125,10 +127,10 @@ class _Job:
     is_again: bool
 
 
-def _drive(sender: Any, job: _Job, stop: Any) -> None:
+def _drive(sender: Any, job: _Job, held: Any) -> None:
     """Sends every outcome, then None; or the error that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is asked, which ends this one
-    threading.Thread(target=_end_when_told, args=(stop,), daemon=True).start()
+    threading.Thread(target=_end_when_let_go, args=(held,), daemon=True).start()
     driver = _Driver(job)
     try:
         for outcome in driver.outcomes():
@@ -145,11 +147,10 @@ def _drive(sender: Any, job: _Job, stop: Any) -> None:
         os._exit(0)  # Ray's threads may wait for what never comes
 
 
-def _end_when_told(stop: Any) -> None:
-    """Ends this process at once, and with it what Ray started, when it is told to or nobody is left to tell it."""
-    parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive() and not stop.wait(POLL_SECONDS):
-        pass
+def _end_when_let_go(held: Any) -> None:
+    """Ends this process at once, and with it what Ray started, when nobody holds the other end of a pipe any more."""
+    with contextlib.suppress(EOFError, OSError):
+        held.recv()
     os._exit(1)
 
 

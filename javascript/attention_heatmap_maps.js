@@ -6,50 +6,57 @@
 
     const CUBIC = -0.75; // torch's bicubic
 
-    /** Weights and clamped places of the four neighbours of each target position. */
+    /** Of each target position the weights of its four neighbours and their clamped places: [4 * target] each. */
     function cubicTaps(source, target) {
-        const taps = [];
+        const taps = {weights: new Float64Array(4 * target), places: new Int32Array(4 * target)};
+        const near = (x) => ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1;
+        const far = (x) => ((CUBIC * x - 5 * CUBIC) * x + 8 * CUBIC) * x - 4 * CUBIC;
         for (let at = 0; at < target; at++) {
             const center = ((at + 0.5) * source) / target - 0.5;
             const base = Math.floor(center);
             const t = center - base;
-            const near = (x) => ((CUBIC + 2) * x - (CUBIC + 3)) * x * x + 1;
-            const far = (x) => ((CUBIC * x - 5 * CUBIC) * x + 8 * CUBIC) * x - 4 * CUBIC;
-            const weights = [far(t + 1), near(t), near(1 - t), far(2 - t)];
-            const places = [-1, 0, 1, 2].map((step) => Math.min(Math.max(base + step, 0), source - 1));
-            taps.push({weights, places});
+            taps.weights.set([far(t + 1), near(t), near(1 - t), far(2 - t)], 4 * at);
+            taps.places.set([-1, 0, 1, 2].map((step) => Math.min(Math.max(base + step, 0), source - 1)), 4 * at);
         }
         return taps;
     }
 
-    /** A map [height * width] at another size, bicubic with half-pixel centres. */
-    function upscale(values, height, width, newHeight, newWidth) {
-        const across = cubicTaps(width, newWidth);
+    const knownTaps = new Map();
+
+    /** All words of a picture are upscaled alike. */
+    function tapsOf(source, target) {
+        const key = `${source} ${target}`;
+        if (!knownTaps.has(key)) {
+            knownTaps.set(key, cubicTaps(source, target));
+        }
+        return knownTaps.get(key);
+    }
+
+    /** Adds a map [height * width] at another size, bicubic with half-pixel centres, to a total [newHeight * newWidth]. */
+    function addUpscaled(total, values, height, width, newHeight, newWidth) {
+        const {weights, places} = tapsOf(width, newWidth);
         const rows = new Float32Array(height * newWidth);
         for (let y = 0; y < height; y++) {
-            for (let x = 0; x < newWidth; x++) {
-                const {weights, places} = across[x];
-                let sum = 0;
-                for (let k = 0; k < 4; k++) {
-                    sum += weights[k] * values[y * width + places[k]];
-                }
-                rows[y * newWidth + x] = sum;
+            const from = y * width;
+            for (let x = 0, tap = 0; x < newWidth; x++, tap += 4) {
+                rows[y * newWidth + x] =
+                    weights[tap] * values[from + places[tap]] + weights[tap + 1] * values[from + places[tap + 1]] +
+                    weights[tap + 2] * values[from + places[tap + 2]] + weights[tap + 3] * values[from + places[tap + 3]];
             }
         }
-        const down = cubicTaps(height, newHeight);
-        const result = new Float32Array(newHeight * newWidth);
-        for (let y = 0; y < newHeight; y++) {
-            const {weights, places} = down[y];
-            for (let x = 0; x < newWidth; x++) {
-                let sum = 0;
-                for (let k = 0; k < 4; k++) {
-                    sum += weights[k] * rows[places[k] * newWidth + x];
-                }
-                result[y * newWidth + x] = sum;
+        const down = tapsOf(height, newHeight);
+        for (let y = 0, tap = 0; y < newHeight; y++, tap += 4) {
+            const [first, second, third, fourth] = [0, 1, 2, 3].map((k) => down.places[tap + k] * newWidth);
+            const [one, two, three, four] = down.weights.subarray(tap, tap + 4);
+            for (let x = 0, to = y * newWidth; x < newWidth; x++, to++) {
+                total[to] += one * rows[first + x] + two * rows[second + x] + three * rows[third + x] + four * rows[fourth + x];
             }
         }
-        return result;
+        return total;
     }
+
+    const upscale = (values, height, width, newHeight, newWidth) =>
+        addUpscaled(new Float32Array(newHeight * newWidth), values, height, width, newHeight, newWidth);
 
     /** One tile of the atlas [height * width] as numbers. */
     function tileValues(atlas, tile) {
@@ -68,13 +75,11 @@
     /** The sum of a word's tiles, upscaled; without what bicubic puts below zero. */
     function compose(atlas, tiles, height, width) {
         const total = new Float32Array(height * width);
-        for (const tile of tiles) {
-            const values = upscale(tileValues(atlas, tile), tile.height, tile.width, height, width);
-            for (let at = 0; at < total.length; at++) {
-                total[at] += values[at];
-            }
+        tiles.forEach((tile) => addUpscaled(total, tileValues(atlas, tile), tile.height, tile.width, height, width));
+        for (let at = 0; at < total.length; at++) {
+            total[at] = total[at] > 0 ? total[at] : 0;
         }
-        return total.map((value) => Math.max(value, 0));
+        return total;
     }
 
     /** [lowest, highest] of all values. */
@@ -95,8 +100,13 @@
     }
 
     function stretch(map, [lowest, highest]) {
-        const width = highest - lowest;
-        return map.map((value) => (width > 0 ? Math.min(Math.max((value - lowest) / width, 0), 1) : 0));
+        const factor = highest > lowest ? 1 / (highest - lowest) : 0;
+        const result = new Float32Array(map.length);
+        for (let at = 0; at < map.length; at++) {
+            const value = (map[at] - lowest) * factor;
+            result[at] = value < 0 ? 0 : value > 1 ? 1 : value;
+        }
+        return result;
     }
 
     /** name: (map, range of all maps it is compared with, sum of all words) -> 0..1 */
@@ -127,16 +137,14 @@
 
     /** RGBA of a scaled map by a table of 256 colours [256 * 3]. */
     function colorize(scaled, table, opacity, blend = "even") {
-        const pixels = new Uint8ClampedArray(scaled.length * 4);
-        const alpha = alphas(opacity, blend);
+        const palette = new Uint8Array(4 * 256);
+        alphas(opacity, blend).forEach((alpha, level) => palette.set([...table.subarray(3 * level, 3 * level + 3), alpha], 4 * level));
+        const colours = new Uint32Array(palette.buffer); // a pixel at once
+        const pixels = new Uint32Array(scaled.length);
         for (let at = 0; at < scaled.length; at++) {
-            const level = levelOf(scaled[at]);
-            pixels[4 * at] = table[3 * level];
-            pixels[4 * at + 1] = table[3 * level + 1];
-            pixels[4 * at + 2] = table[3 * level + 2];
-            pixels[4 * at + 3] = alpha[level];
+            pixels[at] = colours[levelOf(scaled[at])];
         }
-        return pixels;
+        return new Uint8ClampedArray(pixels.buffer);
     }
 
     /** RGBA of several scaled maps, each in its colour [r, g, b]: the stronger map of a pixel has more of it. Without the

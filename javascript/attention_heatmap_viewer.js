@@ -157,7 +157,8 @@
                 const field = SHARED.parts.make("textarea", side === "positive" ? "prompt" : "negative");
                 field.rows = side === "positive" ? 2 : 1;
                 field.spellcheck = false;
-                field.setAttribute("aria-label", side === "positive" ? "Prompt" : "Negative prompt");
+                field.placeholder = side === "positive" ? "Prompt" : "Negative prompt";
+                field.setAttribute("aria-label", field.placeholder);
                 field.addEventListener("input", () => this.sides[side].type(field.value));
                 field.addEventListener("change", () => this.sides[side].readWords());
                 this.fields[side] = field;
@@ -399,7 +400,7 @@
         }
 
         say(text) {
-            this.message.textContent = text;
+            this.message.textContent = text.charAt(0).toUpperCase() + text.slice(1); // some come from Python's errors
         }
 
         destroy() {

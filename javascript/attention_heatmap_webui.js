@@ -46,6 +46,9 @@
         return number >= 0 && number < generation.count ? number : 0;
     }
 
+    /** By it the server knows a picture that another script shows, such as a cell of X/Y/Z plot. */
+    const infotextOf = (generation, picture) => generation.info.infotexts?.[generation.first + picture] || "";
+
     function place(tab) {
         let element = find(`#${tab}_attention_heatmap_result`);
         if (!element) {
@@ -71,7 +74,7 @@
         const old = shown[tab];
         const entry = (shown[tab] = {key, viewer: old?.viewer});
         sayBusy(element, "Reading the heat maps…");
-        const [data, before] = await Promise.all([viewerData(generation.id, picture), dataBefore(tab, picture)]);
+        const [data, before] = await Promise.all([viewerData(generation.id, picture, infotextOf(generation, picture)), dataBefore(tab, picture)]);
         if (shown[tab] !== entry) {
             return;
         }
@@ -79,8 +82,10 @@
         entry.viewer = null;
         sayBusy(element, data ? "" : "The heat maps of this picture are no longer kept: generate it again to see them.");
         if (data) {
-            const pictureUrl = thumbnails(tab)[generation.first + picture]?.querySelector("img").src;
-            entry.viewer = mount(element, data, callbacks(tab, generation, picture, pictureUrl), {...memory[tab], earlier: before});
+            const image = thumbnails(tab)[generation.first + picture]?.querySelector("img");
+            const isPicture = image?.naturalWidth === data.width && image.naturalHeight === data.height; // and no grid
+            const made = {info: generation.info, number: picture, picture: isPicture ? image.src : data.picture};
+            entry.viewer = mount(element, data, callbacks(tab, data, made), {...memory[tab], earlier: before});
         }
     }
 
@@ -108,14 +113,15 @@
     }
 
     /** Null where the server knows the generation no more, or has no such picture. */
-    async function viewerData(id, picture) {
+    async function viewerData(id, picture, infotext = "") {
         const key = `${id} ${picture}`;
         if (!kept.has(key)) {
-            const answer = await fetch(`${ROUTE}/${encodeURIComponent(id)}/viewer/${picture}`).catch(() => null);
-            if (!answer?.ok) {
+            const answer = await ask(`${ROUTE}/${encodeURIComponent(id)}/viewer/${picture}`, {infotext}).catch(() => null);
+            const data = answer?.ok ? await answer.json() : null;
+            if (!data) {
                 return null;
             }
-            kept.set(key, await answer.json());
+            kept.set(key, data);
             [...kept.keys()].slice(0, -MOST_KEPT).forEach((old) => kept.delete(old));
         }
         return kept.get(key);
@@ -173,10 +179,11 @@
         };
     }
 
+    const ask = (route, what) => fetch(route, {method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(what)});
+
     /** The words of a typed prompt: how they can be edited, and the terms for them. */
     async function readPrompt(prompt, side = "positive") {
-        const body = JSON.stringify({prompt, negative: side === "negative"});
-        const answer = await fetch(FRAMES, {method: "POST", headers: {"Content-Type": "application/json"}, body});
+        const answer = await ask(FRAMES, {prompt, negative: side === "negative"});
         if (!answer.ok) {
             throw new Error(`the prompt was not read: ${answer.status}`);
         }
@@ -202,18 +209,17 @@
         }
     }
 
-    function callbacks(tab, generation, number, picture) {
+    function callbacks(tab, data, {info, number, picture}) {
         watchPrompt(tab);
-        const id = encodeURIComponent(generation.id);
         return {
             freshFrames: async (prompt, side) => (await readPrompt(prompt, side)).frames,
             readPrompt: (side) => find(promptField(tab, side))?.value,
             onPromptChange: (prompt, side) => write(promptField(tab, side), prompt),
             onGenerate: () => find(`#${tab}_generate`).click(),
             onUseTerms: (terms) => write(termsField(tab), terms),
-            onSendMask: async (mask) => sendMask(picture, mask, madeWith(await viewerData(generation.id, number), generation.info, number)),
+            onSendMask: (mask) => sendMask(picture, mask, madeWith(data, info, number)),
             onSaveReport: async (state) => {
-                const page = await (await fetch(`${ROUTE}/${id}/report`)).text();
+                const page = await (await fetch(`${ROUTE}/${encodeURIComponent(data.result.id)}/report`)).text();
                 SHARED.parts.savePage(SHARED.parts.pageWithState(page, state), "report.html");
             },
         };
@@ -228,7 +234,7 @@
         const data = id && (await viewerData(id, 0));
         sayBusy(element, "");
         if (data) {
-            earlier[tab] = mount(element, data, callbacks(tab, {id}, 0, data.picture));
+            earlier[tab] = mount(element, data, callbacks(tab, data, {number: 0, picture: data.picture}));
         }
     }
 
@@ -245,6 +251,7 @@
 
     globalThis.attentionHeatmapShowEarlier = showEarlier;
     globalThis.attentionHeatmapFillTerms = fillTerms;
+    globalThis.attentionHeatmapPrompt = (tab) => find(promptField(tab)).value;
     if (typeof onAfterUiUpdate === "function") {
         onAfterUiUpdate(update);
     }

@@ -5,6 +5,8 @@
 
     const SHARED = (globalThis.attentionHeatmap = globalThis.attentionHeatmap || {});
 
+    const MOST_AT_SPOT = 40; // rows; of a long prompt the rest has nothing there
+
     class WordList {
         /** `actions`: show(chip or null), choose(chip, event). `earlier`: strengths by key of the picture before, or null. */
         constructor(words, earlier, actions) {
@@ -43,13 +45,17 @@
             const all = ranked || this.byStrength.map((chip) => ({chip, share: chip.strength}));
             const most = Math.max(...all.map(({share}) => share), 1e-9);
             this.title.textContent = ranked ? "Words at this spot" : "Words by strength";
-            all.forEach(({chip, share}, at) => {
+            const shown = ranked ? MOST_AT_SPOT : all.length;
+            this.rows.forEach((row, at) => (row.element.hidden = at >= shown));
+            all.slice(0, shown).forEach(({chip, share}, at) => {
                 const row = this.rows[at];
-                row.chip = chip;
-                row.name.textContent = [chip.text, chip.each.part_labels?.[chip.part]].filter(Boolean).join(" · ");
-                row.name.title = row.name.textContent;
                 row.number.textContent = percent(share);
                 row.bar.style.width = `${(100 * share) / most}%`;
+                if (row.chip !== chip) {
+                    row.chip = chip;
+                    row.name.textContent = [chip.text, chip.each.part_labels?.[chip.part]].filter(Boolean).join(" · ");
+                    row.name.title = row.name.textContent;
+                }
                 this.showChange(row, ranked ? null : this.earlier?.get(chip.key));
             });
             this.showSelection(this.selection);
@@ -65,7 +71,7 @@
 
         showSelection(selection) {
             this.selection = selection;
-            for (const row of this.rows) {
+            for (const row of this.rows.filter((each) => !each.element.hidden)) {
                 const group = selection?.groupOf(row.chip) || null;
                 row.button.setAttribute("aria-pressed", String(group !== null));
                 row.dot.style.background = group === null ? "" : selection.groups.length > 1 ? selection.colourOf(group) : "currentColor";

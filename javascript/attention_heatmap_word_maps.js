@@ -8,6 +8,7 @@
 
     const SHARED = (globalThis.attentionHeatmap = globalThis.attentionHeatmap || {});
     const LONGEST_SIDE = 256; // the browser smooths the maps over the picture
+    const MOST_PIXELS = 4e6; // of the maps of all words, so that a long prompt does not keep the first hover waiting
     const MOST_CACHED = 256;
 
     function loadImage(url) {
@@ -35,7 +36,9 @@
     class WordMaps {
         /** `words`: the chips that have maps; those of the positive prompt are compared with each other. */
         constructor(atlas, words, regionWidth, regionHeight) {
-            const factor = Math.min(1, LONGEST_SIDE / Math.max(regionWidth, regionHeight));
+            const longest = Math.min(LONGEST_SIDE, Math.sqrt(MOST_PIXELS / Math.max(1, words.length)));
+            const factor = Math.min(1, longest / Math.max(regionWidth, regionHeight));
+            this.mostCached = Math.max(MOST_CACHED, 2 * words.length);
             this.width = Math.max(1, Math.round(regionWidth * factor));
             this.height = Math.max(1, Math.round(regionHeight * factor));
             this.words = words;
@@ -69,7 +72,7 @@
         of(chip, view) {
             const key = `${viewName(view)} ${chip.number}`;
             if (!this.cache.has(key)) {
-                if (this.cache.size >= MOST_CACHED) {
+                if (this.cache.size >= this.mostCached) {
                     this.cache.clear();
                 }
                 this.cache.set(key, SHARED.maps.compose(this.atlas, tilesOf(chip, view), this.height, this.width));

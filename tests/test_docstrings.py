@@ -23,6 +23,7 @@ PLAIN = {
     "daam.maps.heat_maps": ("HeatMap.mask", "HeatMap.overlay", "HeatMap.scaled", "HeatMaps.scaled", "HeatMaps.at"),
     "daam.maps.scales": ("apply_scale",),
     "daam.pictures.overlay": ("overlay",),
+    "daam.prompt.content": ("names_something",),
     "daam.prompt.terms": ("parse_terms", "find_term"),
     "daam.prompt.typed_words": ("entry_words", "mark_columns"),
     "daam.rewriting.removal": ("remove",),

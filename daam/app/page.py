@@ -29,7 +29,14 @@ from daam.results.viewer.page import SCRIPTS, report_html
 PROMPT = "a red circle and a blue square on a white background"
 MOST_RUNS = 12
 VIEWER_HEIGHT = 1100
-HEADING = "# Attention Heatmap\nShows which part of the picture each word of the prompt attended to."
+HEADING = "# Attention Heatmap\nShows which part of the picture attends to each word of the prompt."
+BEFORE_THE_FIRST = "<p>Press Generate: the picture and its heat maps come here.</p>"
+STYLE = """<style>
+#generate { background: #c2410c; color: #ffffff; }
+.info-text, .max_value, .min_value { color: #5b6270 !important; }
+.dark .info-text, .dark .max_value, .dark .min_value { color: #a6adba !important; }
+</style>"""
+"""Gradio's own greys, and white on its orange, are too pale to be read (WCAG asks for 4.5:1)."""
 EXAMPLES = (
     PROMPT,
     "a yellow sun above a red house on grass",
@@ -142,6 +149,7 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
 
     with gr.Blocks(title="Attention Heatmap", analytics_enabled=False) as app:
         gr.Markdown(HEADING)
+        gr.HTML(STYLE)
         with gr.Row():
             with gr.Column(scale=1):
                 inputs = make_prompt_inputs()
@@ -150,10 +158,11 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
                     stop = gr.Button("Interrupt", elem_id="interrupt")
                 gr.Examples([[example] for example in EXAMPLES], [inputs["prompt"]], label="Try")
                 inputs |= {**make_generation_inputs(model), **make_setting_inputs(settings_of(table))}
-                grid = gr.File(label="Grid", interactive=False, elem_id="grid")
-                gallery = gr.Gallery(label="Last runs", columns=4, elem_id="runs")
             with gr.Column(scale=2):
-                viewer = gr.HTML(elem_id="viewer")
+                viewer = gr.HTML(BEFORE_THE_FIRST, elem_id="viewer")
+                with gr.Row():
+                    gallery = gr.Gallery(label="Last runs", columns=4, height=180, elem_id="runs")
+                    grid = gr.File(label="Grid", height=180, interactive=False, elem_id="grid")
         start.click(run, inputs=set(inputs.values()), outputs=[viewer, gallery, grid])
         stop.click(session.interrupt, queue=False)
         gallery.select(again, outputs=[viewer, grid])

@@ -245,6 +245,11 @@ class Tracer:
             raise TraceError('self-attention was not kept: trace with `daam.trace(pipe, keep="refined")`')
         return self._capture.latest.of(image)
 
+    @property
+    def held_bytes(self) -> int:
+        """Of the queries and keys that are held for refined maps, on the model's device."""
+        return 0 if self._capture.latest is None else self._capture.latest.held_bytes
+
     def _texts_of(self, image: int) -> tuple[dict[TextKey, TextMaps], str]:
         """The maps of one picture's texts on the CPU, and why they have no refined maps; refined once after a call."""
         texts = self._capture.accumulator.on_cpu(image)

@@ -67,14 +67,14 @@ def plan_study(table: PromptTable, terms: str, weights: Sequence[float], *, leav
         TermError: a term is not in the prompt, or cannot be read.
         PromptError: a term's weight cannot be changed by itself.
     """
-    chosen = parse_terms(terms) or every_word(table)
+    chosen = terms_to_vary(table, terms)
     if not chosen:
-        raise SettingError("study: expected a prompt with words to vary, got none")
+        raise SettingError("expected a prompt with words to vary, got none")
     if not weights and not leave_out:
-        raise SettingError("study: expected weights such as 0.6, 1.4, or 'leave each term out', got neither")
+        raise SettingError("expected weights such as 0.6, 1.4, or 'leave each term out', got neither")
     count = count_variants(len(chosen), len(weights), leave_out)
     if count > MOST_VARIANTS:
-        raise SettingError(f"study: expected at most {MOST_VARIANTS} generations, got {count}; choose fewer terms")
+        raise SettingError(f"expected at most {MOST_VARIANTS} generations, got {count}; choose fewer terms")
     variants = [Variant("unmodified", table.prompt)]
     for term in chosen:
         spans = _spans(term, table)
@@ -85,6 +85,18 @@ def plan_study(table: PromptTable, terms: str, weights: Sequence[float], *, leav
         if leave_out:
             variants.append(Variant(f"without {term.text}", remove_all(table.prompt, spans).prompt, term.quoted, True))
     return variants
+
+
+def terms_to_vary(table: PromptTable, terms: str) -> list[Term]:
+    """The terms that were named, or every word of the prompt.
+
+    Raises:
+        TermError: a term is not in the prompt, or cannot be read.
+    """
+    chosen = parse_terms(terms)
+    for term in chosen:
+        _spans(term, table)
+    return list(chosen or every_word(table))
 
 
 def count_variants(terms: int, weights: int, leave_out: bool) -> int:

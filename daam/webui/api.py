@@ -41,7 +41,7 @@ def add_routes(_demo: Any, app: FastAPI) -> None:
 
     guard = [Depends(allowed)]
     app.add_api_route(f"{ROOT}/results/{{name}}", get_result, methods=["GET"], dependencies=guard)
-    app.add_api_route(f"{ROOT}/results/{{name}}/viewer/{{image}}", get_viewer, methods=["GET"], dependencies=guard)
+    app.add_api_route(f"{ROOT}/results/{{name}}/viewer/{{image}}", read_viewer, methods=["POST"], dependencies=guard)
     app.add_api_route(f"{ROOT}/results/{{name}}/report", get_report, methods=["GET"], dependencies=guard)
     app.add_api_route(f"{ROOT}/frames", read_frames, methods=["POST"], dependencies=guard)
     app.add_api_route(f"{ROOT}/arguments", get_arguments, methods=["GET"], dependencies=guard)
@@ -70,12 +70,16 @@ def get_result(name: str) -> dict[str, Any]:
     return result_to_data(_found(name))
 
 
-def get_viewer(name: str, image: int) -> dict[str, Any]:
-    """What the viewer shows of one picture of a generation, while it is kept."""
-    result = _found(name)
-    if not 0 <= image < len(result.pictures):
-        raise HTTPException(404, f"expected a picture of 0..{len(result.pictures) - 1}, got {image}")
-    return viewer_of(result, image)
+def read_viewer(name: str, image: int, infotext: str = Body("", embed=True)) -> dict[str, Any] | None:
+    """What the viewer shows of one picture, and under `result` which one it is; null once it is no longer kept.
+
+    A cell of X/Y/Z plot comes from a generation of its own, which its infotext tells.
+    """
+    found = store.find(name, image, infotext)
+    result = store.get(found[0]) if found else None
+    if found is None or result is None:
+        return None
+    return {**viewer_of(result, found[1]), "result": {"id": found[0], "image": found[1]}}
 
 
 def get_report(name: str) -> HTMLResponse:

@@ -34,7 +34,7 @@ def result_of_saved(file: Path, folders: Iterable[Path]) -> Result:
         with Image.open(file) as image:
             picture = image.convert("RGB")
     except (OSError, UnidentifiedImageError) as error:
-        raise RecordError(f"expected a picture that the WebUI saved, {file.name} cannot be read: {error}") from error
+        raise RecordError(f"Expected a picture that the WebUI saved, {file.name} is none that can be read.") from error
     for candidate in _records_named(file.name, searched):
         record = load_record(candidate)
         if any(_is_same(picture, kept) for kept in record.pictures):

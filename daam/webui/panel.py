@@ -16,6 +16,7 @@ from daam.results.settings import SETTINGS, value_from_infotext
 from daam.webui import texts
 from daam.webui.earlier import result_of_saved
 from daam.webui.hosts import host
+from daam.webui.messages import sentence, told
 from daam.webui.options import RECORD_FOLDER, default_of
 from daam.webui.result_store import store
 
@@ -96,7 +97,7 @@ def open_earlier(uploaded: Any) -> tuple[str, str]:
     try:
         return store.add(result_of_saved(Path(getattr(uploaded, "name", uploaded)), folders)), ""
     except DaamError as error:
-        return "", f"<p>{html.escape(str(error))}</p>"
+        return "", f"<p>{html.escape(sentence(told(error)))}</p>"
 
 
 def _component(setting: Setting, prefix: str) -> Any:

@@ -18,8 +18,10 @@ from daam.results.report import versions
 from daam.results.result import Notes, Result, now
 from daam.results.settings import TITLE
 from daam.tracing.image_trace import ImageTrace
+from daam.webui import texts
 from daam.webui.earlier import SUFFIX
 from daam.webui.hosts import host
+from daam.webui.messages import told
 from daam.webui.options import KEEP_RECORDS, RECORD_FOLDER
 from daam.webui.result_store import store
 from daam.webui.run import Run, is_overridden
@@ -39,7 +41,7 @@ def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
         _add_heat_maps(p, processed, run)
     except Exception as error:  # whatever it is, the pictures go on
         logger.warning("%s: %s", TITLE, describe(error), exc_info=not isinstance(error, DaamError))
-        run.note(f"no heat maps: {describe(error)}")
+        run.note(f"no heat maps: {told(error)}")
     for note in run.notes:
         line = f"{TITLE}: {note}"
         p.comment(line)  # for scripts that make a result of their own, and drop this one
@@ -70,7 +72,7 @@ def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     run.result = result
     for remark in result.remarks:
         run.note(remark)
-    processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result)}
+    processed.extra_generation_params = {**processed.extra_generation_params, RESULT_KEY: store.add(result, infotexts)}
     _save_records(p, result, run)
     _note_retouched(run, numbers)
 
@@ -147,8 +149,7 @@ def _show(
         run.note(f"the script {script!r} works on the returned images, so the heat maps are {what}")
         return
     if run.settings.use_grid and not host().shows_grids():
-        setting = "Settings → Saving images/grids → Show grid in results for web"
-        run.note(f"the grid is not shown while this is off: {setting}")
+        run.note(f"the grid is not shown while this is off: {host().grid_setting()}")
         return
     processed.images[place:place] = [image for image, _ in shown]
     processed.infotexts[place:place] = [infotext for _, infotext in shown]
@@ -167,6 +168,11 @@ def _save_tiles(
                 host().save_beside(p, tile, picture, numbers[image], f"heatmap-{suffix}", infotexts[image])
 
 
+def _cause(error: Exception) -> BaseException:
+    """Our own error for a file names its folder; the one that it came from does not have to."""
+    return error.__cause__ if isinstance(error.__cause__, OSError) else error
+
+
 def _save_records(p: Any, result: Result, run: Run) -> None:
     """A record beside each saved picture, where the settings ask for it; one that cannot be saved is noted."""
     if not host().option(KEEP_RECORDS, False) or not host().saves_pictures(p):
@@ -183,4 +189,5 @@ def _save_records(p: Any, result: Result, run: Run) -> None:
             save_record(target, replace(result, pictures=[picture], traces=[trace], notes=notes))
         except (OSError, DaamError) as error:
             logger.warning("%s: no record was kept: %s", TITLE, error)
-            run.note(f"no record was kept of {file.name}: {error}")
+            where = f"{texts.SETTINGS_PAGE} → {texts.RECORD_FOLDER}"
+            run.note(f"no record was kept of {file.name}: {told(_cause(error))}. The folder is named in {where}")

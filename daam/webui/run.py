@@ -15,6 +15,7 @@ from daam.results.settings import Settings
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.latest import ASKED, BY_THE_WAY
 from daam.webui.hosts import host
+from daam.webui.messages import sentence, told
 from daam.webui.prompts import make_probe_of
 from daam.webui.watching import Wanted, Watch, stop_telling, watch_next_sampling
 
@@ -46,6 +47,7 @@ class Run:
 
     def note(self, text: str) -> None:
         """Keeps a sentence once."""
+        text = sentence(text)
         if text not in self.notes:
             self.notes.append(text)
 
@@ -66,7 +68,7 @@ class Run:
                     self.traces[first + image] = watch.image_trace(image)
                 except Exception as error:  # whatever it is, the picture goes on, and so do the others' maps
                     logger.warning("no heat maps: %s", describe(error), exc_info=not isinstance(error, DaamError))
-                    self.note(f"no heat maps: {describe(error)}")
+                    self.note(f"no heat maps: {told(error)}")
 
         probe = make_probe_of(self.settings.probe)
         settings = self.settings
@@ -102,7 +104,7 @@ def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
     try:
         run = Run(p, Settings.read(values, overrides))
     except DaamError as error:
-        run = Run(p, Settings.read([False]), notes=[f"no heat maps: {error}"])
+        run = Run(p, Settings.read([False]), notes=[f"No heat maps: {told(error)}"])
     setattr(p, _RUN, run)
     return run
 

@@ -10,6 +10,7 @@ from typing import Any
 from daam.errors import DaamError, describe
 from daam.results.settings import TITLE
 from daam.webui.hosts import host
+from daam.webui.messages import sentence, told
 from daam.webui.panel import make_panel
 from daam.webui.results import NOTES_KEY, add_heat_maps
 from daam.webui.run import begin_run, run_of
@@ -27,7 +28,7 @@ def _harmless(method: Callable[..., None]) -> Callable[..., None]:
             method(self, p, *arguments, **named)
         except Exception as error:
             logger.warning("%s: %s", TITLE, describe(error), exc_info=not isinstance(error, DaamError))
-            p.comment(f"{TITLE}: {describe(error)}")
+            p.comment(f"{TITLE}: {sentence(told(error))}")
 
     return call
 

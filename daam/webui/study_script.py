@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 from copy import copy
 from typing import Any
@@ -10,15 +11,17 @@ import gradio as gr
 
 from daam.errors import DaamError, TraceError
 from daam.pictures.quick_png import QuickPng
+from daam.prompt import PromptTable, parse_prompt
 from daam.prompt.terms import parse_terms
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
 from daam.results.settings import TITLE, Settings
-from daam.studies.study import Variant, count_variants, parse_weights, plan_study
+from daam.studies.study import Variant, count_variants, parse_weights, plan_study, terms_to_vary
 from daam.studies.study_grid import draw_study
 from daam.webui import texts
 from daam.webui.hosts import host
-from daam.webui.prompts import table_of
+from daam.webui.messages import sentence, told
+from daam.webui.prompts import clip_tokenizer, table_of
 from daam.webui.result_store import store
 from daam.webui.results import NOTES_KEY, RESULT_KEY
 from daam.webui.run import last_result, override
@@ -42,16 +45,21 @@ class StudyScript:
         return True
 
     def ui(self, is_img2img: bool) -> list[Any]:
-        prefix = f"{'img2img' if is_img2img else 'txt2img'}_attention_heatmap_study"
+        tab = "img2img" if is_img2img else "txt2img"
+        prefix = f"{tab}_attention_heatmap_study"
         gr.HTML(f"<p>{texts.STUDY_EXPLANATION}</p>")
         terms = gr.Textbox(label=texts.STUDY_TERMS, value="", elem_id=f"{prefix}_terms")
         with gr.Row():
             weights = gr.Textbox(label=texts.STUDY_WEIGHTS, value=WEIGHTS, elem_id=f"{prefix}_weights")
             leave_out = gr.Checkbox(label=texts.STUDY_LEAVE_OUT, value=True, elem_id=f"{prefix}_leave_out")
-        count = gr.HTML(_count_text("", WEIGHTS, True), elem_id=f"{prefix}_count")
+        count = gr.HTML(count_text("", WEIGHTS, True), elem_id=f"{prefix}_count")
         inputs = [terms, weights, leave_out]
+        prompt = gr.Textbox(visible=False)  # the page's own, which the browser puts in
+        with_prompt = f"(terms, weights, leaveOut) => [terms, weights, leaveOut, attentionHeatmapPrompt('{tab}')]"
         for component in inputs:
-            component.change(_count_text, inputs=inputs, outputs=[count], show_progress=False)
+            component.change(
+                count_text, inputs=[*inputs, prompt], outputs=[count], show_progress=False, _js=with_prompt
+            )
         return inputs
 
     def run(self, p: Any, terms: str, weights: str, leave_out: bool) -> Any:
@@ -60,9 +68,9 @@ class StudyScript:
         try:
             variants = plan_study(table_of(prompt), terms, parse_weights(weights), leave_out=bool(leave_out))
         except DaamError as error:
-            p.comment(f"{STUDY}: {error}")
+            p.comment(f"{STUDY}: {sentence(told(error))}")
             nothing = host().result_of_series(p, [], [])
-            nothing.extra_generation_params = {**nothing.extra_generation_params, NOTES_KEY: [str(error)]}
+            nothing.extra_generation_params = {**nothing.extra_generation_params, NOTES_KEY: [sentence(told(error))]}
             return nothing
         host().begin_series(p, len(variants) * (2 if host().has_hires_pass(p) else 1))
         results: dict[Variant, Result] = {}
@@ -86,7 +94,7 @@ class StudyScript:
         host().save_grid(p, grid, infotexts[0])
         shown = host().result_of_series(p, [grid, *images], [infotexts[0], *infotexts], grids=1)
         shown.all_prompts, shown.all_seeds = [variant.prompt for variant in results], [p.seed] * len(results)
-        key = store.add(_as_one(list(results.values()), drawing))
+        key = store.add(_as_one(list(results.values()), drawing), infotexts)
         shown.extra_generation_params = {**shown.extra_generation_params, RESULT_KEY: key}
         return shown
 
@@ -118,12 +126,25 @@ def _generate(p: Any, variant: Variant) -> tuple[Any, Result | None]:
     return processed, found
 
 
-def _count_text(terms: str, weights: str, leave_out: bool) -> str:
-    """How many generations it will take, before it starts."""
+def count_text(terms: str, weights: str, leave_out: bool, prompt: str = "") -> str:
+    """How many generations it will take, or what is wrong, before it starts."""
     try:
-        values, chosen = len(parse_weights(weights)), len(parse_terms(terms))
-    except ValueError as error:
-        return f"<p>{error}</p>"
-    if not chosen:
-        return f"<p>1 generation, and {values + bool(leave_out)} for each word of the prompt.</p>"
-    return f"<p>{count_variants(chosen, values, bool(leave_out))} generations.</p>"
+        values, chosen = parse_weights(weights), parse_terms(terms)
+        if prompt:
+            chosen = terms_to_vary(_table_to_count(prompt), terms)
+        text = f"{count_variants(len(chosen), len(values), bool(leave_out))} generations."
+        if not chosen:
+            text = f"1 generation, and {len(values) + bool(leave_out)} for each word of the prompt."
+    except DaamError as error:
+        text = sentence(told(error))
+    return f"<p>{html.escape(text)}</p>"
+
+
+def _table_to_count(prompt: str) -> PromptTable:
+    """As the checkpoint reads it; in the WebUI's usual way where none is loaded."""
+    try:
+        return table_of(prompt)
+    except DaamError:
+        raise
+    except Exception:
+        return parse_prompt(prompt, clip_tokenizer())

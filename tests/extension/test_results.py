@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -54,7 +55,8 @@ def finished(trace: ImageTrace, terms: str, folder: Path, *, keeps_records: bool
 def test_a_record_that_cannot_be_saved_costs_no_maps(trace: ImageTrace, tmp_path: Path) -> None:
     made, processed = finished(trace, "circle", tmp_path, keeps_records=True)
     (note,) = made.notes
-    assert note.startswith("no record was kept of 1.png: ") and note in processed.comments
+    assert note.startswith("No record was kept of 1.png: File exists. ") and note in processed.comments
+    assert str(tmp_path) not in note and "Settings → Attention Heatmap → Folder for record files" in note
     assert len(processed.images) == 2 and made.result is not None
 
 
@@ -81,4 +83,26 @@ def test_thousands_of_unknown_terms_are_few_notes(trace: ImageTrace, tmp_path: P
 
 def test_what_is_to_know_of_the_maps_is_noted(trace: ImageTrace, tmp_path: Path) -> None:
     made, processed = finished(replace(trace, remarks=("only the first step",)), "circle", tmp_path)
-    assert made.notes == ["only the first step"] and len(processed.images) == 2
+    assert made.notes == ["Only the first step"] and len(processed.images) == 2
+
+
+def test_a_picture_is_found_by_its_infotext_where_another_script_shows_it(trace: ImageTrace) -> None:
+    """X/Y/Z plot keeps the id of its first cell alone."""
+    with fake_webui():
+        store = import_module("daam.webui.result_store").ResultStore(most_results=3)
+    results = [daam.Result([Image.new("RGB", (64, 64))], [trace]) for _ in range(4)]
+    first, second, third = (store.add(each, [f"cell {number}"]) for number, each in enumerate(results[:3]))
+    assert [store.find(first, number, f"cell {number}") for number in range(3)] == [(first, 0), (second, 0), (third, 0)]
+    assert store.find(first, 0, "an extension changed it since") == (first, 0)
+    assert store.find(first, 3, "cell 3") is None and store.find("other", 0, "") is None
+    store.add(results[3], ["cell 3"])
+    assert store.find(first, 0, "cell 0") is None, "no longer kept"
+    assert store.find(first, 1, "cell 1") == (second, 0)
+
+
+def test_by_default_as_many_results_are_kept_as_a_plot_has_cells() -> None:
+    parser = argparse.ArgumentParser()
+    import_module("preload").preload(parser)
+    with fake_webui():
+        kept = import_module("daam.webui.result_store").ResultStore().most_results
+    assert parser.parse_args([]).attention_heatmap_results == kept == 64

@@ -58,7 +58,7 @@ def test_the_words_of_a_typed_prompt_are_read_with_how_they_can_be_edited(server
     prompt = "a (red:1.2) circle <lora:none:1>, a [square|star]"
     answer = server.post("/attention-heatmap/v1/frames", {"prompt": prompt})
     assert answer["prompt"] == prompt and answer["terms"] == ["a", "red", "circle", "square", "star"]
-    assert [word["text"] for word in answer["words"]] == ["a", "red", "circle", ",", "a", "square", "star"]
+    assert [word["text"] for word in answer["words"]] == ["a", "red", "circle", "a", "square", "star"]
     assert [word["span"] for word in answer["words"]] == [frame["span"] for frame in answer["frames"]["words"]]
     negative = server.post("/attention-heatmap/v1/frames", {"prompt": "a AND b", "negative": True})
     assert negative["terms"] == ["a", "and", "b"]
@@ -137,7 +137,8 @@ def test_images_are_not_sent_where_the_caller_does_not_want_them(server: Server)
 
 def test_hidden_grids_say_so(server: Server) -> None:
     answer = generate(server, {"override_settings": {"return_grid": False}})
-    assert len(answer["images"]) == 1 and "Show grid" in extra(answer)["Attention Heatmap notes"][0]
+    assert len(answer["images"]) == 1
+    assert "Settings → Gallery → Show grid in gallery" in extra(answer)["Attention Heatmap notes"][0]
 
 
 def test_a_record_beside_the_picture_draws_the_same_maps_again(server: Server) -> None:
@@ -191,7 +192,7 @@ def test_probe_words_have_maps_in_every_pass(server: Server) -> None:
 def test_kept_steps_are_counted_by_the_sampler(server: Server, payload: dict[str, Any], calls: int) -> None:
     answer = generate(server, payload, keep_steps=True)
     route = f"/attention-heatmap/v1/results/{extra(answer)['Attention Heatmap result']}"
-    data = server.get(f"{route}/viewer/0")
+    data = server.post(f"{route}/viewer/0")
     assert data["steps"] == calls
     chips = data["prompts"][0]["chips"]
     assert chips and all(len(chip["step_tiles"]) == calls for chip in chips)
@@ -216,6 +217,27 @@ def test_axes_of_xyz_plot_show_the_heat_maps_in_the_cells(server: Server) -> Non
     shown = pictures(answer)
     cells = {image.tobytes() for image in shown[1:]}
     assert len(shown) == 5 and len(cells) == 4 and all(image.width > 128 for image in shown)
+    info = json.loads(answer["info"])
+    name = info["extra_generation_params"]["Attention Heatmap result"]
+    found = [
+        server.post(f"/attention-heatmap/v1/results/{name}/viewer/{number}", {"infotext": infotext})
+        for number, infotext in enumerate(info["infotexts"][1:])
+    ]
+    looks = [(each["settings"]["opacity"], each["settings"]["scale"]) for each in found]
+    assert looks == [(0.2, "each"), (0.8, "each"), (0.2, "share"), (0.8, "share")], "each cell has its own viewer"
+    assert len({each["result"]["id"] for each in found}) == 4
+    assert server.post(f"/attention-heatmap/v1/results/{name}/viewer/7", {"infotext": "another"}) is None
+
+
+def test_every_scale_makes_a_cell_of_its_own(server: Server) -> None:
+    """Of several terms; a single one fills the shared scale as it fills its own."""
+    script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot")
+    scale = script["args"][0]["choices"].index(f"[{NAME}] Scale")
+    arguments = [scale, "", ["shared", "each", "share"], 0, "", [], 0, "", []]
+    arguments += [False, True, False, False, False, False, False, 0, False]
+    panel = {NAME: {"args": [True, "red, circle, a"]}}
+    payload = {**PAYLOAD, "script_name": "x/y/z plot", "script_args": arguments, "alwayson_scripts": panel}
+    assert len({image.tobytes() for image in pictures(server.post("/sdapi/v1/txt2img", payload))[1:]}) == 3
 
 
 def test_two_callers_at_once_get_their_own_maps(server: Server) -> None:
@@ -302,7 +324,7 @@ def test_a_study_gives_its_grid_and_a_picture_for_each_variant(server: Server) -
         ("unmodified", "circle × 0.5", "circle × 1.5", "without circle"), json.loads(answer["info"])["infotexts"][1:]
     )] == [True] * 4  # fmt: skip
     name = json.loads(answer["info"])["extra_generation_params"]["Attention Heatmap result"]
-    last = server.get(f"/attention-heatmap/v1/results/{name}/viewer/3")
+    last = server.post(f"/attention-heatmap/v1/results/{name}/viewer/3")
     assert last["prompts"][0]["prompt"] == prompts[3], "the viewer opens on each variant"
 
 

@@ -100,7 +100,7 @@ def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_m
     extra = info["extra_generation_params"]
     assert not any("Heatmap notes" in text for text in info["infotexts"]), "notes are for the answer, not for a picture"
     notes = " ".join(extra.get("Attention Heatmap notes", []))
-    assert row.note in notes
+    assert row.note.casefold() in notes.casefold()
     shown = mapped[len(plain) :]
     if row.is_saved_only:
         assert not shown

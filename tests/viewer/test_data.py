@@ -7,6 +7,7 @@ import io
 import json
 import time
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ from tests.places import TOKENIZER
 
 PROMPT = "a red circle and a circle"
 PICTURE = Image.new("RGB", (64, 64), (200, 30, 30))
+READING = {"150 words": 0.010, "153 words, editing and alternation": 0.025}
+"""CPU seconds that reading a prompt takes on an idle machine (AMD EPYC)."""
 
 
 @pytest.fixture(scope="module")
@@ -136,21 +139,18 @@ def test_75_words_at_64x64_are_less_than_a_megabyte() -> None:
     assert len(json.dumps(data)) < 1_000_000
 
 
-def quiet_share(seconds: float) -> float:
-    """CPU seconds as they would be on a machine with nothing else to do: loaded cores share caches and clock."""
-    loops = []
-    for _ in range(5):
-        since = time.process_time()
-        sum(number * number for number in range(200_000))
-        loops.append(time.process_time() - since)
-    return seconds * min(1.0, 0.0113 / min(loops))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["150 words", "153 words, editing and alternation"])
 def test_the_data_of_150_words_take_less_than_300_ms_of_cpu(kind: str) -> None:
-    table = parse_prompt(long_prompts()[kind], ClipTokenizer.from_folder(TOKENIZER), steps=STEPS)
-    assert quiet_share(min(seconds_of_data(table, SD1, 512))) < 0.3  # 0.37 and 0.62 before
+    """On a machine that has other work to do, more by what it needs more to read the prompt: 25 ms on an idle one."""
+    prompt, tokenizer = long_prompts()[kind], ClipTokenizer.from_folder(TOKENIZER)
+    readings, made = [], []
+    for _ in range(8):
+        since = time.process_time()
+        table = parse_prompt(prompt, tokenizer, steps=STEPS)
+        readings.append(time.process_time() - since)
+        made += seconds_of_data(table, SD1, 512, repeats=1)
+    assert min(made) < 0.3 * max(1.0, median(readings) / READING[kind]), (made, readings)  # 0.37 and 0.62 before
 
 
 def test_hostile_prompts_cannot_leave_the_data_of_the_page(trace: ImageTrace) -> None:

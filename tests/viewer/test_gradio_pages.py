@@ -40,7 +40,10 @@ def answers() -> list[str]:
     """The route's answer for each of two pictures."""
     settings = daam.GenerationSettings(PROMPT, batch_size=2, seed=1, steps=2, guidance_scale=5.0)
     result = daam.generate(daam.load_pipeline(), settings)
-    return [json.dumps(viewer_data(*each, DrawingSettings())) for each in result.pairs]
+    return [
+        json.dumps({**viewer_data(*each, DrawingSettings()), "result": {"id": "one", "image": number}})
+        for number, each in enumerate(result.pairs)
+    ]
 
 
 def read_typed(page: Any, route: Any) -> None:

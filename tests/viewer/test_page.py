@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 import daam
+from benchmarks.viewer_frames import many_words
+from daam.results.result import Result
 from daam.results.viewer.page import report_html
 
 PROMPT = 'a red circle, a "blue" <script>alert(1)</script> square 🐈'
@@ -416,26 +418,53 @@ def test_observations_select_their_words(page: Any) -> None:
     assert page.locator(".attention-heatmap-chosen").inner_text().startswith("Changes “")
 
 
-def test_hovering_keeps_sixty_frames_a_second(page: Any) -> None:
-    """Drawing one word anew takes less than a frame of 16 ms; the slower draws are those of a busy machine."""
-    milliseconds = page.evaluate(
-        """() => {
-            const viewer = attentionHeatmap.viewer.mount(
-                document.createElement("div"), JSON.parse(document.getElementById("data").textContent)[0]);
-            return viewer.ready.then(() => {
+@pytest.mark.slow
+def test_hovering_keeps_sixty_frames_a_second(browser: Any, tmp_path: Path) -> None:
+    """Of 75 words over a 1024×1024 picture: half of the words are drawn anew, and half of the spots ranked, in less
+    than a frame of 16.7 ms. Of eight rounds the quietest counts: other processes share the machine."""
+    file = tmp_path / "report.html"
+    picture, trace = many_words(1024)
+    file.write_text(report_html(Result([picture], [trace])), "utf-8")
+    page = browser.new_page(viewport={"width": 1400, "height": 1400})
+    page.goto(file.as_uri())
+    page.wait_for_selector("[data-ready=true]")
+    rounds = page.evaluate(
+        """async () => {
+            const element = document.createElement("div");
+            document.querySelector("main").append(element);
+            const data = JSON.parse(document.getElementById("data").textContent)[0];
+            const viewer = attentionHeatmap.viewer.mount(element, data);
+            await viewer.ready;
+            viewer.maps.comparison(viewer.look.state);
+            const median = async (act) => {
                 const times = [];
-                viewer.words.forEach((word) => viewer.maps.of(word, viewer.look.state));
-                for (let round = 0; round < 20; round++) {
-                    viewer.current = viewer.words[round % viewer.words.length];
+                for (let number = 0; number < 21; number++) {
+                    await new Promise((done) => setTimeout(done));
                     const start = performance.now();
-                    viewer.drawNow();
+                    act(number);
+                    element.offsetHeight; // its layout too
                     times.push(performance.now() - start);
                 }
-                return times.sort((one, other) => one - other)[5];
-            });
+                return times.sort((one, other) => one - other)[10];
+            };
+            const draw = (number) => {
+                viewer.current = viewer.words[number];
+                viewer.drawNow();
+            };
+            const rank = (number) => {
+                const [x, y] = [7 * number, 5 * number];
+                viewer.list.show(viewer.maps.rank([x, y, x + 1, y + 1], viewer.look.state));
+            };
+            const rounds = [];
+            for (let round = 0; round < 8; round++) {
+                rounds.push([await median(draw), await median(rank)]);
+            }
+            return rounds;
         }"""
     )
-    assert milliseconds < 16
+    page.close()
+    drawn, ranked = (min(times) for times in zip(*rounds))
+    assert drawn < 16.7 and ranked < 16.7, rounds
 
 
 def test_the_map_is_switched_without_a_new_generation_and_its_mask_and_numbers_follow(page: Any) -> None:

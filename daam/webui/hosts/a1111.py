@@ -15,6 +15,7 @@ from daam.errors import TraceError
 from daam.webui.hosts.a1111_gallery import A1111Gallery
 from daam.webui.hosts.a1111_page import A1111Page
 from daam.webui.hosts.a1111_rows import RowCursor, StepRows
+from daam.webui.hosts.a1111_settings import setting_place
 from daam.webui.hosts.a1111_texts import A1111Texts
 from daam.webui.hosts.protocol import EncodedPrompts, Host
 from daam.webui.hosts.rows import DenoiserCall, Encoded, EncodedEntry
@@ -79,8 +80,8 @@ class A1111(A1111Texts, A1111Gallery, A1111Page):
         """
         if sd_unet.current_unet is not None:
             raise TraceError(
-                f"the SD Unet setting runs {type(sd_unet.current_unet).__name__} instead of the checkpoint's own UNet, "
-                "and its attention cannot be seen; set SD Unet to None"
+                f"{type(sd_unet.current_unet).__name__} runs instead of the checkpoint's own UNet, and its attention "
+                f"cannot be seen; choose None in {setting_place('sd_unet')}"
             )
         unet = getattr(getattr(shared.sd_model, "model", None), "diffusion_model", None)
         if not isinstance(unet, nn.Module):

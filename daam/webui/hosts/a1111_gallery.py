@@ -8,6 +8,8 @@ from typing import Any
 from modules import images, shared
 from PIL import Image
 
+from daam.webui.hosts.a1111_settings import setting_place
+
 
 class A1111Gallery:
     """See `protocol.Gallery`."""
@@ -33,6 +35,10 @@ class A1111Gallery:
 
     def shows_grids(self) -> bool:
         return bool(shared.opts.return_grid)
+
+    def grid_setting(self) -> str:
+        """Where it is set whether grids are shown."""
+        return setting_place("return_grid")
 
     def label_image(self, image: Image.Image, infotext: str) -> None:
         """Puts the infotext where the browser's download finds it, if the WebUI is to write it at all."""

@@ -125,6 +125,9 @@ class Gallery(Protocol):
 
     def shows_grids(self) -> bool: ...
 
+    def grid_setting(self) -> str:
+        """Where it is set whether grids are shown: "Settings → Gallery → Show grid in gallery"."""
+
     def label_image(self, image: Image.Image, infotext: str) -> None:
         """Puts the infotext where the browser's download finds it, if the host is to write it at all."""
 

@@ -8,7 +8,7 @@ def preload(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--attention-heatmap-results",
         type=int,
-        default=8,
+        default=64,
         metavar="N",
         help="Attention Heatmap: how many finished generations stay in memory for the viewer and the API (0: none)",
     )

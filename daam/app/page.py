@@ -29,7 +29,7 @@ from daam.results.viewer.page import SCRIPTS, report_html
 PROMPT = "a red circle and a blue square on a white background"
 MOST_RUNS = 12
 VIEWER_HEIGHT = 1100
-HEADING = "# Attention Heatmap\nShows which part of the picture each word of the prompt attended to."
+HEADING = "# Attention Heatmap\nShows which part of the picture attends to each word of the prompt."
 BEFORE_THE_FIRST = "<p>Press Generate: the picture and its heat maps come here.</p>"
 STYLE = """<style>
 #generate { background: #c2410c; color: #ffffff; }

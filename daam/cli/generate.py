@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from daam.hosts.diffusers_generate import GenerationSettings
 
 EXAMPLE = """\
-Generates a picture and shows which part of it each word of the prompt attended to.
+Generates a picture and shows which part of it attends to each word of the prompt.
 
   daam "a red circle and a blue square on a white background"
   daam render daam-out/…/record.safetensors --terms "red circle"    draw again, without the model

@@ -134,7 +134,7 @@ def rank_words(heat_maps: HeatMaps, box: tuple[int, int, int, int]) -> dict[str,
     >>> list(shares.values()) == sorted(shares.values(), reverse=True)
     True
 
-    It measures attention, by the plain reading; whether a word caused what is there, only leaving it out shows.
+    It measures attention, by the plain reading; whether a word changes what is there, only leaving it out shows.
 
     Args:
         box: (left, top, right, bottom) in pixels of the picture, right and bottom exclusive.

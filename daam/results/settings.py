@@ -30,7 +30,7 @@ class Settings:
     enabled: bool = declare(
         TITLE,
         False,
-        "Show which part of the picture each word of the prompt attended to.",
+        "Show which part of the picture attends to each word of the prompt.",
         infotext=TITLE,
         place=("switch", 1),
     )
@@ -172,7 +172,7 @@ class Settings:
     passes: Any = declare(
         "Hires pass",
         "both",
-        "Which pass of hires fix is looked at.",
+        "Which pass of hires fix the maps are made from.",
         infotext="Heatmap pass",
         place=("more", 1),
         listed=PASSES,

@@ -4,7 +4,7 @@ The WebUI's localisation files translate what the page shows, text by text, so t
 """
 
 FILL = "Fill from prompt"
-PANEL_HELP = "Shows which part of the picture each word of the prompt attended to. The picture stays as it is."
+PANEL_HELP = "Shows which part of the picture attends to each word of the prompt. The picture stays as it is."
 MORE = "More"
 FILL_TOOLTIP = "Write the prompt's words here, to pick from."
 EARLIER = "Heat maps of an earlier picture"
@@ -12,7 +12,7 @@ EARLIER_FILE = "A picture that was saved while records were kept"
 
 STUDY_EXPLANATION = (
     "Generates the prompt with one seed again and again, with each term weaker, stronger or left out, and shows what "
-    "changed beside the heat maps. A heat map shows where a word was looked at; this shows what it changes."
+    "changed beside the heat maps. A heat map shows where the picture attends to a word; this, what the word changes."
 )
 STUDY_TERMS = "Terms to vary (comma separated; empty = every word)"
 STUDY_WEIGHTS = "Weights"

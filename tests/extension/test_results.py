@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -97,3 +98,11 @@ def test_a_picture_is_found_by_its_infotext_where_another_script_shows_it(trace:
     store.add(results[3], ["cell 3"])
     assert store.find(first, 0, "cell 0") is None, "no longer kept"
     assert store.find(first, 1, "cell 1") == (second, 0)
+
+
+def test_by_default_as_many_results_are_kept_as_a_plot_has_cells() -> None:
+    parser = argparse.ArgumentParser()
+    import_module("preload").preload(parser)
+    with fake_webui():
+        kept = import_module("daam.webui.result_store").ResultStore().most_results
+    assert parser.parse_args([]).attention_heatmap_results == kept == 64

@@ -25,6 +25,7 @@ FLAGS = (
     "--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-version-check", "--skip-python-version-check",
     "--use-cpu", "all", "--precision", "full", "--no-half", "--no-download-sd-model", "--do-not-download-clip",
     "--no-hashing", "--api",
+    "--attention-heatmap-results", "8",  # so that memory is flat after a few generations
 )  # fmt: skip
 SETTINGS = {
     "live_previews_enable": False, "samples_save": True, "grid_save": True, "grid_format": "png", "return_grid": True,

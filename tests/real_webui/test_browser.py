@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +13,11 @@ import pytest
 from PIL import Image
 
 from daam.results.settings import SETTINGS
+from tests.axe import fetched, violations
 from tests.real_webui.server import Server
 
+GRADIOS: dict[str, str] = {}
+"""By rule the parts of Gradio 3.41 in our panel that break it, which we do not make."""
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
 
 
@@ -44,6 +50,11 @@ class Page:
         self["#{tab}_attention_heatmap > .label-wrap"].click()
         self["#{tab}_attention_heatmap_terms textarea"].wait_for(state="visible")
 
+    def open_fold(self) -> None:
+        """What most people never touch."""
+        self["#{tab}_attention_heatmap_more > .label-wrap"].click()
+        self["#{tab}_attention_heatmap_keep_steps input"].wait_for(state="visible")
+
     def generate(self) -> list[str]:
         """Addresses of the pictures in the gallery."""
         box = f"#generation_info_{self.tab} textarea"
@@ -74,6 +85,15 @@ class Page:
         folder = os.environ.get("SCREENSHOTS")
         if folder:
             self.page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+
+
+def wait_for_answer(url: str, seconds: int = 120) -> None:
+    """Until a server that was told to reload its page is there again."""
+    for _ in range(seconds):
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(url, timeout=10).close()
+            return
+        time.sleep(1)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -111,6 +131,7 @@ def test_sliders_and_dropdowns_act(browser: Any, server: Server) -> None:
     page.fill("#{tab}_attention_heatmap_terms textarea", "red")
     first = page.generate()
     page.fill("#{tab}_attention_heatmap_alpha input[type=number]", "0.9")
+    page.open_fold()
     page["#{tab}_attention_heatmap_use_grid input"].uncheck()
     page["#{tab}_attention_heatmap_colormap input"].click()
     page["#{tab}_attention_heatmap_colormap ul.options li[data-value=viridis]"].click()
@@ -162,8 +183,9 @@ def test_what_there_is_to_say_stands_under_a_scripts_pictures_too(browser: Any, 
 def test_after_reload_ui_it_works_as_before(browser: Any, server: Server) -> None:
     page = Page(browser, server)
     page.page.click("#footer >> text=Reload UI")
-    page.page.wait_for_timeout(8000)
+    page.page.wait_for_timeout(5000)
     page.page.close()
+    wait_for_answer(server.url)
     again = Page(browser, server)
     again.open_panel()
     again.fill("#{tab}_attention_heatmap_terms textarea", "red")
@@ -278,6 +300,7 @@ def test_what_was_typed_since_the_generation_is_kept(browser: Any, server: Serve
 def test_the_viewer_stays_through_tabs_and_plays_kept_steps(browser: Any, server: Server) -> None:
     page = Page(browser, server)
     page.open_panel()
+    page.open_fold()
     page["#{tab}_attention_heatmap_keep_steps input"].check()
     page.fill("#{tab}_attention_heatmap_terms textarea", "red circle, square")
     page.generate()
@@ -386,3 +409,44 @@ def test_img2img_batch_from_a_directory(browser: Any, server: Server, tmp_path: 
         with Image.open(plain / name) as without, Image.open(traced / name) as with_maps:
             assert without.tobytes() == with_maps.tobytes()
     assert server.get("/bench/state")["hooks"] == 0
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_axe_finds_nothing_in_the_viewer_and_nothing_of_ours_in_the_panel(
+    browser: Any, server: Server, tmp_path: Path, theme: str
+) -> None:
+    script = fetched(tmp_path)
+    page = Page(browser, server, theme)
+    page.open_panel()
+    page.open_fold()
+    page.generate()
+    viewer = page.viewer()
+    assert violations(page.page, script, "#txt2img_attention_heatmap_result") == []
+    viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
+    viewer.locator(".attention-heatmap-look summary").click()
+    viewer.locator(".attention-heatmap-menu summary").click()
+    assert violations(page.page, script, "#txt2img_attention_heatmap_result") == []
+    assert violations(page.page, script, "#txt2img_attention_heatmap", known=GRADIOS) == []
+    page.page.close()
+
+
+def test_the_viewer_follows_the_cells_of_a_plot(browser: Any, server: Server) -> None:
+    page = Page(browser, server)
+    errors: list[str] = []
+    page.page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.open_panel()
+    page["#{tab}_script_container #script_list input"].click()
+    page["#{tab}_script_container #script_list ul.options li[data-value='X/Y/Z plot']"].click()
+    page.page.wait_for_timeout(2000)
+    page["#script_{tab}_xyz_plot_x_type input"].click()
+    page["#script_{tab}_xyz_plot_x_type ul.options li[data-value='Prompt S/R']"].click()
+    page.page.wait_for_timeout(1500)
+    page.fill("#script_{tab}_xyz_plot_x_values textarea", "circle, star")
+    assert len(page.generate()) == 3
+    page["#{tab}_gallery .thumbnail-item"].nth(1).click()
+    for number, word in ((1, "circle"), (2, "star"), (1, "circle")):
+        page["#{tab}_gallery .thumbnails .thumbnail-item"].nth(number).click()
+        shown = page["#{tab}_attention_heatmap_result .attention-heatmap-chip-text"]
+        shown.filter(has_text=word).first.wait_for()
+    assert not [error for error in errors if "attention-heatmap" in error or "404" in error], errors
+    page.page.close()

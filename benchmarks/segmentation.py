@@ -4,7 +4,8 @@
     python -m benchmarks.segmentation --maps [--ablation]
 
 Pictures are cut into objects by colour. An object counts as present when its colour covers a plausible part of the
-picture; its shape is the one whose outline, drawn by the training's own code, overlaps the found region most.
+picture; its shape is the one whose outline, drawn by the training's own code, overlaps the found region most. The heat
+maps are scored by `daam evaluate`, which needs `pip install ".[studies]"`.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from __future__ import annotations
 import argparse
 import json
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,8 +31,13 @@ from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_
 from daam.hosts.diffusers_trace import trace
 from daam.maps.heat_maps import HeatMaps
 from daam.pictures.grid import make_grid
+from daam.studies.evaluation.folders import HERE, Place
+from daam.studies.evaluation.report import findings_of
+from daam.studies.evaluation.scoring import Protocol, Scoring
+from daam.studies.numbers.writing import plain_data
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.latest import LatestOfImage
+from daam.tracing.plan import Side
 from tools.train_demo_model.autoencoder import to_input
 from tools.train_demo_model.drawing import SHAPES, draw_mask
 from tools.train_demo_model.held_out import BACKGROUNDS, Caption, make_captions
@@ -58,17 +65,6 @@ class Sample:
     trace: ImageTrace
     masks: tuple[Mask, ...]
     along: LatestOfImage | None = None
-
-
-@dataclass(frozen=True)
-class Found:
-    """One object that is present: its region, its noun, and the other noun where there is one."""
-
-    sample: Sample
-    mask: Mask
-    noun: str
-    colour: str
-    other: str | None
 
 
 def generate_samples(
@@ -184,17 +180,6 @@ def drawn_scores(count: int = 100, model: str = EMBEDDED) -> dict[str, list[bool
     return {f"{name}: in its shape": found for name, found in recognised.items()}
 
 
-def found_objects(samples: Sequence[Sample]) -> list[Found]:
-    found = []
-    for sample in samples:
-        colours, nouns = zip(*sample.caption.objects)
-        for index, mask in enumerate(sample.masks):
-            if is_present(mask):
-                other = nouns[1 - index] if len(nouns) == 2 else None
-                found.append(Found(sample, mask, nouns[index], colours[index], other))
-    return found
-
-
 Select = Callable[[HeatMaps], HeatMaps]
 LAYER_GROUPS: dict[str, Select] = {
     "16×16": lambda maps: maps.select(resolutions=[(16, 16)]),
@@ -215,63 +200,38 @@ def _select_steps(first: int, last: int) -> Select:
     return lambda maps: maps.select(steps=(first, last))
 
 
-def noun_rows(found: Sequence[Found], select: Select = lambda maps: maps) -> list[list[float]]:
-    """IoU of each noun's map with its object at each threshold, and whether the peak lies on the object."""
-    rows = []
-    for thing in found:
-        heat_map = select(HeatMaps(thing.sample.trace))[thing.noun]
-        peak = np.unravel_index(int(heat_map.values.argmax()), heat_map.values.shape)
-        rows.append([intersection_over_union(heat_map.mask(tau), thing.mask) for tau in THRESHOLDS] +
-                    [float(thing.mask[peak])])  # fmt: skip
-    return rows
+Name = Callable[[str, str], str]
+"""What an object's map is asked for with: its colour and its noun give a term."""
 
 
-def probe_scores(found: Sequence[Found], *, with_colour: bool) -> dict[str, float]:
-    """The same for the noun, or colour and noun, as a probe word that knows nothing of the caption."""
-    rows = []
-    for thing in found:
-        term = f"{thing.colour} {thing.noun}" if with_colour else f"{thing.noun}#1"
-        rows.append(_scores_of(HeatMaps(thing.sample.trace, side="probe")[term].values, thing.mask))
-    return _named(rows)
+def map_scores(
+    samples: Sequence[Sample],
+    select: Select = lambda maps: maps,
+    *,
+    side: Side = "positive",
+    name: Name = lambda colour, noun: noun,
+) -> Mapping[str, Any]:
+    """What `daam evaluate` says of the objects that are there, by threshold and score."""
+    scoring = Scoring(Protocol(THRESHOLDS))
+    for number, sample in enumerate(samples):
+        things = zip(sample.masks, sample.caption.objects)
+        truth = {name(colour, noun): mask for mask, (colour, noun) in things if is_present(mask)}
+        scoring.add(Place(str(number), HERE, Path()), truth, select(HeatMaps(sample.trace, side=side)))
+    return findings_of(scoring.finish(), scoring, {}).results
 
 
-def baseline_scores(found: Sequence[Found]) -> dict[str, dict[str, float]]:
-    """The same for maps that know nothing of the picture, and for the other noun's map."""
-    rng = np.random.default_rng(0)
-    rows: dict[str, list[list[float]]] = {"uniform": [], "centred disc": [], "random disc": [], "other noun": []}
-    for thing in found:
-        height, width = thing.mask.shape
-        rows["uniform"].append(_scores_of(np.ones((height, width)), thing.mask))
-        rows["centred disc"].append(_scores_of(_cone((height / 2, width / 2), thing.mask.shape), thing.mask))
-        center = (rng.uniform(0, height), rng.uniform(0, width))
-        rows["random disc"].append(_scores_of(_cone(center, thing.mask.shape), thing.mask))
-        if thing.other is not None:
-            other = HeatMaps(thing.sample.trace)[thing.other].values
-            rows["other noun"].append(_scores_of(other, thing.mask))
-    return {name: _named(scores) for name, scores in rows.items()}
+def row_of(name: str, scores: Mapping[str, Any], score: str = "iou") -> str:
+    """A line of a mean at each threshold, and of the peak where it is of a map."""
+    found = [scores[f"{tau:g}"][score] for tau in THRESHOLDS]
+    found += [scores[f"{THRESHOLDS[0]:g}"]["peak_on_object"]] if score == "iou" else []
+    return f"{name:32} " + "  ".join(f"{each.text(digits=3):32}" for each in found)
 
 
-def _cone(center: tuple[float, float], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """A disc that fades from its centre as a gaussian of a quarter of the picture."""
-    rows, columns = np.mgrid[: shape[0], : shape[1]]
-    squares = (rows - center[0]) ** 2 + (columns - center[1]) ** 2
-    return np.exp(-squares / (2 * (shape[0] / 4) ** 2))
-
-
-def _scores_of(values: NDArray[np.floating], mask: Mask) -> list[float]:
-    peak = np.unravel_index(int(values.argmax()), values.shape)
-    ious = [intersection_over_union(values >= tau * values.max(), mask) for tau in THRESHOLDS]
-    return ious + [float(mask[peak])]
-
-
-def _ends(rows: Sequence[Sequence[float]], end: int) -> dict[str, float]:
-    """Lower or upper ends of the intervals of `_named`."""
-    return dict(zip(_named([]), interval(rows)[end].tolist())) if rows else _named([])
-
-
-def _named(rows: Sequence[Sequence[float]]) -> dict[str, float]:
-    names = [f"IoU {tau}" for tau in THRESHOLDS] + ["peak"]
-    return dict(zip(names, np.mean(rows, axis=0).tolist() if rows else [float("nan")] * len(names)))
+BASELINES = {
+    "baseline: whole picture": "iou_whole_picture",
+    "baseline: centred disc": "iou_centred_disc",
+    "baseline: the other noun's map": "iou_other_noun",
+}
 
 
 def main() -> None:
@@ -294,27 +254,26 @@ def main() -> None:
     samples = list(generate_samples(captions, options.steps, not options.brief, options.model))
     if options.pictures is not None:
         make_grid([sample.picture for sample in samples], layout="batch-rows", batch_size=20).save(options.pictures)
-    found = found_objects(samples)
     pictures = {**picture_scores(samples), **drawn_scores(model=options.model)}
-    rows = noun_rows(found)
-    result: dict[str, dict[str, float]] = {"noun": _named(rows)}
-    result |= {"noun, 95 %, from": _ends(rows, 0), "noun, 95 %, to": _ends(rows, 1)}
+    found = {"noun": map_scores(samples)}
     if not options.brief:
-        result["noun as a probe word"] = probe_scores(found, with_colour=False)
-        result["colour and noun as probe words"] = probe_scores(found, with_colour=True)
-        result |= {f"baseline: {name}": scores for name, scores in baseline_scores(found).items()}
+        alone, coloured = (lambda colour, noun: f"{noun}#1"), (lambda colour, noun: f"{colour} {noun}")
+        found["noun as a probe word"] = map_scores(samples, side="probe", name=alone)
+        found["colour and noun as probe words"] = map_scores(samples, side="probe", name=coloured)
         groups = {**LAYER_GROUPS, **step_ranges(options.steps)}
-        result |= {f"noun, {name}": _named(noun_rows(found, select)) for name, select in groups.items()}
-    print(f"{len(samples)} captions, {len(found)} objects found, {options.steps} steps; {machine()}\n")
+        found |= {f"noun, {name}": map_scores(samples, select) for name, select in groups.items()}
+    print(f"{len(samples)} captions, {options.steps} steps; {machine()}\n")
     for name, values in pictures.items():
         low, high = interval(values)
         print(f"{name:36} {np.mean(values):6.1%}   95 %: {low:.1%} to {high:.1%} of {len(values)}")
-    print(f"\n{'':32} " + "  ".join(f"{column:>7}" for column in result["noun"]))
-    for name, scores in result.items():
-        print(f"{name:32} " + "  ".join(f"{value:7.3f}" for value in scores.values()))
+    print(f"\n{'':32} " + "  ".join(f"{column:32}" for column in (*(f"IoU {tau}" for tau in THRESHOLDS), "peak")))
+    for name, scores in found.items():
+        print(row_of(name, scores))
+    for name, score in BASELINES.items():
+        print(row_of(name, found["noun"], score))
     if options.json is not None:
         means = {name: float(np.mean(values)) for name, values in pictures.items()}
-        options.json.write_text(json.dumps({"pictures": means, **result}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"pictures": means, **plain_data(found)}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def run(arguments: Sequence[str]) -> int:
     quiet_libraries()
     from daam.hosts.diffusers_batch import ManyGenerations
     from daam.hosts.diffusers_generate import GenerationSettings
-    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE
+    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, find_sampler
     from daam.results.report import versions
     from daam.results.result import now
 
@@ -106,6 +106,7 @@ def run(arguments: Sequence[str]) -> int:
     GenerationSettings(
         "-", steps=options.steps, guidance_scale=options.guidance_scale, width=options.width, height=options.height
     )
+    find_sampler(options.sampler)
     common = ManyGenerations(**{**settings, "keep": keep}, device=options.device, threads=options.threads)
     folder = BatchFolder(options.out)
     for note in folder.begin(Plan(items, settings, source), versions(), now()):

@@ -103,8 +103,8 @@ def _load_single_file(path: Path) -> Any:
     return kind.from_single_file(str(path))
 
 
-def set_sampler(pipeline: Any, name: str) -> Sampler:
-    """Gives the pipeline the sampler of that name, keeping the model's noise schedule.
+def find_sampler(name: str) -> Sampler:
+    """The sampler of that name.
 
     Raises:
         SettingError: there is no such sampler.
@@ -114,6 +114,16 @@ def set_sampler(pipeline: Any, name: str) -> Sampler:
         close = difflib.get_close_matches(name, SAMPLERS, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise SettingError(f"sampler: expected one of {', '.join(SAMPLERS)}, got {name!r}{hint}")
+    return sampler
+
+
+def set_sampler(pipeline: Any, name: str) -> Sampler:
+    """Gives the pipeline the sampler of that name, keeping the model's noise schedule.
+
+    Raises:
+        SettingError: there is no such sampler.
+    """
+    sampler = find_sampler(name)
     scheduler = getattr(diffusers, sampler.scheduler)
     pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **sampler.settings)
     return sampler

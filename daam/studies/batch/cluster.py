@@ -13,6 +13,7 @@ What Ray does with a process that died, and what is done about it here:
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import multiprocessing
@@ -29,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from daam.errors import DaamError, ModelError, SettingError
+from daam.errors import DaamError, ModelError, SettingError, describe
 from daam.extras import need
 from daam.studies.batch.folder import BatchFolder
 from daam.studies.batch.items import Item, Outcome
@@ -38,6 +39,8 @@ from daam.studies.batch.work import MakeGenerate, do_item
 MOST_BLOCKS = 20_000
 """Blocks are what the driver keeps in mind; a longer plan has several rows in each."""
 POLL_SECONDS = 1.0
+NOT_LOADED = "NotLoaded"
+"""Kind of the outcome of a worker whose model cannot be loaded: that ends the batch, and fails no item."""
 END_SECONDS = 30.0
 """So long Ray has to end its processes in order."""
 PATIENCE_SECONDS = 30.0
@@ -88,9 +91,11 @@ class Cluster:
         context = multiprocessing.get_context("spawn")
         receiver, sender = context.Pipe(duplex=False)
         job = _Job(self._folder, self._make_generate, self._workers, [item.to_json() for item in items], self._is_again)
-        process = context.Process(target=_drive, args=(sender, job), daemon=False)
+        held, holder = context.Pipe(duplex=False)  # it ends when `holder` is closed, or this process is gone
+        process = context.Process(target=_drive, args=(sender, job, held), daemon=False)
         process.start()
         sender.close()
+        held.close()
         self._is_again = True
         try:
             while True:
@@ -98,13 +103,15 @@ class Cluster:
                     message = receiver.recv()
                 except EOFError:
                     raise ModelError("the process that speaks to Ray ended; call it again to go on") from None
+                if isinstance(message, Outcome):
+                    yield message
+                    continue
+                process.join(END_SECONDS)  # it ends Ray in order
                 if message is None:
                     return
-                if isinstance(message, BaseException):
-                    raise message
-                yield message
+                raise message
         finally:
-            process.terminate()
+            holder.close()
             process.join(END_SECONDS)
             process.kill()
 
@@ -120,10 +127,10 @@ class _Job:
     is_again: bool
 
 
-def _drive(sender: Any, job: _Job) -> None:
+def _drive(sender: Any, job: _Job, held: Any) -> None:
     """Sends every outcome, then None; or the error that ended it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that is asked, which ends this one
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_when_let_go, args=(held,), daemon=True).start()
     driver = _Driver(job)
     try:
         for outcome in driver.outcomes():
@@ -135,14 +142,15 @@ def _drive(sender: Any, job: _Job) -> None:
         sender.send(_told(error))
     finally:
         sender.close()
-        if driver.is_stuck:
-            os._exit(0)  # its threads wait for what never comes
+        if not driver.is_stuck:
+            driver.close()
+        os._exit(0)  # Ray's threads may wait for what never comes
 
 
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    while parent is not None and parent.is_alive():
-        time.sleep(POLL_SECONDS)
+def _end_when_let_go(held: Any) -> None:
+    """Ends this process at once, and with it what Ray started, when nobody holds the other end of a pipe any more."""
+    with contextlib.suppress(EOFError, OSError):
+        held.recv()
     os._exit(1)
 
 
@@ -164,8 +172,9 @@ class _Driver:
         dataset = self._dataset(count, gpus, cpus)
         threading.Thread(target=_drain, args=(dataset, found), daemon=True).start()
         yield from self._wait(found, nodes)
-        if not self.is_stuck:
-            self._ray.shutdown()
+
+    def close(self) -> None:
+        self._ray.shutdown()
 
     def _wait(self, found: queue.Queue[Outcome | BaseException | None], nodes: Sequence[str]) -> Iterator[Outcome]:
         last = time.monotonic()
@@ -272,18 +281,30 @@ class _Worker:
     """One process of Ray's with a loaded model."""
 
     def __init__(self, folder: str, make_generate: MakeGenerate):
-        self._folder, self._generate = BatchFolder(Path(folder)), make_generate()
+        self._folder, self._fault = BatchFolder(Path(folder)), ""
+        try:
+            self._generate = make_generate()
+        except Exception as error:  # raised here, Ray would make one actor after another
+            self._fault = describe(error)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        outcomes = [do_item(self._folder, Item.from_json(line), self._generate) for line in batch["item"]]
+        outcomes = [self._outcome(Item.from_json(line)) for line in batch["item"]]
         names = ("id", "status", "seconds", "error", "kind")
         return {name: np.array([getattr(outcome, name) for outcome in outcomes]) for name in names}
+
+    def _outcome(self, item: Item) -> Outcome:
+        if self._fault:
+            return Outcome(item.id, "failed", 0.0, self._fault, NOT_LOADED)
+        return do_item(self._folder, item, self._generate)
 
 
 def _drain(dataset: Any, found: queue.Queue[Outcome | BaseException | None]) -> None:
     """Puts every outcome into the queue, then None, or what went wrong."""
     try:
         for row in dataset.iter_rows():
+            if row["kind"] == NOT_LOADED:
+                found.put(ModelError(row["error"]))
+                return
             found.put(Outcome(row["id"], row["status"], float(row["seconds"]), row["error"], row["kind"]))
         found.put(None)
     except BaseException as error:  # it is raised where the queue is read
@@ -302,12 +323,6 @@ def _look(probe: str, word: str, node: str) -> str | None:
 
 
 def _told(error: BaseException) -> DaamError:
-    """What Ray wraps is told as it was raised: a model that cannot be loaded."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, DaamError):
-            return seen
-        seen = getattr(seen, "cause", None) or seen.__cause__
+    """What Ray raises, in one line."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    ours = next((line for line in reversed(lines) if line.startswith("daam.errors.")), None)
-    return ModelError(ours.partition(": ")[2] if ours else f"the workers failed: {lines[-1] if lines else error!r}")
+    return ModelError(f"Ray's workers failed: {lines[-1] if lines else repr(error)}")

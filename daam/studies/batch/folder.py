@@ -72,6 +72,9 @@ class BatchFolder:
             raise SettingError(
                 f"out: expected a folder that can be written to, got {self.path}: {error.strerror}"
             ) from error
+        if there["plan"] != wanted["plan"] and not any(self.items.iterdir()) and not (self.path / ERRORS).exists():
+            _write(self.path / MANIFEST, json.dumps(wanted, indent=1) + "\n")  # nothing was made of the other plan
+            return []
         if there["plan"] != wanted["plan"]:
             raise SettingError(
                 f"{self.path} was made for another plan ({'; '.join(differences(there, wanted))}); "

@@ -103,11 +103,19 @@ class Scoring:
             RecordError: a mask or a record cannot be read.
         """
         truth = self._truth(place)
+        self.add(place, truth, self._maps(place, truth) if truth else None)
+
+    def add(self, place: Place, truth: Mapping[str, Mask], maps: HeatMaps | None) -> None:
+        """Adds the scores of one picture whose true masks and heat maps are at hand.
+
+        Args:
+            truth: [height, width] of each label.
+            maps: None where every prediction is a file of `place`.
+        """
         if not truth:
             self.without_truth += 1
             return
         self.pictures += 1
-        maps = self._maps(place, truth)
         encoded = {label: Encoded(mask) for label, mask in truth.items()}
         for threshold in self._protocol.thresholds:
             predictions = self._predictions(place, truth, maps, threshold)

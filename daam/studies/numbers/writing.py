@@ -86,7 +86,7 @@ class Findings:
             "title": self.title,
             "settings": dict(self.settings),
             "notes": list(self.notes),
-            "results": _plain(self.results),
+            "results": plain_data(self.results),
         }
 
 
@@ -137,13 +137,14 @@ def terminal_lines(findings: Findings) -> list[str]:
     return [*lines, *findings.notes]
 
 
-def _plain(value: Any) -> Any:
+def plain_data(value: Any) -> Any:
+    """Estimates, mappings and lists as JSON has them."""
     if isinstance(value, Estimate):
         return value.to_data()
     if isinstance(value, Mapping):
-        return {str(name): _plain(each) for name, each in value.items()}
+        return {str(name): plain_data(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
+        return [plain_data(each) for each in value]
     if isinstance(value, float) and value != value:
         return None
     return value

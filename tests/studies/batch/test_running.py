@@ -94,6 +94,7 @@ def test_a_second_call_makes_only_what_is_missing_and_keeps_the_seconds(make: An
 
 def test_another_plan_in_the_folder_is_an_error_that_says_what_differs(make: Any, tmp_path: Path) -> None:
     batch = make("a cat", "a dog")
+    batch.run()
     with pytest.raises(SettingError, match="steps: 20 there, 30 now"):
         batch.begin(steps=30)
     with pytest.raises(SettingError, match="items: 2 there, 1 now"):
@@ -101,6 +102,13 @@ def test_another_plan_in_the_folder_is_an_error_that_says_what_differs(make: Any
     with pytest.raises(SettingError, match="the items of p.txt, None: they have changed since"):
         Batch(tmp_path, "a cat", "a cow").begin()
     assert Batch(tmp_path, "a cat", "a dog").begin() == []
+
+
+def test_a_plan_of_which_nothing_was_made_is_no_obstacle(make: Any) -> None:
+    """A model whose name was mistyped, say."""
+    batch = make("a cat")
+    assert batch.begin(model="mistyped") == [] and batch.begin() == []
+    assert batch.run().made == 1
 
 
 def test_other_versions_are_told_and_no_obstacle(make: Any) -> None:
@@ -195,7 +203,7 @@ def test_items_that_never_come_back_are_handed_out_again_and_then_noted(make: An
         yield from do_in_turn(batch.folder, [item for item in left if item.id != "001"], Fake(batch.log))
 
     ending = run_batch(batch.folder, batch.items, batch.items, losing)
-    assert handed == [["000", "001"], ["001"], ["001"]]
+    assert handed == [["000", "001"], ["001"], ["001"], ["001"]]
     assert ending.counts == {"done": 1, "failed": 1, "missing": 0}
     assert batch.folder.failed()["001"].kind == "Lost"
 

@@ -16,8 +16,9 @@ from daam.results.settings import SETTINGS
 from tests.axe import fetched, violations
 from tests.real_webui.server import Server
 
-GRADIOS: dict[str, str] = {}
-"""By rule the parts of Gradio 3.41 in our panel that break it, which we do not make."""
+GRADIOS = {"label": "[id$=-visible-checkbox], input[type=range]"}
+"""By rule the parts in our panel that break it and that we do not make: the hidden switch of the WebUI's accordion, and
+the sliders of Gradio 3.41, which label their number alone."""
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
 
 
@@ -442,6 +443,7 @@ def test_the_viewer_follows_the_cells_of_a_plot(browser: Any, server: Server) ->
     page["#script_{tab}_xyz_plot_x_type ul.options li[data-value='Prompt S/R']"].click()
     page.page.wait_for_timeout(1500)
     page.fill("#script_{tab}_xyz_plot_x_values textarea", "circle, star")
+    page["#{tab}_script_container label:has-text('Include Sub Images') input"].check()
     assert len(page.generate()) == 3
     page["#{tab}_gallery .thumbnail-item"].nth(1).click()
     for number, word in ((1, "circle"), (2, "star"), (1, "circle")):

@@ -24,3 +24,22 @@ def opened_app(browser: Any) -> Iterator[Any]:
     yield page
     page.close()
     app.close()
+
+
+def press_generate(page: Any) -> None:
+    """Clicks until the page asks the server for something: gradio shows its buttons before they do anything, on a busy
+    machine for seconds."""
+    asked: list[str] = []
+
+    def see(request: Any) -> None:
+        asked.extend(part for part in ("/queue/", "/run/") if part in request.url)
+
+    page.on("request", see)
+    page.on("websocket", see)  # of gradio 3
+    for _ in range(20):
+        page.click("#generate")
+        for _ in range(25):
+            page.wait_for_timeout(200)
+            if asked:
+                return
+    raise AssertionError("the page asked nothing of the server, though Generate was pressed twenty times")

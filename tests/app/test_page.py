@@ -12,7 +12,7 @@ pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
 
 from daam.app.page import Session
 from daam.hosts.diffusers_generate import GenerationSettings
-from tests.opened_app import opened_app
+from tests.opened_app import opened_app, press_generate
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def page(browser: Any) -> Iterator[Any]:
 def test_generate_shows_the_viewer_with_the_prompt_as_typed(page: Any) -> None:
     page.locator("#prompt textarea").fill("a (red:1.2) circle <b>&amp; 🐈")
     page.locator("#steps input[type=number]").fill("4")
-    page.click("#generate")
+    press_generate(page)
     frame = page.frame_locator("#viewer iframe >> nth=0")
     frame.locator("[data-ready=true]").wait_for(timeout=120_000)
     assert frame.locator(".attention-heatmap-prompt").input_value() == "a (red:1.2) circle <b>&amp; 🐈"
@@ -77,7 +77,7 @@ def test_an_earlier_run_comes_back_from_the_gallery(page: Any) -> None:
 
 def test_a_setting_that_does_not_fit_is_told(page: Any) -> None:
     page.locator("#model textarea").fill("no such model")
-    page.click("#generate")
+    press_generate(page)
     page.locator("#viewer p", has_text="no such model").first.wait_for(timeout=60_000)
 
 

@@ -13,7 +13,7 @@ import pytest
 import daam
 from daam.results.viewer.page import report_html
 from tests.axe import fetched, violations
-from tests.opened_app import opened_app
+from tests.opened_app import opened_app, press_generate
 
 GRADIOS = {"aria-prohibited-attr": ".empty", "color-contrast": "footer", "image-redundant-alt": "footer, #runs"}
 """By rule where Gradio's own parts break it, which we do not make: the sign of an empty gallery or file, the pale links
@@ -53,7 +53,7 @@ def test_the_page_of_daam_ui_is_without_violations_before_and_after_a_run(browse
     with opened_app(browser) as page:
         assert violations(page, axe, known=GRADIOS) == []
         page.fill("#steps input[type=number]", "3")
-        page.click("#generate")
+        press_generate(page)
         page.wait_for_selector("#viewer iframe", timeout=120_000)
         page.wait_for_timeout(2000)
         assert violations(page, axe, known=GRADIOS) == []

@@ -21,6 +21,7 @@ import os
 import queue
 import secrets
 import signal
+import socket
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -43,6 +44,8 @@ NOT_LOADED = "NotLoaded"
 """Kind of the outcome of a worker whose model cannot be loaded: that ends the batch, and fails no item."""
 END_SECONDS = 30.0
 """So long Ray has to end its processes in order."""
+ANSWER_SECONDS = 10.0
+"""So long a cluster has to take a connection."""
 PATIENCE_SECONDS = 30.0
 """So long nothing may come back after a machine was lost, before the rest is handed out anew."""
 USE = "daam batch with several workers"
@@ -199,13 +202,14 @@ class _Driver:
         quiet = {"logging_level": logging.ERROR, "log_to_driver": False}
         try:
             if self._workers.address is not None:
+                _ask(self._workers.address)
                 self._ray.init(address=self._workers.address, **quiet)
                 return
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
             os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's own is 15, and the workers are all the work
             cpus = max(os.cpu_count() or 1, self._workers.count or 1)
             self._ray.init(address="local", num_cpus=cpus, include_dashboard=False, **quiet)
-        except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).strip().split("\n")[0]
             raise SettingError(f"ray address: {self._workers.address or 'a cluster here'}: {reason}") from error
 
@@ -309,6 +313,18 @@ def _drain(dataset: Any, found: queue.Queue[Outcome | BaseException | None]) -> 
         found.put(None)
     except BaseException as error:  # it is raised where the queue is read
         found.put(error)
+
+
+def _ask(address: str) -> None:
+    """Whether something listens there: Ray itself would ask for many minutes.
+
+    Raises:
+        OSError, ValueError: nothing does, or it is no address.
+    """
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if separator:  # "auto" has none
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=ANSWER_SECONDS):
+            pass
 
 
 def _look(probe: str, word: str, node: str) -> str | None:

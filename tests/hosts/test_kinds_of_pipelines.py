@@ -232,9 +232,11 @@ def test_base_and_refiner_are_traced_each_by_itself() -> None:
     assert list(first.heat_maps()) == ["a", "red", "circle"] and list(last.heat_maps()) == ["a", "cat"]
 
 
-def test_the_example_of_embeddings_made_elsewhere_runs(capsys: pytest.CaptureFixture[str]) -> None:
-    (block,) = re.findall(r"^```python\n(.*?)^```", TABLE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    exec(compile(block, "diffusers.md", "exec"), {})
+def test_the_examples_of_refined_maps_and_of_embeddings_made_elsewhere_run(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", TABLE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        exec(compile(block, "diffusers.md", "exec"), {})
     assert capsys.readouterr().out == "['a', 'red', 'circle'] ['a', 'blue', 'square']\n"
 
 

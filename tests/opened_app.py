@@ -20,7 +20,7 @@ def opened_app(browser: Any) -> Iterator[Any]:
     page = browser.new_page(viewport={"width": 1300, "height": 1100})
     page.goto(app.local_url)
     page.wait_for_selector("#generate")
-    page.wait_for_timeout(1000)
+    page.wait_for_timeout(4000)  # until what the page loads by itself is through
     yield page
     page.close()
     app.close()

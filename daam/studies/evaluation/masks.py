@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from daam.errors import RecordError
 from daam.extras import need
@@ -79,13 +79,13 @@ class Encoded:
 
 
 def _open(path: Path) -> Image.Image:
+    """Only PNG: a stranger's file may be of a kind for which Pillow starts another program, as EPS is."""
     try:
-        image = Image.open(path)
-        if image.width * image.height > MOST_PIXELS:
-            raise RecordError(f"{path}: expected at most {MOST_PIXELS} pixels, got {image.width}x{image.height}")
-        image.load()
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"{path} is no picture that can be read: {error}") from error
+        image = Image.open(path, formats=["PNG"])
+        if image.width * image.height <= MOST_PIXELS:
+            image.load()
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise RecordError(f"{path} is no PNG that can be read: {error}") from error
+    if image.width * image.height > MOST_PIXELS:
+        raise RecordError(f"{path}: expected at most {MOST_PIXELS} pixels, got {image.width}x{image.height}")
     return image

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 
-from daam.errors import SettingError
+from daam.errors import RecordError, SettingError
 from daam.studies.evaluation.folders import find_places
+from daam.studies.evaluation.masks import read_mask
 from tests.cli.test_cli import run
+from tests.results.test_stranger_records import EPS
 
 pytest.importorskip("pandas", reason="pandas is not installed")
 pytest.importorskip("pycocotools", reason="pycocotools is not installed")
@@ -206,6 +208,17 @@ def test_what_is_no_picture_is_left_out_and_told(root: Path, capsys: pytest.Capt
     found = evaluate(root, capsys, "--vocabulary", str(root / "words.txt"))
     assert found["results"]["0.4"]["true_masks"] == 4
     assert any("left out" in note and "two" in note for note in found["notes"])
+
+
+def test_no_other_program_is_started_on_a_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow hands EPS to Ghostscript."""
+    started: list[Any] = []
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **named: started.append(given))
+    path = tmp_path / "cat.gt.png"
+    path.write_bytes(EPS)
+    with pytest.raises(RecordError, match="no PNG that can be read"):
+        read_mask(path)
+    assert not started
 
 
 @pytest.mark.parametrize(("arguments", "said"), [

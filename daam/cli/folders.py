@@ -10,9 +10,8 @@ from pathlib import Path
 from types import TracebackType
 
 from daam.errors import SettingError, describe
+from daam.results.whole_files import PARTIAL, whole_file
 
-PARTIAL = ".partial"
-"""Ends the name of what is being written; it stays only where the program was killed."""
 PROBE_BYTES = 256 * 1024
 """Room that must be there before anything is generated."""
 
@@ -101,13 +100,8 @@ def name_of_now(seed: int) -> str:
 
 def write_file(path: Path, text: str) -> None:
     """Writes a text so that the file is whole; one that was there stays till then. Raises OSError."""
-    draft = path.with_name(path.name[:200] + PARTIAL)
-    try:
+    with whole_file(path) as draft:
         draft.write_text(text, "utf-8")
-        draft.replace(path)
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def reason_of(error: BaseException) -> str:

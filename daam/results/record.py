@@ -5,7 +5,6 @@ A safetensors file. Its metadata holds one JSON text under "daam"; tensors are n
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import stat
@@ -43,6 +42,7 @@ from daam.results.record_check import (
     read_text,
 )
 from daam.results.result import Notes, Result
+from daam.results.whole_files import whole_file
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.plan import TextKey, TracedText
 from daam.tracing.text_maps import TextMaps
@@ -79,19 +79,15 @@ def save_record(path: Path, result: Result) -> None:
 
 
 def _write(path: Path, tensors: dict[str, Tensor], text: str) -> None:
-    draft = path.with_name(f".{path.name[:200]}.partial")
     try:
-        draft.touch()
-        mode = stat.S_IMODE(draft.stat().st_mode)  # as for every new file; safetensors' own are for the owner alone
-        save_file(tensors, draft, metadata={KEY: text})
-        draft.chmod(mode)
-        draft.replace(path)
+        with whole_file(path) as draft:
+            draft.touch()
+            mode = stat.S_IMODE(draft.stat().st_mode)  # as for every new file; safetensors' own are for the owner alone
+            save_file(tensors, draft, metadata={KEY: text})
+            draft.chmod(mode)
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RecordError(f"{path} cannot be written: {reason}") from error
-    finally:
-        with contextlib.suppress(OSError):
-            draft.unlink(missing_ok=True)
 
 
 def load_record(path: Path) -> Result:

@@ -25,6 +25,7 @@ from daam.errors import SettingError
 from daam.extras import need
 from daam.results.record import save_record
 from daam.results.result import Result
+from daam.results.whole_files import whole_file
 from daam.studies.batch.items import Item, Outcome
 from daam.studies.batch.plan import MANIFEST, Plan, differences, read_manifest
 
@@ -147,17 +148,14 @@ class BatchFolder:
         return found
 
     def add_error(self, outcome: Outcome) -> None:
-        line = {"id": outcome.id, "error": outcome.error, "kind": outcome.kind, "seconds": round(outcome.seconds, 3)}
         with (self.path / ERRORS).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(_error_line(outcome))
 
     def forget_errors(self, ids: Iterable[str]) -> None:
         """Takes items out of `errors.jsonl`, so that they are tried again."""
         gone = set(ids)
         kept = [outcome for name, outcome in self.failed().items() if name not in gone]
-        _write(self.path / ERRORS, "")
-        for outcome in kept:
-            self.add_error(outcome)
+        _write(self.path / ERRORS, "".join(map(_error_line, kept)))
         for name in gone:
             self.end(name)
 
@@ -195,19 +193,21 @@ class BatchFolder:
         table = pyarrow.table(
             {name: pyarrow.array(values, types.get(name, pyarrow.string())) for name, values in columns.items()}
         )
-        draft = path.with_name(f".{INDEX}.partial")
-        parquet.write_table(table, draft)
-        draft.replace(path)
+        with whole_file(path) as draft:
+            parquet.write_table(table, draft)
         return {name: status.count(name) for name in ("done", "failed", "missing")}
 
 
 def _write(path: Path, text: str) -> None:
-    draft = path.with_name(f".{path.name}.partial")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    with whole_file(path) as draft:
+        draft.write_text(text, "utf-8")
 
 
 def _save_picture(path: Path, picture: Image.Image) -> None:
-    draft = path.with_name(f".{path.name}.partial")
-    picture.save(draft, "PNG")
-    draft.replace(path)
+    with whole_file(path) as draft:
+        picture.save(draft, "PNG")
+
+
+def _error_line(outcome: Outcome) -> str:
+    line = {"id": outcome.id, "error": outcome.error, "kind": outcome.kind, "seconds": round(outcome.seconds, 3)}
+    return json.dumps(line) + "\n"

@@ -13,6 +13,7 @@ from PIL import Image
 from daam.errors import RecordError
 from daam.extras import need
 from daam.results.record_check import MOST_PIXELS
+from daam.results.whole_files import whole_file
 
 Mask = NDArray[np.bool_]
 
@@ -48,9 +49,8 @@ def read_labels(path: Path) -> NDArray[np.int64]:
 def write_mask(path: Path, mask: Mask) -> None:
     """Writes a mask as white on transparent."""
     pixels = np.repeat(mask[..., None].astype(np.uint8) * 255, 4, axis=2)
-    draft = path.with_name(f".{path.name}.partial")
-    Image.fromarray(pixels).save(draft, "PNG")
-    draft.replace(path)
+    with whole_file(path) as draft:
+        Image.fromarray(pixels).save(draft, "PNG")
 
 
 def resized(mask: Mask, size: tuple[int, int]) -> Mask:

@@ -37,6 +37,11 @@ MASK_RULES: dict[str, Callable[[NDArray[np.float32], float, float], Mask]] = {
 """Of values [height, width], a threshold, and what a value of 1 would be for `absolute`."""
 
 
+def mask_by(rule: str, threshold: float, maps: HeatMaps, values: NDArray[np.float32]) -> Mask:
+    """The mask of one map. Args: rule: a name of `MASK_RULES`; maps: where the values, [height, width], are from."""
+    return MASK_RULES[rule](values, threshold, unit_of(maps))
+
+
 def check_rule(rule: str, thresholds: Sequence[float], kind: str) -> None:
     """
     Raises:

@@ -17,7 +17,7 @@ from daam.results.record import load_record
 from daam.studies.evaluation.coco import CocoTruth
 from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Encoded, Mask, read_labels, read_mask, resized, write_mask
-from daam.studies.evaluation.rules import MASK_RULES, unit_of
+from daam.studies.evaluation.rules import mask_by
 from daam.studies.evaluation.vocabularies import Vocabulary
 
 Match = Literal["labelled", "best", "hungarian"]
@@ -116,9 +116,14 @@ class Scoring:
             self.without_truth += 1
             return
         self.pictures += 1
+        size = next((mask.shape[0], mask.shape[1]) for mask in truth.values())
         encoded = {label: Encoded(mask) for label, mask in truth.items()}
+        given = [self._fitted(each, size) for each in self._from_files(place) + self._from_composite(place)]
+        known = {each.label for each in given}
+        values = self._values(place, truth, maps) if maps is not None else {}
         for threshold in self._protocol.thresholds:
-            predictions = self._predictions(place, truth, maps, threshold)
+            made = [each for each in self._from_maps(place, maps, values, threshold) if each.label not in known]
+            predictions = [*given, *(self._fitted(each, size) for each in made)]
             self.rows += self._rows(place, truth, encoded, predictions, threshold)
 
     def finish(self) -> Any:
@@ -149,15 +154,10 @@ class Scoring:
         outside = len(by_word) - sum(map(len, grouped.values()))
         for _ in range(outside):
             self.remarks.add(f"true masks of words that are not in the vocabulary {self._protocol.vocabulary.name}")
-        found: dict[str, Mask] = {}
-        for label, masks in grouped.items():
-            size = (masks[0].shape[0], masks[0].shape[1])
-            found[label] = np.any([resized(mask, size) for mask in masks], axis=0)
-        return {label: mask for label, mask in found.items() if mask.any() or self._is_empty(label)}
-
-    def _is_empty(self, label: str) -> bool:
-        self.remarks.add("true masks that are empty, left out")
-        return False
+        found = {label: _union(masks) for label, masks in grouped.items()}
+        for _ in [mask for mask in found.values() if not mask.any()]:
+            self.remarks.add("true masks that are empty, left out")
+        return {label: mask for label, mask in found.items() if mask.any()}
 
     def _read(self, path: Any) -> Mask:
         mask, remark = read_mask(path)
@@ -174,29 +174,17 @@ class Scoring:
             return load_record(place.record).heat_maps()
         return None if self._make_record is None else self._make_record(place)
 
-    def _predictions(
-        self, place: Place, truth: Mapping[str, Mask], maps: HeatMaps | None, threshold: float
-    ) -> list[Predicted]:
-        size = next(iter(truth.values())).shape
-        found = self._from_files(place) + self._from_composite(place)
-        known = {each.label for each in found}
-        if maps is not None:
-            found += [each for each in self._from_maps(place, truth, maps, threshold) if each.label not in known]
-        fitted = []
-        for each in found:
-            if each.mask.shape != size:
-                self.remarks.add("predictions of another size than the true mask, brought to it")
-                each = Predicted(each.label, resized(each.mask, (size[0], size[1])), each.source)
-            fitted.append(each)
-        return fitted
+    def _fitted(self, predicted: Predicted, size: tuple[int, int]) -> Predicted:
+        if predicted.mask.shape == size:
+            return predicted
+        self.remarks.add("predictions of another size than the true mask, brought to it")
+        return Predicted(predicted.label, resized(predicted.mask, size), predicted.source)
 
     def _from_files(self, place: Place) -> list[Predicted]:
         grouped = self._protocol.vocabulary.grouped(place.predictions)
         found = []
         for label, paths in grouped.items():
-            masks = [self._read(path) for path in paths]
-            size = (masks[0].shape[0], masks[0].shape[1])
-            found.append(Predicted(label, np.any([resized(mask, size) for mask in masks], axis=0), "file"))
+            found.append(Predicted(label, _union([self._read(path) for path in paths]), "file"))
         return found
 
     def _from_composite(self, place: Place) -> list[Predicted]:
@@ -214,25 +202,40 @@ class Scoring:
             found.append(Predicted(label, numbers == number, "file"))
         return found
 
-    def _from_maps(self, place: Place, truth: Mapping[str, Mask], maps: HeatMaps, threshold: float) -> list[Predicted]:
-        rule, vocabulary = MASK_RULES[self._protocol.mask_rule], self._protocol.vocabulary
-        read = maps.select(reading=self._protocol.map_kind)
+    def _values(
+        self, place: Place, truth: Mapping[str, Mask], maps: HeatMaps
+    ) -> dict[str, tuple[str, NDArray[np.float32]]]:
+        """Of each label the word, and its map [height, width]."""
+        vocabulary, read = self._protocol.vocabulary, maps.select(reading=self._protocol.map_kind)
         if self._protocol.match == "labelled":
             words = [word for word in (*place.truth, *truth) if word in maps]
             words += [word for word in maps if vocabulary.label(word) in truth]
         else:
             words = list(maps)
-        found: dict[str, Predicted] = {}
+        found: dict[str, tuple[str, NDArray[np.float32]]] = {}
         for word in dict.fromkeys(words):
             label = vocabulary.label(word)
-            if label is None or label in found:
-                continue
-            values = read[word].values
-            mask = rule(values, threshold, unit_of(maps))
-            found[label] = Predicted(label, mask, "record", _peak(values))
-            if self._write_prefix is not None and threshold == self._protocol.thresholds[0] and "/" not in word:
+            if label is not None and label not in found:
+                found[label] = word, read[word].values
+        return found
+
+    def _from_maps(
+        self,
+        place: Place,
+        maps: HeatMaps | None,
+        values: Mapping[str, tuple[str, NDArray[np.float32]]],
+        threshold: float,
+    ) -> list[Predicted]:
+        if maps is None:
+            return []
+        is_written = self._write_prefix is not None and threshold == self._protocol.thresholds[0]
+        found = []
+        for label, (word, own) in values.items():
+            mask = mask_by(self._protocol.mask_rule, threshold, maps, own)
+            found.append(Predicted(label, mask, "record", _peak(own)))
+            if is_written and "/" not in word:
                 write_mask(place.folder / f"{word}.{self._write_prefix}.pred.png", mask)
-        return list(found.values())
+        return found
 
     def _rows(
         self,
@@ -309,6 +312,12 @@ def _assigned(frame: Any, assign: Callable[..., Any]) -> Any:
             frame.loc[rows, "iou"] = [part["ious"][index].get(name, math.nan) for index in rows]
             frame.loc[rows, "is_missing"] = [name not in part["ious"][index] for index in rows]
     return frame
+
+
+def _union(masks: Sequence[Mask]) -> Mask:
+    """All masks in one, at the size of the first."""
+    size = (masks[0].shape[0], masks[0].shape[1])
+    return np.asarray(np.any([resized(mask, size) for mask in masks], axis=0))
 
 
 def _peak(values: NDArray[np.float32]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from daam.pictures.convert import to_rgb_array
 from daam.results.record import load_record
 from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Mask
-from daam.studies.evaluation.rules import MASK_RULES, unit_of
+from daam.studies.evaluation.rules import mask_by
 from daam.studies.numbers.estimates import Estimate, mean_over
 from daam.studies.numbers.writing import Cell, Findings, Table
 
@@ -148,8 +148,8 @@ def _noun(swap: Swap) -> str | None:
 def _masks(maps: HeatMaps, adjective: str, noun: str | None, rule: str, threshold: float) -> tuple[Mask, Mask] | None:
     if noun is None or adjective not in maps or noun not in maps:
         return None
-    make, unit = MASK_RULES[rule], unit_of(maps)
-    return make(maps[adjective].values, threshold, unit), make(maps[noun].values, threshold, unit)
+    first, second = (mask_by(rule, threshold, maps, maps[word].values) for word in (adjective, noun))
+    return first, second
 
 
 def _beyond(adjective: Mask, noun: Mask) -> float:

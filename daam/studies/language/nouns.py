@@ -22,7 +22,7 @@ from daam.pictures.convert import to_rgb_array
 from daam.results.record import load_record
 from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Encoded
-from daam.studies.evaluation.rules import MASK_RULES, unit_of
+from daam.studies.evaluation.rules import mask_by
 from daam.studies.numbers.estimates import Estimate, difference_of, mean_over
 from daam.studies.numbers.writing import Cell, Findings, Table
 
@@ -111,7 +111,7 @@ def _overlap(maps: HeatMaps, pair: Sequence[str], rule: str, threshold: float) -
     nouns = [text.split()[-1] for text in pair]
     if not all(noun in maps for noun in nouns):
         return math.nan
-    first, second = (MASK_RULES[rule](maps[noun].values, threshold, unit_of(maps)) for noun in nouns)
+    first, second = (mask_by(rule, threshold, maps, maps[noun].values) for noun in nouns)
     return Encoded(first).iou(Encoded(second))
 
 

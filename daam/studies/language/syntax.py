@@ -24,7 +24,7 @@ from daam.prompt.typed_grammar import parse_edges, parse_tokens
 from daam.results.record import load_record
 from daam.studies.evaluation.folders import Place
 from daam.studies.evaluation.masks import Mask
-from daam.studies.evaluation.rules import MASK_RULES, unit_of
+from daam.studies.evaluation.rules import mask_by
 from daam.studies.numbers.estimates import Estimate, mean_over
 from daam.studies.numbers.writing import Cell, Findings, Table
 
@@ -55,10 +55,10 @@ def syntax_rows(name: str, maps: HeatMaps, parser: Parser, rule: str, threshold:
         rule: a name of `MASK_RULES`.
     """
     tokens = parse_tokens(maps.table, parser)
-    unit, masks = unit_of(maps), {}
+    masks = {}
     for token in tokens:
         try:
-            masks[token.span] = MASK_RULES[rule](maps.at(token.span).values, threshold, unit)
+            masks[token.span] = mask_by(rule, threshold, maps, maps.at(token.span).values)
         except TermError:  # of a text that was never active
             continue
     edges = [edge for edge in parse_edges(maps.table, parser) if edge.head in masks and edge.dependent in masks]

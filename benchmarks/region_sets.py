@@ -18,7 +18,8 @@ import numpy as np
 from benchmarks.drawn_scenes import DrawnScene, look_at, same, things
 from benchmarks.machine import machine
 from benchmarks.regions import ABLATION, MAPS, Region, lines_of, measure
-from benchmarks.segmentation import generate_samples, is_present
+from benchmarks.segmentation import generate_samples
+from daam.demo_model.colours import is_present
 from daam.hosts.diffusers_models import load_pipeline
 from tools.train_demo_model.held_out import make_captions
 

@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.intervals import interval
+from benchmarks.segmentation import intersection_over_union
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.readings import READINGS
 from daam.tracing.image_trace import ImageTrace
@@ -159,15 +160,10 @@ def score(regions: Sequence[Region], make: Maker) -> Scores:
     rows, precisions, peaks = [], [], []
     for region in regions:
         values = make(region)
-        rows.append([_iou(values >= tau * values.max(), region.mask) for tau in THRESHOLDS])
+        rows.append([intersection_over_union(values >= tau * values.max(), region.mask) for tau in THRESHOLDS])
         precisions.append(average_precision(values, region.mask))
         peaks.append(float(region.mask.ravel()[int(values.argmax())]))
     return Scores(np.array(rows), np.array(precisions), np.array(peaks))
-
-
-def _iou(first: Mask, second: Mask) -> float:
-    union = (first | second).sum()
-    return float((first & second).sum() / union) if union else 0.0
 
 
 def average_precision(values: NDArray[np.floating], mask: Mask) -> float:

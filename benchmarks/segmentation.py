@@ -27,6 +27,7 @@ from PIL import Image
 from benchmarks.intervals import interval
 from benchmarks.machine import machine
 from benchmarks.strict import is_strictly_right, touch
+from daam.demo_model.colours import colour_regions, is_present
 from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, load_pipeline, set_sampler
 from daam.hosts.diffusers_trace import trace
 from daam.maps.heat_maps import HeatMaps
@@ -46,10 +47,6 @@ from tools.train_demo_model.scenes import make_scene
 
 Mask = NDArray[np.bool_]
 THRESHOLDS = (0.3, 0.4, 0.5)
-FARTHEST = 90.0
-"""Largest distance in RGB from an object's colour that still counts as that colour."""
-AREA = (0.004, 0.6)
-"""Share of the picture that an object must cover to count as present."""
 TEMPLATE = 40
 BATCH = 20
 SEED = 1000
@@ -99,14 +96,8 @@ def probe_of(captions: Sequence[Caption]) -> str:
 
 def segment(picture: NDArray[np.uint8], caption: Caption) -> tuple[Mask, ...]:
     """The region of each object: pixels nearer to its colour than to any other colour of the caption."""
-    colors = [RGB[color] for color, _ in caption.objects] + [RGB[caption.background]]
-    distances = np.linalg.norm(picture[:, :, None].astype(np.float64) - np.array(colors), axis=-1)
-    nearest = distances.argmin(axis=-1)
-    return tuple((nearest == index) & (distances[..., index] < FARTHEST) for index in range(len(caption.objects)))
-
-
-def is_present(mask: Mask) -> bool:
-    return AREA[0] < mask.mean() < AREA[1]
+    colours = [*(colour for colour, _ in caption.objects), caption.background]
+    return tuple(colour_regions(picture, colours)[: len(caption.objects)])
 
 
 def recognise(mask: Mask) -> str:

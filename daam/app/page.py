@@ -16,8 +16,8 @@ from PIL import Image
 
 from daam.errors import DaamError
 from daam.hosts.diffusers_generate import GenerationSettings, generate
-from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, SAMPLERS, load_pipeline
-from daam.hosts.diffusers_trace import kept_for
+from daam.hosts.diffusers_models import EMBEDDED, SAMPLERS, load_pipeline, usual_guidance_scale
+from daam.maps.readings import kept_for
 from daam.prompt.terms import parse_terms
 from daam.results.declaring import Setting
 from daam.results.drawing import draw
@@ -171,7 +171,7 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
 
 def make_generation_inputs(model: str) -> dict[str, Any]:
     """The components that say how to generate, by name, in the WebUI's order."""
-    guidance_scale = EMBEDDED_GUIDANCE_SCALE if model == EMBEDDED else 7.0
+    guidance_scale = usual_guidance_scale(model)
     made: dict[str, Any] = {}
     with gr.Row():
         made["sampler"] = gr.Dropdown(list(SAMPLERS), value="DPM++ 2M", label="Sampling method", elem_id="sampler")

@@ -93,21 +93,28 @@ def run(arguments: Sequence[str]) -> int:
     quiet_libraries()
     from daam.hosts.diffusers_batch import ManyGenerations
     from daam.hosts.diffusers_generate import GenerationSettings
-    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE, find_sampler
+    from daam.hosts.diffusers_models import find_sampler, usual_guidance_scale
     from daam.results.report import versions
     from daam.results.result import now
 
     if options.guidance_scale is None:
-        options.guidance_scale = EMBEDDED_GUIDANCE_SCALE if options.model == EMBEDDED else 7.0
+        options.guidance_scale = usual_guidance_scale(options.model)
     keep = tuple(sorted(filter(None, (axis.strip() for axis in options.keep.split(",")))))
     if not set(keep) <= {"steps", "heads", "refined"}:
         raise SettingError(f"keep: expected some of steps, heads, refined, got {options.keep!r}")
     settings = {name: getattr(options, name) for name in SETTINGS} | {"keep": list(keep)}
-    GenerationSettings(
-        "-", steps=options.steps, guidance_scale=options.guidance_scale, width=options.width, height=options.height
+    of_each = GenerationSettings(
+        "-",
+        steps=options.steps,
+        guidance_scale=options.guidance_scale,
+        height=options.height,
+        width=options.width,
+        sampler=options.sampler,
     )
     find_sampler(options.sampler)
-    common = ManyGenerations(**{**settings, "keep": keep}, device=options.device, threads=options.threads)
+    common = ManyGenerations(
+        options.model, of_each, options.device, options.dtype, keep, options.probe, options.threads
+    )
     folder = BatchFolder(options.out)
     for note in folder.begin(Plan(items, settings, source), versions(), now()):
         say(f"daam batch: {note}", to=sys.stderr)

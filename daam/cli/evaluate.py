@@ -150,7 +150,8 @@ def _maker(options: argparse.Namespace) -> MakeRecord:
 
     quiet_libraries()
     from daam.hosts.diffusers_batch import ManyGenerations
-    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE
+    from daam.hosts.diffusers_generate import GenerationSettings
+    from daam.hosts.diffusers_models import usual_guidance_scale
     from daam.maps.heat_maps import HeatMaps
     from daam.results.record import save_record
     from daam.studies.batch.folder import PICTURE, RECORD
@@ -158,8 +159,9 @@ def _maker(options: argparse.Namespace) -> MakeRecord:
 
     guidance = options.guidance_scale
     if guidance is None:
-        guidance = EMBEDDED_GUIDANCE_SCALE if options.model == EMBEDDED else 7.0
-    common = ManyGenerations(options.model, options.steps, guidance, options.sampler, device=options.device)
+        guidance = usual_guidance_scale(options.model)
+    settings = GenerationSettings("-", steps=options.steps, guidance_scale=guidance, sampler=options.sampler)
+    common = ManyGenerations(options.model, settings, options.device)
     loaded: list[Any] = []
 
     def make(place: Place) -> HeatMaps:

@@ -83,11 +83,11 @@ def run(arguments: Sequence[str]) -> int:
 
     quiet_libraries()
     from daam.hosts.diffusers_generate import GenerationSettings
-    from daam.hosts.diffusers_models import EMBEDDED, EMBEDDED_GUIDANCE_SCALE
+    from daam.hosts.diffusers_models import usual_guidance_scale
 
     guidance_scale = options.guidance_scale
     if guidance_scale is None:
-        guidance_scale = EMBEDDED_GUIDANCE_SCALE if options.model == EMBEDDED else 7.0
+        guidance_scale = usual_guidance_scale(options.model)
     settings = GenerationSettings(
         prompt=options.prompt,
         negative=options.negative,
@@ -132,7 +132,7 @@ def _generated(options: argparse.Namespace, settings: GenerationSettings, wanted
     """
     from daam.hosts.diffusers_generate import generate
     from daam.hosts.diffusers_models import load_pipeline
-    from daam.hosts.diffusers_trace import kept_for
+    from daam.maps.readings import kept_for
     from daam.results.report import versions
 
     started = time.perf_counter()

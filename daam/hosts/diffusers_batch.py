@@ -19,17 +19,14 @@ class ManyGenerations:
 
     Attributes:
         model, device, dtype: as for `load_pipeline`.
+        settings: with any prompt; prompt, negative prompt and seed are each generation's own.
         keep, probe: as for `daam.trace`.
         threads: of torch; None leaves them alone. Sums of floats depend on it: records that were made with different
             numbers of threads may differ in their last bits.
     """
 
     model: str
-    steps: int
-    guidance_scale: float
-    sampler: str
-    width: int | None = None
-    height: int | None = None
+    settings: GenerationSettings
     device: str | None = None
     dtype: str | None = None
     keep: tuple[str, ...] = ()
@@ -56,16 +53,7 @@ class LoadedModel:
     def generate(self, prompt: str, seed: int, negative: str = "") -> Result:
         """One picture with its trace. Raises as `daam.generate`."""
         common = self._common
-        settings = GenerationSettings(
-            prompt=prompt,
-            negative=negative,
-            seed=seed,
-            steps=common.steps,
-            guidance_scale=common.guidance_scale,
-            height=common.height,
-            width=common.width,
-            sampler=common.sampler,
-        )
+        settings = replace(common.settings, prompt=prompt, negative=negative, seed=seed)
         result = generate(self._pipeline, settings, keep=common.keep, probe=common.probe)
         notes = replace(result.notes, model=common.model, seconds={}, date="", versions=self._versions)
         return replace(result, notes=notes)

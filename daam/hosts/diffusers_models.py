@@ -103,6 +103,11 @@ def _load_single_file(path: Path) -> Any:
     return kind.from_single_file(str(path))
 
 
+def usual_guidance_scale(model: str) -> float:
+    """Of a model by its name, where none is asked for."""
+    return EMBEDDED_GUIDANCE_SCALE if model == EMBEDDED else 7.0
+
+
 def find_sampler(name: str) -> Sampler:
     """The sampler of that name.
 

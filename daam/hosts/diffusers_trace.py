@@ -17,13 +17,13 @@ from daam.hosts.diffusers_probe import probe_of
 from daam.hosts.diffusers_tokens import plain_table
 from daam.hosts.listening import listen
 from daam.maps.heat_maps import HeatMaps
-from daam.maps.readings import READINGS
+from daam.maps.readings import REFINED
 from daam.prompt.table import PromptTable, active_entry
 from daam.prompt.terms import every_word, parse_terms
 from daam.tracing.capture import Capture
 from daam.tracing.conditioning import Conditioned, ConditioningBook, assign
 from daam.tracing.image_trace import ImageTrace, Region
-from daam.tracing.latest import ASKED, BY_THE_WAY, Budget, LatestOfImage
+from daam.tracing.latest import LatestOfImage
 from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.refined_maps import with_refined
@@ -31,13 +31,7 @@ from daam.tracing.text_maps import TextMaps
 from daam.tracing.texts import TextBook
 
 logger = logging.getLogger(__name__)
-REFINED: dict[str, Budget] = {"refined": ASKED, "refined if cheap": BY_THE_WAY}
 KEEP = ("steps", "heads", *REFINED)
-
-
-def kept_for(reading: str) -> str:
-    """What to keep where a reading is shown first, and the viewer may switch to another."""
-    return "refined" if READINGS[reading].needs == "refined" else "refined if cheap"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import torch
 
 from daam.errors import NotKeptError, SettingError
 from daam.tracing.image_trace import ImageTrace
+from daam.tracing.latest import ASKED, BY_THE_WAY, Budget
 from daam.tracing.text_maps import LayerMaps, TextMaps
 
 REFINED_LAYER = "refined"
@@ -85,6 +86,15 @@ READINGS: dict[str, Reading] = {
     "balanced": Reading(balanced, 0.4, "each layer divided by its mean", note="layers alike"),
 }
 """Name to how a trace is read; adding one is one entry here."""
+
+
+REFINED: dict[str, Budget] = {"refined": ASKED, "refined if cheap": BY_THE_WAY}
+"""How a trace is asked to keep what refined maps need, and what they may cost then."""
+
+
+def kept_for(reading: str) -> str:
+    """What to keep where a reading is shown first, and the viewer may switch to another: a name of `REFINED`."""
+    return "refined" if READINGS[reading].needs == "refined" else "refined if cheap"
 
 
 def reading_of(name: str) -> Reading:

@@ -28,7 +28,7 @@ NOMINAL = ("NOUN", "PROPN", "PRON", "NUM")
 
 @dataclass(frozen=True)
 class Edge:
-    """One relation between two words of a text, each by the characters [begin, end) that it takes."""
+    """One relation between two words, each by the characters [begin, end) that it takes in a text or a typed prompt."""
 
     relation: str
     head: Span

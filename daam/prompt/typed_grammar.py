@@ -3,44 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from daam.prompt.grammar import Parser
+from daam.prompt.grammar import Edge, Parser, Token
 from daam.prompt.table import PromptTable, Span
 from daam.prompt.typed_words import EntryWords, table_words
 
 
-@dataclass(frozen=True)
-class ParsedToken:
-    """A word or sign, and where it was typed."""
-
-    span: Span
-    kind: str
-
-
-@dataclass(frozen=True)
-class ParsedEdge:
-    """A relation, and where its words were typed."""
-
-    relation: str
-    head: Span
-    dependent: Span
-
-
-def parse_tokens(table: PromptTable, parser: Parser) -> list[ParsedToken]:
-    """The words and signs of every text of a prompt, each place once, in the order in which they were typed."""
+def parse_tokens(table: PromptTable, parser: Parser) -> list[Token]:
+    """The words and signs of every text of a prompt by where they were typed, each place once, in that order."""
     found = {
-        typed.typed(token.span): ParsedToken(typed.typed(token.span), token.kind)
+        typed.typed(token.span): Token(typed.typed(token.span), token.kind)
         for typed in _typed_texts(table)
         for token in parser.tokens(typed.text)
     }
     return [found[span] for span in sorted(found)]
 
 
-def parse_edges(table: PromptTable, parser: Parser) -> list[ParsedEdge]:
-    """The relations in every text of a prompt, each once, in the order of the dependents."""
+def parse_edges(table: PromptTable, parser: Parser) -> list[Edge]:
+    """The relations in every text of a prompt by where their words were typed, each once, in the dependents' order."""
     found = {
-        ParsedEdge(edge.relation, typed.typed(edge.head), typed.typed(edge.dependent))
+        Edge(edge.relation, typed.typed(edge.head), typed.typed(edge.dependent))
         for typed in _typed_texts(table)
         for edge in parser.edges(typed.text)
     }

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daam.errors import DaamError, describe
-from daam.maps.readings import READINGS
+from daam.maps.readings import REFINED, kept_for
 from daam.prompt.terms import parse_terms
 from daam.results.result import Result
 from daam.results.settings import Settings
 from daam.tracing.image_trace import ImageTrace
-from daam.tracing.latest import ASKED, BY_THE_WAY
 from daam.webui.hosts import host
 from daam.webui.messages import sentence, told
 from daam.webui.prompts import make_probe_of
@@ -73,7 +72,7 @@ class Run:
         probe = make_probe_of(self.settings.probe)
         settings = self.settings
         terms = tuple(parse_terms(settings.terms))
-        refined = ASKED if READINGS[settings.reading].needs == "refined" else BY_THE_WAY
+        refined = REFINED[kept_for(settings.reading)]
         wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps, terms, refined)
         watch_next_sampling(p, wanted, probe=probe, done=done, afterwards=self._see_other_generation)
 

@@ -6,9 +6,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from daam.errors import SettingError
-from daam.prompt.grammar import DEFAULT, load_parser
+from daam.prompt.grammar import DEFAULT, Edge, load_parser
 from daam.prompt.table import PromptTable, Span
-from daam.prompt.typed_grammar import ParsedEdge, parse_edges
+from daam.prompt.typed_grammar import parse_edges
 
 
 def add_relations(data: dict[str, Any], table: PromptTable) -> None:
@@ -27,7 +27,7 @@ def add_relations(data: dict[str, Any], table: PromptTable) -> None:
             _add(prompt["chips"], edges)
 
 
-def _add(chips: list[dict[str, Any]], edges: list[ParsedEdge]) -> None:
+def _add(chips: list[dict[str, Any]], edges: list[Edge]) -> None:
     words = [chip for chip in chips if chip["kind"] == "word"]
     for chip in words:
         chip["relations"] = []

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from daam.errors import SettingError
+from daam.studies.batch.folder import ANNOTATIONS, PROMPT, SEED
 from daam.studies.batch.items import Item
 
 Rows = Iterator[tuple[str | None, str, dict[str, Any]]]
@@ -117,11 +118,15 @@ def unreal(
         yield own_id, prompt, {**known, "original": caption, "nouns": chosen}
 
 
+def _article(word: str) -> str:
+    return "an" if word[:1] in "aeiou" else "a"
+
+
 def _fit_article(before: str, word: str) -> str:
     """The text before a word, with the article that fits where one stands right before it."""
     head, space, last = before.rstrip().rpartition(" ")
     if last.lower() in ("a", "an") and before != before.rstrip():
-        article = "an" if word[:1] in "aeiou" else "a"
+        article = _article(word)
         return f"{head}{space}{article.capitalize() if last[0].isupper() else article} "
     return before
 
@@ -186,7 +191,7 @@ def _is_pair(entry: Any) -> bool:
 
 
 def _with_article(word: str, template: str | None) -> str:
-    return word if template else f"{'an' if word[:1] in 'aeiou' else 'a'} {word}"
+    return word if template else f"{_article(word)} {word}"
 
 
 def _pairs_of_classes(classes: Mapping[str, Sequence[str]], seed: int) -> list[tuple[str, str, str]]:
@@ -208,18 +213,18 @@ def read_folder(folder: Path) -> Rows:
         SettingError: it has none, or a seed is no number.
     """
     root = folder / "items" if (folder / "items").is_dir() else folder
-    found = sorted(path.parent for path in root.glob("*/prompt.txt"))
+    found = sorted(path.parent for path in root.glob(f"*/{PROMPT}"))
     if not found:
-        raise SettingError(f"regenerate: expected folders with a prompt.txt in {root}, it has none")
+        raise SettingError(f"regenerate: expected folders with a {PROMPT} in {root}, it has none")
     for place in found:
         known: dict[str, Any] = {}
-        if (place / "annotations.json").is_file():
-            annotations = _json(read_text(place / "annotations.json"), str(place / "annotations.json"))
+        if (place / ANNOTATIONS).is_file():
+            annotations = _json(read_text(place / ANNOTATIONS), str(place / ANNOTATIONS))
             known = annotations if isinstance(annotations, dict) else {"annotations": annotations}
-        text = read_text(place / "seed.txt").strip()
+        text = read_text(place / SEED).strip()
         if not text.isdigit():
-            raise SettingError(f"{place / 'seed.txt'}: expected a seed, got {text[:40]!r}")
-        yield place.name, read_text(place / "prompt.txt").strip(), {**known, "seed": int(text)}
+            raise SettingError(f"{place / SEED}: expected a seed, got {text[:40]!r}")
+        yield place.name, read_text(place / PROMPT).strip(), {**known, "seed": int(text)}
 
 
 def read_text(path: Path) -> str:

@@ -9,12 +9,10 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 from PIL import Image
 
-from daam.demo_model.colours import RGB
+from daam.demo_model.colours import RGB, colour_regions, is_present
 from daam.errors import RecordError, SettingError
 from daam.extras import need
 from daam.maps.heat_maps import HeatMaps
@@ -26,10 +24,6 @@ from daam.studies.evaluation.rules import mask_by
 from daam.studies.numbers.estimates import Estimate, difference_of, mean_over
 from daam.studies.numbers.writing import Cell, Findings, Table
 
-FARTHEST = 90.0
-"""Largest distance in RGB from a colour that still counts as it."""
-AREA = (0.004, 0.6)
-"""Share of the picture that an object must cover to count as present."""
 MEASURES = {"overlap": "overlap of the two nouns (IoU)", "both_present": "both are in the picture"}
 
 
@@ -130,17 +124,8 @@ def _by_colour(picture: Image.Image, pair: Sequence[str], prompt: str, model: st
         return math.nan
     named = [colour for colour in colours if colour is not None]
     ground = [word for word in prompt.lower().replace(",", " ").split() if word in RGB and word not in named]
-    areas = colour_areas(to_rgb_array(picture), [*named, *ground[-1:]])[:2]
-    return float(all(AREA[0] < area < AREA[1] for area in areas))
-
-
-def colour_areas(picture: NDArray[np.uint8], colours: Sequence[str]) -> list[float]:
-    """Of each colour the share of the picture [height, width, 3] that is near it, and nearer than to the others."""
-    distances = np.linalg.norm(
-        picture[:, :, None].astype(np.float64) - np.array([RGB[colour] for colour in colours]), axis=-1
-    )
-    nearest = distances.argmin(axis=-1)
-    return [float(((nearest == number) & (distances[..., number] < FARTHEST)).mean()) for number in range(len(colours))]
+    regions = colour_regions(to_rgb_array(picture), [*named, *ground[-1:]])[:2]
+    return float(all(map(is_present, regions)))
 
 
 def _bars(found: Mapping[str, Estimate]) -> Figure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,7 +72,7 @@ def mean_over(values: Sequence[float] | NDArray[Any], captions: Sequence[Any]) -
     value, size = float(numbers.mean()), len(counts)
     if size < LEAST_CAPTIONS:
         return Estimate(value, None, None, len(numbers), size, f"no interval below {LEAST_CAPTIONS} captions")
-    low, high = _interval(sums, counts)
+    low, high = _interval(sums, counts, _ratio, paired=True)
     if not math.isfinite(low) or not math.isfinite(high):
         return Estimate(value, None, None, len(numbers), size, "no interval: the captions do not differ")
     return Estimate(value, low, high, len(numbers), size)
@@ -92,38 +92,36 @@ def difference_of(first: Sequence[float] | NDArray[Any], second: Sequence[float]
     value = float(one.mean() - other.mean())
     if min(len(one), len(other)) < LEAST_CAPTIONS:
         return Estimate(value, None, None, count, count, f"no interval below {LEAST_CAPTIONS} captions")
-    stats = need("scipy.stats", "an interval")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = stats.bootstrap(
-            (one, other),
-            lambda some, others, axis=-1: some.mean(axis=axis) - others.mean(axis=axis),
-            vectorized=True,
-            n_resamples=RESAMPLES,
-            confidence_level=SHARE,
-            method="BCa",
-            batch=max(1, _NUMBERS_AT_ONCE // count),
-            random_state=np.random.default_rng(0),
-        ).confidence_interval
-    low, high = float(found.low), float(found.high)
+    low, high = _interval(one, other, _difference, paired=False)
     if not math.isfinite(low) or not math.isfinite(high):
         return Estimate(value, None, None, count, count, "no interval: the captions do not differ")
     return Estimate(value, low, high, count, count)
 
 
-def _interval(sums: NDArray[Any], counts: NDArray[Any]) -> tuple[float, float]:
+def _difference(some: NDArray[Any], others: NDArray[Any], axis: int = -1) -> Any:
+    return some.mean(axis=axis) - others.mean(axis=axis)
+
+
+def _ratio(sums: NDArray[Any], counts: NDArray[Any], axis: int = -1) -> Any:
+    return sums.sum(axis=axis) / counts.sum(axis=axis)
+
+
+def _interval(
+    first: NDArray[Any], second: NDArray[Any], statistic: Callable[..., Any], *, paired: bool
+) -> tuple[float, float]:
+    numbers = len(first) if paired else len(first) + len(second)
     stats = need("scipy.stats", "an interval")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where all captions are equal, which NaN says
         found = stats.bootstrap(
-            (sums, counts),
-            lambda some, numbers, axis=-1: some.sum(axis=axis) / numbers.sum(axis=axis),
-            paired=True,
+            (first, second),
+            statistic,
+            paired=paired,
             vectorized=True,
             n_resamples=RESAMPLES,
             confidence_level=SHARE,
             method="BCa",
-            batch=max(1, _NUMBERS_AT_ONCE // len(sums)),
+            batch=max(1, _NUMBERS_AT_ONCE // numbers),
             random_state=np.random.default_rng(0),
         ).confidence_interval
     return float(found.low), float(found.high)

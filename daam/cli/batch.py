@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm import tqdm
 
 from daam.cli.generate import quiet_libraries
-from daam.cli.options import Parser
+from daam.cli.options import Parser, add_generation_options, generation_settings
 from daam.cli.terminal import say
 from daam.errors import SettingError
 from daam.extras import need
@@ -59,10 +59,7 @@ def make_parser() -> Parser:
     group.add_argument("--shuffle", type=int, metavar="SEED", help="in random order first; COCO's are, by 0")
     group = parser.add_argument_group("generation")
     group.add_argument("--seed", type=int, default=0, help="of the first prompt; each next one's is 1 more")
-    group.add_argument("--model", default="embedded", help="embedded, diffusers folder, single file, or hub id")
-    group.add_argument("--steps", type=int, default=20)
-    group.add_argument("--sampler", default="DPM++ 2M", metavar="NAME")
-    group.add_argument("--guidance-scale", type=float, metavar="F", help="default 7; the embedded model's is 5")
+    add_generation_options(group)
     group.add_argument("--width", type=int)
     group.add_argument("--height", type=int)
     group.add_argument("--dtype", help="float32, float16 or bfloat16")
@@ -75,7 +72,6 @@ def make_parser() -> Parser:
     group.add_argument("--workers", default="1", metavar="N", help="processes; auto: one for each GPU")
     group.add_argument("--gpus-per-worker", type=float, metavar="F", help="default 1 where there are any")
     group.add_argument("--ray-address", metavar="ADDRESS", help="of a Ray cluster; auto finds it")
-    group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
     group.add_argument("--threads", type=int, metavar="N", help="of torch in each worker, on the CPU")
     group.add_argument("--max-failures", type=int, default=100, metavar="N", help="ends it; 0: never (default 100)")
     group.add_argument("--retry-failed", action="store_true", help="those that failed earlier, too")
@@ -92,25 +88,16 @@ def run(arguments: Sequence[str]) -> int:
 
     quiet_libraries()
     from daam.hosts.diffusers_batch import ManyGenerations
-    from daam.hosts.diffusers_generate import GenerationSettings
-    from daam.hosts.diffusers_models import find_sampler, usual_guidance_scale
+    from daam.hosts.diffusers_models import find_sampler
     from daam.results.report import versions
     from daam.results.result import now
 
-    if options.guidance_scale is None:
-        options.guidance_scale = usual_guidance_scale(options.model)
     keep = tuple(sorted(filter(None, (axis.strip() for axis in options.keep.split(",")))))
     if not set(keep) <= {"steps", "heads", "refined"}:
         raise SettingError(f"keep: expected some of steps, heads, refined, got {options.keep!r}")
-    settings = {name: getattr(options, name) for name in SETTINGS} | {"keep": list(keep)}
-    of_each = GenerationSettings(
-        "-",
-        steps=options.steps,
-        guidance_scale=options.guidance_scale,
-        height=options.height,
-        width=options.width,
-        sampler=options.sampler,
-    )
+    of_each = generation_settings(options, "-", height=options.height, width=options.width)
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    settings |= {"guidance_scale": of_each.guidance_scale, "keep": list(keep)}
     find_sampler(options.sampler)
     common = ManyGenerations(
         options.model, of_each, options.device, options.dtype, keep, options.probe, options.threads

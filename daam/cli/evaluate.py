@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from daam.cli.options import Parser
+from daam.cli.options import Parser, add_generation_options, generation_settings
 from daam.cli.terminal import say
 from daam.errors import SettingError
 from daam.extras import need
@@ -53,11 +53,7 @@ def make_parser() -> Parser:
     add_output_options(group, "evaluation")
     group = parser.add_argument_group("pictures without record or predictions")
     group.add_argument("--generate", action="store_true", help="generate them from prompt and seed")
-    group.add_argument("--model", default="embedded", help="embedded, diffusers folder, single file, or hub id")
-    group.add_argument("--steps", type=int, default=20)
-    group.add_argument("--sampler", default="DPM++ 2M", metavar="NAME")
-    group.add_argument("--guidance-scale", type=float, metavar="F")
-    group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
+    add_generation_options(group)
     return parser
 
 
@@ -150,18 +146,12 @@ def _maker(options: argparse.Namespace) -> MakeRecord:
 
     quiet_libraries()
     from daam.hosts.diffusers_batch import ManyGenerations
-    from daam.hosts.diffusers_generate import GenerationSettings
-    from daam.hosts.diffusers_models import usual_guidance_scale
     from daam.maps.heat_maps import HeatMaps
     from daam.results.record import save_record
     from daam.studies.batch.folder import PICTURE, RECORD
     from daam.studies.evaluation.folders import Place
 
-    guidance = options.guidance_scale
-    if guidance is None:
-        guidance = usual_guidance_scale(options.model)
-    settings = GenerationSettings("-", steps=options.steps, guidance_scale=guidance, sampler=options.sampler)
-    common = ManyGenerations(options.model, settings, options.device)
+    common = ManyGenerations(options.model, generation_settings(options, "-"), options.device)
     loaded: list[Any] = []
 
     def make(place: Place) -> HeatMaps:

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from daam.cli.folders import NewFolder, name_of_now, reason_of
-from daam.cli.options import Parser, add_drawing_options, add_tracing_options, read_settings
+from daam.cli.options import (
+    Parser,
+    add_drawing_options,
+    add_generation_options,
+    add_tracing_options,
+    generation_settings,
+    read_settings,
+)
 from daam.cli.output import ORDERS, REPORT_PAGE, print_terms, rescue, write_pictures, write_result
 from daam.cli.terminal import say
 from daam.errors import DaamError, ModelError, SettingError, TraceError
@@ -43,15 +50,11 @@ def make_parser(settings: Sequence[Setting] = SETTINGS) -> Parser:
     parser.add_argument("prompt", help="in the WebUI's syntax: (word:1.3), [a:b:0.5], [a|b], BREAK")
     group = parser.add_argument_group("generation")
     group.add_argument("--negative", default="", metavar="PROMPT", help="what to keep away from")
-    group.add_argument("--model", default="embedded", help="embedded, diffusers folder, single file, or hub id")
+    add_generation_options(group)
     group.add_argument("--seed", type=int, default=DEFAULT_SEED)
-    group.add_argument("--steps", type=int, default=20)
-    group.add_argument("--sampler", default="DPM++ 2M", metavar="NAME", help="the WebUI's names (DPM++ 2M)")
-    group.add_argument("--guidance-scale", type=float, metavar="F", help="default 7; the embedded model's is 5")
     group.add_argument("--width", type=int, help="pixels, a multiple of 8; default: the model's own")
     group.add_argument("--height", type=int)
     group.add_argument("--batch-size", type=int, default=1, metavar="N")
-    group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
     group.add_argument("--dtype", help="float32, float16 or bfloat16")
     group.add_argument("-o", "--out", type=Path, default=Path("daam-out"), metavar="FOLDER")
     add_tracing_options(group, settings)
@@ -82,22 +85,14 @@ def run(arguments: Sequence[str]) -> int:
     drawing = DrawingSettings.of(wanted)
 
     quiet_libraries()
-    from daam.hosts.diffusers_generate import GenerationSettings
-    from daam.hosts.diffusers_models import usual_guidance_scale
-
-    guidance_scale = options.guidance_scale
-    if guidance_scale is None:
-        guidance_scale = usual_guidance_scale(options.model)
-    settings = GenerationSettings(
-        prompt=options.prompt,
+    settings = generation_settings(
+        options,
+        options.prompt,
         negative=options.negative,
         seed=options.seed,
-        steps=options.steps,
-        guidance_scale=guidance_scale,
         height=options.height,
         width=options.width,
         batch_size=options.batch_size,
-        sampler=options.sampler,
     )
     name = name_of_now(settings.seed)
     with NewFolder(options.out, name) as folder:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from daam.cli.terminal import say, showable
 from daam.results.declaring import Setting
 from daam.results.settings import SETTINGS, Settings, settings_of
+
+if TYPE_CHECKING:
+    from daam.hosts.diffusers_generate import GenerationSettings
 
 
 class Parser(argparse.ArgumentParser):
@@ -31,6 +34,34 @@ class Parser(argparse.ArgumentParser):
         """The help, in what the terminal can show."""
         stream = file or sys.stderr
         stream.write(showable(message, getattr(stream, "encoding", None)))
+
+
+def add_model_option(group: Any) -> None:
+    group.add_argument("--model", default="embedded", help="embedded, diffusers folder, single file, or hub id")
+
+
+def add_generation_options(group: Any) -> None:
+    """What every command has that generates: which model draws, and how; `generation_settings` reads it."""
+    add_model_option(group)
+    group.add_argument("--steps", type=int, default=20)
+    group.add_argument("--sampler", default="DPM++ 2M", metavar="NAME", help="the WebUI's names (DPM++ 2M)")
+    group.add_argument("--guidance-scale", type=float, metavar="F", help="default 7; the embedded model's is 5")
+    group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
+
+
+def generation_settings(options: argparse.Namespace, prompt: str, **others: Any) -> GenerationSettings:
+    """What is to be generated.
+
+    Raises:
+        SettingError: a value does not fit.
+    """
+    from daam.hosts.diffusers_generate import GenerationSettings
+    from daam.hosts.diffusers_models import usual_guidance_scale
+
+    guidance = options.guidance_scale
+    if guidance is None:
+        guidance = usual_guidance_scale(options.model)
+    return GenerationSettings(prompt, steps=options.steps, guidance_scale=guidance, sampler=options.sampler, **others)
 
 
 def add_drawing_options(parser: argparse.ArgumentParser, settings: Sequence[Setting] = SETTINGS) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 
-from daam.cli.options import Parser
+from daam.cli.options import Parser, add_model_option
 from daam.errors import SettingError
 
 
 def make_parser() -> Parser:
     parser = Parser("daam ui", description="A page on this machine to generate pictures and look at their heat maps.")
-    parser.add_argument("--model", default="embedded", help="embedded, diffusers folder, single file, or hub id")
+    add_model_option(parser)
     parser.add_argument("--port", type=int, help="default: the first free one from 7860")
     parser.add_argument("--no-browser", action="store_true", help="do not open the browser")
     return parser

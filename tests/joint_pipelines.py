@@ -107,7 +107,11 @@ def clip(hidden: int, projected: bool) -> dict[str, Any]:
 def flux(kind: str = "FluxPipeline", **settings: Any) -> Any:
     return _quiet(
         getattr(diffusers, kind)(
-            scheduler=scheduler(), vae=vae(), **clip(32, False), text_encoder_2=t5(), tokenizer_2=t5_tokenizer(),
+            scheduler=scheduler(),
+            vae=vae(),
+            **clip(32, False),
+            text_encoder_2=t5(),
+            tokenizer_2=t5_tokenizer(),
             transformer=joint_models.flux(**settings),
         )  # fmt: skip
     )
@@ -125,7 +129,10 @@ def kontext() -> Any:
 def chroma() -> Any:
     return _quiet(
         diffusers.ChromaPipeline(
-            scheduler=scheduler(), vae=vae(), text_encoder=t5(), tokenizer=t5_tokenizer(),
+            scheduler=scheduler(),
+            vae=vae(),
+            text_encoder=t5(),
+            tokenizer=t5_tokenizer(),
             transformer=joint_models.chroma(),
         )  # fmt: skip
     )
@@ -135,9 +142,14 @@ def sd3(with_t5: bool = True) -> Any:
     first, second = clip(12, True), clip(12, True)
     return _quiet(
         diffusers.StableDiffusion3Pipeline(
-            transformer=joint_models.sd3(pooled_projection_dim=24), scheduler=scheduler(), vae=vae(), **first,
-            text_encoder_2=second["text_encoder"], tokenizer_2=second["tokenizer"],
-            text_encoder_3=t5() if with_t5 else None, tokenizer_3=t5_tokenizer() if with_t5 else None,
+            transformer=joint_models.sd3(pooled_projection_dim=24),
+            scheduler=scheduler(),
+            vae=vae(),
+            **first,
+            text_encoder_2=second["text_encoder"],
+            tokenizer_2=second["tokenizer"],
+            text_encoder_3=t5() if with_t5 else None,
+            tokenizer_3=t5_tokenizer() if with_t5 else None,
         )  # fmt: skip
     )
 
@@ -163,7 +175,10 @@ def qwen() -> Any:
     ).eval()  # fmt: skip
     return _quiet(
         diffusers.QwenImagePipeline(
-            scheduler=scheduler(), vae=decoder, text_encoder=encoder, tokenizer=tokenizer,
+            scheduler=scheduler(),
+            vae=decoder,
+            text_encoder=encoder,
+            tokenizer=tokenizer,
             transformer=joint_models.qwen(),
         )  # fmt: skip
     )
@@ -174,7 +189,10 @@ def lumina() -> Any:
     encoder = transformers.Gemma2Model(_decoder("Gemma2", tokenizer, query_pre_attn_scalar=8)).eval()
     return _quiet(
         diffusers.Lumina2Pipeline(
-            transformer=joint_models.lumina(), scheduler=scheduler(), vae=vae(4), text_encoder=encoder,
+            transformer=joint_models.lumina(),
+            scheduler=scheduler(),
+            vae=vae(4),
+            text_encoder=encoder,
             tokenizer=tokenizer,
         )  # fmt: skip
     )
@@ -185,7 +203,10 @@ def z_image() -> Any:
     encoder = transformers.Qwen3Model(_decoder("Qwen3", tokenizer)).eval()
     return _quiet(
         diffusers.ZImagePipeline(
-            scheduler=scheduler(), vae=vae(), text_encoder=encoder, tokenizer=tokenizer,
+            scheduler=scheduler(),
+            vae=vae(),
+            text_encoder=encoder,
+            tokenizer=tokenizer,
             transformer=joint_models.z_image(),
         )  # fmt: skip
     )
@@ -203,7 +224,11 @@ def klein(is_distilled: bool = False) -> Any:
     ).eval()  # fmt: skip
     return _quiet(
         diffusers.Flux2KleinPipeline(
-            scheduler=scheduler(), vae=decoder, text_encoder=encoder, tokenizer=tokenizer,
-            transformer=joint_models.flux2(), is_distilled=is_distilled,
+            scheduler=scheduler(),
+            vae=decoder,
+            text_encoder=encoder,
+            tokenizer=tokenizer,
+            transformer=joint_models.flux2(),
+            is_distilled=is_distilled,
         )  # fmt: skip
     )

@@ -40,10 +40,12 @@ class PromptKind(Protocol):
     Attributes:
         has_own_calls: each side is encoded by a call of its own, the positive one first.
         repeats_later: `encode_prompt` does not know how many pictures are made of a prompt.
+        second_note: what to know where there were further prompts, as a sentence with a place for them.
     """
 
     has_own_calls: ClassVar[bool]
     repeats_later: ClassVar[bool]
+    second_note: ClassVar[str]
 
     def prompts(self, given: Given, side: Side) -> list[str] | None:
         """The texts whose columns a side has; None where it was given embeddings, or there is no such side."""
@@ -74,6 +76,10 @@ class _Kind:
 
     has_own_calls: ClassVar[bool] = False
     repeats_later: ClassVar[bool] = False
+    second_note: ClassVar[str] = (
+        "a second prompt was used, {}: each column holds a token of both, and the maps name the first prompt's words "
+        "only"
+    )
     second: ClassVar[tuple[str, ...]] = ()
     """Arguments with further prompts."""
 
@@ -117,6 +123,7 @@ class Sd3Prompts(_Kind):
     """CLIP's 77 columns, those of its two encoders side by side, and T5's behind them."""
 
     second = ("prompt_2", "prompt_3")
+    second_note = "further prompts were used, {}: the maps name the first prompt's words only"
 
     def encoded(self, result: Any) -> dict[Side, Encoded]:
         return _both(result[0], result[1])
@@ -137,6 +144,9 @@ class FluxPrompts(_Kind):
     """T5's columns; CLIP's one vector of the whole text has none. A second prompt is the one that T5 gets."""
 
     has_own_calls = True
+    second_note = (
+        "the prompt {} was read by CLIP alone, whose one vector no position attends to; the maps are of `prompt_2`"
+    )
 
     def prompts(self, given: Given, side: Side) -> list[str] | None:
         first = super().prompts(given, "positive")

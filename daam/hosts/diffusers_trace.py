@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -151,7 +151,7 @@ class Tracer:
         self._crop: tuple[tuple[int, int], Region] | None = None
         self._strange = self._tuning = self._repeated = 0
         self._steps = Steps()
-        self._is_first_call = True
+        self._is_first_call, self._has_mixed_masks = True, False
         self._cut_short: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
@@ -298,11 +298,13 @@ class Tracer:
                 f"{self._repeated} of {self._capture.calls} model calls looked again at a text of the same step, as "
                 "guidance by a further pass does; the first one counts"
             )
-        if self._encoded.second_prompt is not None:
+        if self._has_mixed_masks:
             found.append(
-                f"a second prompt was used, {self._encoded.second_prompt!r}: each column holds a token of "
-                "both, and the maps name the first prompt's words only"
+                "diffusers mixed up the masks of several images of prompts of different lengths: some images attended "
+                "to a part of their own prompt, or beyond it; give each prompt as often as images of it are wanted"
             )
+        if self._encoded.second_prompt is not None:
+            found.append(self._kind.second_note.format(repr(self._encoded.second_prompt)))
         return found
 
     def _why_cut_short(self, error: BaseException | None) -> str | None:
@@ -385,6 +387,7 @@ class Tracer:
         self._encoded, self._fault, self._is_expected = EncodedPrompts(prompts), fault, False
         self._steps = Steps()
         self._strange = self._tuning = self._repeated = 0
+        self._has_mixed_masks = False
         self._refined_of = {}
         self._latents = self._crop = self._cut_short = None
         self._texts = self._new_texts()
@@ -413,6 +416,7 @@ class Tracer:
         self._is_first_call = False
         try:
             encoded = self._kind.encoded(result)
+            self._has_mixed_masks &= is_negative
             if is_negative:
                 self._read_negative(given, encoded["positive"])
             else:
@@ -432,7 +436,9 @@ class Tracer:
             negative: Sequence[PromptTable | None] = [None] * len(positive)
             if not self._kind.has_own_calls:
                 negative = self._tables(given, "negative", encoded.get("negative"), len(positive)) or negative
+            has_mixed_masks = self._has_mixed_masks
             self._begin(TracedPrompts(tuple(positive), tuple(negative)))
+            self._has_mixed_masks = has_mixed_masks
             second = self._kind.second_prompts(given)
             self._encoded.second_prompt = ", ".join(second) if second else None
         for side, contexts in encoded.items():
@@ -460,8 +466,26 @@ class Tracer:
         if encoded is None:
             return per_picture([known[prompt] for prompt in prompts], pictures or len(prompts))
         found = per_picture(prompts, len(encoded.contexts))
-        lengths: Sequence[int | None] = encoded.lengths or [None] * len(found)
-        sizes = [(prompt, len(context), length) for prompt, context, length in zip(found, encoded.contexts, lengths)]
+        try:
+            return self._fitted(found, known, encoded.contexts, encoded.lengths)
+        except TraceError:
+            if encoded.lengths is None or len(found) == len(prompts):
+                raise
+            tables = self._fitted(
+                found, known, encoded.contexts, per_picture(encoded.lengths[: len(prompts)], len(found))
+            )
+            self._has_mixed_masks = True
+            return tables
+
+    def _fitted(
+        self,
+        prompts: Sequence[str],
+        known: Mapping[str, PromptTable],
+        contexts: Sequence[Tensor],
+        lengths: Sequence[int] | None,
+    ) -> list[PromptTable]:
+        own: Sequence[int | None] = [None] * len(prompts) if lengths is None else lengths
+        sizes = [(prompt, len(context), length) for prompt, context, length in zip(prompts, contexts, own)]
         tables = {size: self._kind.fitted(known[size[0]], *size[1:]) for size in dict.fromkeys(sizes)}
         return [tables[size] for size in sizes]
 

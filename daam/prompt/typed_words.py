@@ -193,8 +193,8 @@ def _are_one_word(before: TokenColumn, after: TokenColumn) -> bool:
 def _word(columns: Sequence[TokenColumn], tokens: Sequence[TokenColumn]) -> Word:
     text, end = "", -1
     for token in tokens:
-        if token.span is not None and token.span[0] >= end:  # tokens of one character, such as an emoji's, share it
-            text, end = text + token.piece, token.span[1]
+        if token.span is not None and token.span[1] > end:  # tokens of one character, such as an emoji's, share it
+            text, end = text + token.piece[max(0, end - token.span[0]) :], token.span[1]
     spans = [token.span for token in tokens if token.span is not None]
     span = (min(start for start, _ in spans), max(end for _, end in spans))
     return Word(split_words(text), text, tuple(token.column for token in tokens), span, is_sign(text))

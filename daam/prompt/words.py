@@ -16,5 +16,17 @@ def split_words(text: str) -> tuple[str, ...]:
 
 
 def word_spans(text: str) -> list[Span]:
-    """Where the same words stand in a text that is read as it is, without normalising it."""
-    return [match.span() for match in _WORD.finditer(text)]
+    """Where words stand in a text that is read as it is, without normalising it: an ending such as 's belongs to one.
+
+    >>> word_spans("a cat's hat")
+    [(0, 1), (2, 7), (8, 11)]
+    """
+    found: list[Span] = []
+    for match in _WORD.finditer(text):
+        start, end = match.span()
+        is_ending = match.group()[0] == "'" and match.group()[1:].isalpha()
+        if is_ending and found and found[-1][1] == start and text[start - 1].isalnum():
+            found[-1] = (found[-1][0], end)
+        else:
+            found.append((start, end))
+    return found

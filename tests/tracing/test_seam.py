@@ -149,7 +149,8 @@ def test_double_and_single_blocks_are_layers_with_the_attention_after_norm_and_r
     model, given = flux(), flux_call(rows=2)
     before = model(**given)[0]
     capture = Capture(model, lambda call: [TEXT, None])
-    with joint_truth() as truth, ExitStack() as stack:
+    names = [f"{kind}.{n}" for kind in ("transformer_blocks", "single_transformer_blocks") for n in (0, 1)]
+    with joint_truth(model, names) as truth, ExitStack() as stack:
         capture.install(stack)
         after = model(**given)[0]
     assert capture.fault is None and torch.equal(before, after) and is_clean(model)

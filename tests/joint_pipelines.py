@@ -17,6 +17,7 @@ from tests.pipelines import _quiet, make_text_encoder
 from tests.places import TOKENIZER
 
 WORDS = "a red blue green circle square cat on the grass photo of two three and with describe image assistant superior"
+PICTURE = ("image_pad", "vision_start", "vision_end")
 CHAT = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
     "<|im_start|>assistant\n{% if not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
@@ -47,7 +48,8 @@ def _chat(kind: Any, own: Tokenizer) -> Any:
     data = json.loads(own.to_str())["model"]
     merges = [tuple(merge) if isinstance(merge, list) else tuple(merge.split(" ")) for merge in data["merges"]]
     made = kind(vocab=dict(data["vocab"]), merges=merges, pad_token="<|endoftext|>")
-    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    special = ["<|im_start|>", "<|im_end|>", *(f"<|{name}|>" for name in PICTURE)]
+    made.add_special_tokens({"additional_special_tokens": special})
     made.chat_template = CHAT
     return made
 
@@ -154,8 +156,29 @@ def sd3(with_t5: bool = True) -> Any:
     )
 
 
+class PictureProcessor:
+    """What Qwen's processor does: as many image tokens as the picture has patches, and the patches beside them."""
+
+    def __init__(self, tokenizer: Any):
+        self.tokenizer = tokenizer
+        self._patches = transformers.Qwen2VLImageProcessorPil(min_pixels=28 * 28, max_pixels=4 * 28 * 28)
+
+    def __call__(self, text: list[str], images: Any, padding: bool, return_tensors: str) -> Any:
+        seen = self._patches(images=[images] if not isinstance(images, list) else images, return_tensors="pt")
+        count = int(seen["image_grid_thw"][0].prod()) // 4
+        texts = [each.replace("<|image_pad|>", "<|image_pad|>" * count) for each in text]
+        tokens = self.tokenizer(texts, padding=padding, return_tensors=return_tensors)
+        return transformers.BatchFeature({**tokens, **seen})
+
+
+def qwen_edit() -> Any:
+    base = qwen()
+    return _quiet(diffusers.QwenImageEditPipeline(**base.components, processor=PictureProcessor(base.tokenizer)))
+
+
 def qwen() -> Any:
     tokenizer = qwen_tokenizer()
+    image, start, end = (tokenizer.convert_tokens_to_ids(f"<|{name}|>") for name in PICTURE)
     config = transformers.Qwen2_5_VLConfig(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": CHANNELS, "intermediate_size": 16, "num_hidden_layers": 2,
@@ -165,6 +188,7 @@ def qwen() -> Any:
         vision_config={
             "depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": CHANNELS,
         },
+        image_token_id=image, vision_start_token_id=start, vision_end_token_id=end,
     )  # fmt: skip
     torch.manual_seed(4)
     encoder = transformers.Qwen2_5_VLForConditionalGeneration(config).eval()

@@ -14,7 +14,7 @@ from daam.errors import PromptError, TraceError
 from daam.hosts.diffusers_tokens import one_text
 from daam.prompt.table import PromptTable, Span, TokenColumn
 from daam.prompt.typed_words import is_sign
-from daam.prompt.words import word_spans
+from daam.prompt.words import is_unspaced, word_spans
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _word_of(prompt: str, span: Span, words: Sequence[Span]) -> tuple[Span, int]
     """The part of a token that is in words, and the number of the first of them: `(red` is of `red`, `2024` of `2`."""
     touched = [number for number, (start, end) in enumerate(words) if start < span[1] and span[0] < end]
     own = [number for number in touched if not is_sign(prompt[slice(*words[number])])] or touched
-    if not own:
+    if not own or is_unspaced(prompt[span[0]]):  # there each token is a word, and tokens of one character are one
         return span, len(words) + span[0]
     return (max(span[0], words[own[0]][0]), min(span[1], words[own[-1]][1])), own[0]
 

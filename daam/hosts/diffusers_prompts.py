@@ -287,7 +287,8 @@ def model_of(pipeline: Any) -> nn.Module:
     Raises:
         TraceError: it has none, or does not encode prompts in the open.
     """
-    model = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    model = getattr(pipeline, "unet", None)
+    model = getattr(pipeline, "transformer", None) if model is None else model
     if not isinstance(model, nn.Module) or not callable(getattr(pipeline, "encode_prompt", None)):
         raise TraceError(
             "expected a diffusers pipeline with a UNet or a transformer and `encode_prompt`, got "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Kind:
         rows: of the positive and of the negative text, for one picture, in one call; () where each has its own call.
         layers: of joint attention.
         scale: pixels of the picture along each side of a position.
+        others: positions of pictures to be like, which stand last.
     """
 
     make: Callable[[], Any]
@@ -56,6 +58,7 @@ class Kind:
     is_ragged: bool = False
     rows: tuple[int, ...] = ()
     scale: int = 4
+    others: int = 0
 
 
 def chat(pipeline: Any) -> str:
@@ -106,7 +109,8 @@ def generate(kind: Kind, pipeline: Any, prompt: Any = PROMPT, **settings: Any) -
     """Pictures [image, height, width, 3]."""
     every = {"num_inference_steps": STEPS, "height": HEIGHT, "width": WIDTH, "output_type": "np"}
     generator = torch.Generator().manual_seed(3)
-    return pipeline(prompt=prompt, generator=generator, **{**every, **kind.settings, **settings}).images
+    own = {name: value for name, value in kind.settings.items() if name in signature(pipeline.__call__).parameters}
+    return pipeline(prompt=prompt, generator=generator, **{**every, **own, **settings}).images
 
 
 def is_clean(pipeline: Any) -> bool:
@@ -147,7 +151,7 @@ def expected_sum(
         if kind.is_image_first:
             first, text = 0, -(-image // kind.filled) * kind.filled
         else:
-            first, text = own if kind.is_ragged else positions - image, 0
+            first, text = own if kind.is_ragged else positions - image - kind.others, 0
         total += probabilities[row, first : first + image, text + column].reshape(size)
     return total
 

@@ -73,7 +73,7 @@ MOST_ENCODED = 8
 
 
 def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", probe: str = "") -> Tracer:
-    """Watches a Stable Diffusion pipeline of diffusers (1.x, 2.x, XL; text to image, img2img, inpaint).
+    """Watches a pipeline of diffusers: Stable Diffusion 1.x, 2.x, XL, 3, Flux and others (docs/diffusers.md has them).
 
     >>> with daam.trace(pipe) as tracer:
     ...     picture = pipe("a red circle", num_inference_steps=2).images[0]
@@ -98,7 +98,7 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
     (128, 128)
 
     Args:
-        pipeline: has `unet`, `tokenizer` and `encode_prompt`. It may run several times inside; the last run counts.
+        pipeline: has `unet` or `transformer`, and `encode_prompt`. It may run several times inside; the last run counts.
         keep: "steps", "heads" or both: axes to keep besides the layers, for `terms`. Memory then grows with them.
             "refined": the refined maps of every word that names something too, which takes up to 256 MiB on the model's
             device and some work at the end; "refined if cheap": only where that is well under a second and 64 MiB.
@@ -108,7 +108,7 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
     Raises:
         SettingError: `keep` has another word.
         TermError: `probe` cannot be read.
-        TraceError: the pipeline has no UNet with cross-attention, or it is compiled.
+        TraceError: the pipeline's model, or the way it encodes prompts, is none that is known, or it is compiled.
     """
     if not isinstance(keep, Iterable):
         raise SettingError(f"keep: expected {', '.join(map(repr, KEEP))}, got {keep!r}")

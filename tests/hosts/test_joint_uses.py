@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -381,3 +382,11 @@ def test_the_tokens_around_the_words_are_asked_for_by_name() -> None:
     with daam.trace(pipeline) as tracer:
         generate(FLUX, pipeline)
     assert tracer.heat_maps()["<end>"].places[0].columns == (tokens(FLUX, pipeline, PROMPT),)
+
+
+def test_the_table_has_every_use_and_what_becomes_of_it() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "diffusers.md").read_text(encoding="utf-8")
+    cells = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    results = {name.strip(): row[1].strip() for row in cells for name in row[0].split(";")}
+    for name, says in {**dict.fromkeys(KINDS, ""), **{name: use.says for name, use in USES.items()}}.items():
+        assert results.get(name, "no row").startswith("refused" if says else "exact"), name

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
+
 from daam.tracing.conditioning import Conditioned, assign
 from daam.tracing.plan import Side
 
@@ -12,8 +14,8 @@ from daam.tracing.plan import Side
 class Steps:
     """Goes through the calls of one generation.
 
-    Loops hand calls of one step the same tensor of the timestep, where they have one call for both sides or look again
-    (SAG). Where each side has a call of its own the tensors may be others; a step ends when a text comes again.
+    Loops hand calls of one step the same number of the timestep, where they have one call for both sides or look again
+    (SAG). Where each side has a call of its own the numbers may be copies; a step ends when a text comes again.
 
     Attributes:
         number: of the step, from 0; -1 before the first call.
@@ -36,8 +38,7 @@ class Steps:
             The text of each row, None for one that is of none or was looked at before at this step; and whether one
             was.
         """
-        is_same = timestep is not None and timestep is self._timestep
-        if not is_same and self._is_new_step(candidates):
+        if not _are_one(timestep, self._timestep) and self._is_new_step(candidates):
             self.number, self._looked = self.number + 1, set()
         self._timestep = timestep
         every = assign(candidates, images, entry)
@@ -50,3 +51,10 @@ class Steps:
         return self.number < 0 or any(
             texts and all((text.image, text.side) in self._looked for text in texts) for texts in candidates
         )
+
+
+def _are_one(first: Any, second: Any) -> bool:
+    """Whether they are the very number, not an equal one: second-order samplers have equal ones behind each other."""
+    if isinstance(first, Tensor) and isinstance(second, Tensor):
+        return first is second or (first.data_ptr() == second.data_ptr() != 0 and first.dtype is second.dtype)
+    return first is not None and first is second

@@ -98,7 +98,7 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
     (128, 128)
 
     Args:
-        pipeline: has `unet` or `transformer`, and `encode_prompt`. It may run several times inside; the last run counts.
+        pipeline: has `unet` or `transformer`, and `encode_prompt`. It may run several times; the last run counts.
         keep: "steps", "heads" or both: axes to keep besides the layers, for `terms`. Memory then grows with them.
             "refined": the refined maps of every word that names something too, which takes up to 256 MiB on the model's
             device and some work at the end; "refined if cheap": only where that is well under a second and 64 MiB.

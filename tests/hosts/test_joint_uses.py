@@ -152,7 +152,8 @@ def test_editing_with_qwen_image_has_the_columns_behind_those_of_the_picture(mon
     module = "diffusers.pipelines.qwenimage.pipeline_qwenimage_edit.calculate_dimensions"
     monkeypatch.setattr(module, lambda area, ratio: (WIDTH, HEIGHT, None))
     pipeline = made.qwen_edit()
-    template = qwen_template(pipeline).replace("<|image_pad|>", "<|image_pad|>" * 4)
+    seen = pipeline.processor(text=["<|image_pad|>"], images=picture(), padding=True, return_tensors="pt")
+    template = qwen_template(pipeline).replace("<|image_pad|>", "<|image_pad|>" * (seen["input_ids"].shape[1]))
     kind = replace(QWEN, dropped=64, others=96, template=lambda _: template)
     settings = {"image": picture(), "true_cfg_scale": 3.0, "negative_prompt": "a blue square"}
     before = generate(kind, pipeline, **settings)
@@ -256,7 +257,7 @@ def test_fused_projections_and_other_processors_are_seen_as_they_attend() -> Non
     class Own:
         """Attends by torch's function, as older versions of diffusers do."""
 
-        def __call__(self, attn: Any, hidden_states: Any, encoder_hidden_states: Any = None, **_: Any) -> Any:
+        def __call__(self, attn: Any, hidden_states: Any, encoder_hidden_states: Any = None, *_: Any) -> Any:
             text = 0 if encoder_hidden_states is None else encoder_hidden_states.shape[1]
             whole = hidden_states if not text else torch.cat([encoder_hidden_states, hidden_states], dim=1)
             parts = (each(whole).unflatten(-1, (attn.heads, -1)) for each in (attn.to_q, attn.to_k, attn.to_v))
@@ -277,7 +278,7 @@ def test_an_attention_that_goes_another_way_is_told() -> None:
     pipeline = made.flux()
 
     class Blind:
-        def __call__(self, attn: Any, hidden_states: Any, encoder_hidden_states: Any = None, **_: Any) -> Any:
+        def __call__(self, attn: Any, hidden_states: Any, encoder_hidden_states: Any = None, *_: Any) -> Any:
             return hidden_states if encoder_hidden_states is None else (hidden_states, encoder_hidden_states)
 
     for module in pipeline.transformer.modules():
@@ -312,10 +313,12 @@ def test_single_heads_and_steps_are_kept_for_the_terms_that_are_named() -> None:
     pipeline = made.z_image()
     with daam.trace(pipeline, keep=("steps", "heads"), terms="circle") as tracer:
         generate(Z_IMAGE, pipeline, num_inference_steps=3)
-    maps = tracer.heat_maps()
-    whole = maps["circle"].values
-    parts = [maps.select(steps=(step, step), heads=[head])["circle"].values for step in range(3) for head in (0, 1)]
-    np.testing.assert_allclose(np.sum(parts, axis=0), whole, rtol=1e-4, atol=1e-5)
+    (text,) = (text for key, text in tracer.image_trace().texts.items() if key.side == "positive")
+    for layer, kept in text.details.items():
+        assert list(kept) == [0, 1, 2] and all(each.shape[0] == 2 for each in kept.values())
+        own = [text.text.columns.index(column) for column in text.text.detail_columns]
+        torch.testing.assert_close(sum(kept.values()).sum(dim=0), text.sums[layer][own])
+    assert tracer.heat_maps().select(steps=(1, 2), heads=[1])["circle"].values.shape == (HEIGHT, WIDTH)
 
 
 def test_what_joint_attention_has_not_is_refused_at_once_or_said() -> None:

@@ -164,7 +164,11 @@ def _moved(table: PromptTable, by: int) -> PromptTable:
     return replace(table, parts=parts, tags=tags)
 
 
-@lru_cache(maxsize=1)
 def clip_tokenizer() -> ClipTokenizer:
-    """CLIP's tokenizer; every checkpoint of SD 1, 2 and XL has the same vocabulary."""
+    """CLIP's tokenizer, cleaning texts as the host does; every checkpoint of SD 1, 2 and XL has the same vocabulary."""
+    return _clip_tokenizer().cleaning_as(host().tokenizer())
+
+
+@lru_cache(maxsize=1)
+def _clip_tokenizer() -> ClipTokenizer:
     return ClipTokenizer.from_folder(TOKENIZER)

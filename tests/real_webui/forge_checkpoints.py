@@ -1,0 +1,117 @@
+"""Small checkpoints that Forge Neo, Forge and reForge take for SD 1.5 and SDXL. Made in the tests' own Python.
+
+These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
+configurations; only UNets, and SDXL's second text encoder (see bench_extension/forge.py), can be made small.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
+from tests.real_webui.random_weights import randomised
+
+VAE: dict[str, Any] = {
+    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4,
+    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+}  # fmt: skip
+CLIP: dict[str, Any] = {
+    "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407,
+}  # fmt: skip
+SD1: dict[str, Any] = {
+    "block_out_channels": (320, 640), "layers_per_block": 1, "cross_attention_dim": 768, "attention_head_dim": 8,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+}  # fmt: skip
+SDXL: dict[str, Any] = {
+    "block_out_channels": (320, 320, 320), "layers_per_block": 2, "cross_attention_dim": 2048, "attention_head_dim": 5,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True, "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
+}  # fmt: skip
+OPEN_CLIP_LAYERS = 2
+OPEN_CLIP_WIDTH = 1280
+
+
+def make_forge_checkpoints(folder: Path, *, with_sdxl: bool) -> None:
+    """Writes them, and a LoRA and a textual inversion for SD 1.5, into a data folder of the host."""
+    checkpoints = folder / "models" / "Stable-diffusion"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    vae = _named("first_stage_model.", ldm_vae(_random(AutoencoderKL(**VAE)), VAE))
+    clip = _text_encoder()
+    parts = {**vae, **_named("cond_stage_model.transformer.", clip)}
+    for name, channels in (("sd1", 4), ("inpainting", 9)):
+        _save({**parts, **_unet({**SD1, "in_channels": channels})}, checkpoints / f"{name}.safetensors")
+    if with_sdxl:
+        parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}
+        parts |= _named("conditioner.embedders.1.model.", _open_clip())
+        _save({**parts, **_unet(SDXL)}, checkpoints / "sdxl.safetensors")
+    _save_extras(folder)
+
+
+def _random(module: torch.nn.Module) -> dict[str, Tensor]:
+    return randomised(module.state_dict())
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _unet(config: Mapping[str, Any]) -> dict[str, Tensor]:
+    return _named("model.diffusion_model.", ldm_unet(_random(UNet2DConditionModel(**config)), config))
+
+
+def _text_encoder() -> dict[str, Tensor]:
+    weights = _random(CLIPTextModel(CLIPTextConfig(**CLIP)))
+    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("position_ids")}
+    return {name if name.startswith("text_model.") else f"text_model.{name}": each for name, each in weights.items()}
+
+
+def _open_clip() -> dict[str, Tensor]:
+    width = OPEN_CLIP_WIDTH
+    shapes: dict[str, tuple[int, ...]] = {
+        "positional_embedding": (77, width), "token_embedding.weight": (49408, width), "text_projection": (width, width),
+        "ln_final.weight": (width,), "ln_final.bias": (width,),
+    }  # fmt: skip
+    for layer in range(OPEN_CLIP_LAYERS):
+        linear = {"attn.in_proj_": (3, 1), "attn.out_proj.": (1, 1), "mlp.c_fc.": (4, 1), "mlp.c_proj.": (1, 4)}
+        inside: dict[str, tuple[int, ...]] = {}
+        for name, (out, into) in linear.items():
+            inside |= {f"{name}weight": (out * width, into * width), f"{name}bias": (out * width,)}
+        inside |= {f"ln_{number}.{kind}": (width,) for number in (1, 2) for kind in ("weight", "bias")}
+        shapes |= {f"transformer.resblocks.{layer}.{name}": shape for name, shape in inside.items()}
+    return randomised({name: torch.empty(shape) for name, shape in shapes.items()})
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.to(torch.float16).contiguous().clone() for name, tensor in tensors.items()}, path)
+
+
+def _save_extras(folder: Path) -> None:
+    for part in ("embeddings", "models/Lora"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    width, text = SD1["block_out_channels"][0], SD1["cross_attention_dim"]
+    save_file({"emb_params": 0.3 * torch.randn(3, text)}, folder / "embeddings" / "tinyword.safetensors")
+    lora = {}
+    for projection, inputs in (("to_q", width), ("to_k", text), ("to_v", text)):
+        name = f"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_{projection}"
+        lora[f"{name}.lora_down.weight"] = torch.randn(2, inputs) / inputs**0.5
+        lora[f"{name}.lora_up.weight"] = torch.randn(width, 2)
+        lora[f"{name}.alpha"] = torch.tensor(2.0)
+    save_file(lora, folder / "models" / "Lora" / "tinylora.safetensors")
+
+
+def remove_checkpoints(folder: Path) -> None:
+    """They are large."""
+    shutil.rmtree(folder / "models", ignore_errors=True)

@@ -6,7 +6,6 @@ configurations; only UNets, and SDXL's second text encoder (see bench_extension/
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,7 +80,8 @@ def _text_encoder() -> dict[str, Tensor]:
 def _open_clip() -> dict[str, Tensor]:
     width = OPEN_CLIP_WIDTH
     shapes: dict[str, tuple[int, ...]] = {
-        "positional_embedding": (77, width), "token_embedding.weight": (49408, width), "text_projection": (width, width),
+        "positional_embedding": (77, width), "token_embedding.weight": (49408, width),
+        "text_projection": (width, width),
         "ln_final.weight": (width,), "ln_final.bias": (width,),
     }  # fmt: skip
     for layer in range(OPEN_CLIP_LAYERS):
@@ -110,8 +110,3 @@ def _save_extras(folder: Path) -> None:
         lora[f"{name}.lora_up.weight"] = torch.randn(width, 2)
         lora[f"{name}.alpha"] = torch.tensor(2.0)
     save_file(lora, folder / "models" / "Lora" / "tinylora.safetensors")
-
-
-def remove_checkpoints(folder: Path) -> None:
-    """They are large."""
-    shutil.rmtree(folder / "models", ignore_errors=True)

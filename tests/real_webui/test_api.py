@@ -211,8 +211,8 @@ def test_axes_of_xyz_plot_show_the_heat_maps_in_the_cells(server: Server) -> Non
     script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot")
     choices = script["args"][0]["choices"]
     alpha, scale = (choices.index(f"[{NAME}] {label}") for label in ("Heatmap blend alpha", "Scale"))
-    arguments = [alpha, "0.2,0.8", [], scale, "", ["each", "share"], 0, "", []]
-    arguments += [False, True, False, False, False, False, False, 0, False]
+    axes = (alpha, "0.2,0.8", []), (scale, "", ["each", "share"])
+    arguments = server.kind.plot_arguments(*axes, include_lone_images=True)
     answer = server.post("/sdapi/v1/txt2img", {**PAYLOAD, "script_name": "x/y/z plot", "script_args": arguments})
     shown = pictures(answer)
     cells = {image.tobytes() for image in shown[1:]}
@@ -233,8 +233,7 @@ def test_every_scale_makes_a_cell_of_its_own(server: Server) -> None:
     """Of several terms; a single one fills the shared scale as it fills its own."""
     script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot")
     scale = script["args"][0]["choices"].index(f"[{NAME}] Scale")
-    arguments = [scale, "", ["shared", "each", "share"], 0, "", [], 0, "", []]
-    arguments += [False, True, False, False, False, False, False, 0, False]
+    arguments = server.kind.plot_arguments((scale, "", ["shared", "each", "share"]), include_lone_images=True)
     panel = {NAME: {"args": [True, "red, circle, a"]}}
     payload = {**PAYLOAD, "script_name": "x/y/z plot", "script_args": arguments, "alwayson_scripts": panel}
     assert len({image.tobytes() for image in pictures(server.post("/sdapi/v1/txt2img", payload))[1:]}) == 3

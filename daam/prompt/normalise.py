@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -53,9 +54,11 @@ def normalise_as(text: str, clean: Callable[[str], str]) -> Normalised:
 
 
 def _mend(text: str, **options: bool) -> str:
-    """Imported when it is needed: some hosts do without, and would cut prompts in another way if it were there."""
-    import ftfy
-
+    """Some hosts do without ftfy, and would cut prompts in another way if it were there: then nothing is mended."""
+    try:
+        import ftfy
+    except ModuleNotFoundError:
+        return unicodedata.normalize("NFC", text)
     fixed: str = ftfy.fix_text(text, **options)
     return fixed
 

@@ -1,7 +1,7 @@
 """Small checkpoints that Forge Neo, Forge and reForge take for SD 1.5 and SDXL. Made in the tests' own Python.
 
 These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
-configurations; only UNets, and SDXL's second text encoder (see bench_extension/forge.py), can be made small.
+configurations, of which Forge and Forge Neo are shown small ones (see bench_extension/forge.py).
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
+from tests.real_webui.forge_sizes import CLIP_LAYERS, VAE_SIZES
 from tests.real_webui.random_weights import randomised
 
 VAE: dict[str, Any] = {
-    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4,
+    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4,
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
 }  # fmt: skip
 CLIP: dict[str, Any] = {
@@ -38,17 +39,21 @@ SDXL: dict[str, Any] = {
     "transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True, "addition_embed_type": "text_time",
     "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
 }  # fmt: skip
-OPEN_CLIP_LAYERS = 2
 OPEN_CLIP_WIDTH = 1280
 
 
-def make_forge_checkpoints(folder: Path, *, with_sdxl: bool) -> None:
-    """Writes them, and a LoRA and a textual inversion for SD 1.5, into a data folder of the host."""
+def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, is_small: bool) -> None:
+    """Writes them, and a LoRA and a textual inversion for SD 1.5, into a data folder of the host.
+
+    Args:
+        is_small: text encoders and VAE too.
+    """
+    vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
     checkpoints = folder / "models" / "Stable-diffusion"
     checkpoints.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    vae = _named("first_stage_model.", ldm_vae(_random(AutoencoderKL(**VAE)), VAE))
-    clip = _text_encoder()
+    vae = _named("first_stage_model.", ldm_vae(_random(AutoencoderKL(**vae_config)), vae_config))
+    clip = _text_encoder(CLIP_LAYERS if is_small else CLIP["num_hidden_layers"])
     parts = {**vae, **_named("cond_stage_model.transformer.", clip)}
     for name, channels in (("sd1", 4), ("inpainting", 9)):
         _save({**parts, **_unet({**SD1, "in_channels": channels})}, checkpoints / f"{name}.safetensors")
@@ -71,8 +76,8 @@ def _unet(config: Mapping[str, Any]) -> dict[str, Tensor]:
     return _named("model.diffusion_model.", ldm_unet(_random(UNet2DConditionModel(**config)), config))
 
 
-def _text_encoder() -> dict[str, Tensor]:
-    weights = _random(CLIPTextModel(CLIPTextConfig(**CLIP)))
+def _text_encoder(layers: int) -> dict[str, Tensor]:
+    weights = _random(CLIPTextModel(CLIPTextConfig(**{**CLIP, "num_hidden_layers": layers})))
     weights = {name: tensor for name, tensor in weights.items() if not name.endswith("position_ids")}
     return {name if name.startswith("text_model.") else f"text_model.{name}": each for name, each in weights.items()}
 
@@ -84,7 +89,7 @@ def _open_clip() -> dict[str, Tensor]:
         "text_projection": (width, width),
         "ln_final.weight": (width,), "ln_final.bias": (width,),
     }  # fmt: skip
-    for layer in range(OPEN_CLIP_LAYERS):
+    for layer in range(CLIP_LAYERS):
         linear = {"attn.in_proj_": (3, 1), "attn.out_proj.": (1, 1), "mlp.c_fc.": (4, 1), "mlp.c_proj.": (1, 4)}
         inside: dict[str, tuple[int, ...]] = {}
         for name, (out, into) in linear.items():

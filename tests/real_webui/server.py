@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -49,12 +50,18 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
+def version_mark(webui: Path) -> dict[str, str]:
+    """Forge Neo asks at the terminal whether to go on where its settings file does not name its version."""
+    found = re.search(r'VERSION_UID\b[^=\n]*= "(.+)"', (webui / "modules" / "launch_utils.py").read_text("utf-8"))
+    return {"VERSION_UID": found[1]} if found else {}
+
+
 def make_checkpoints(webui: Path, folder: Path, kind: Webui = A1111) -> None:
     """Into the data folder of a WebUI of that kind."""
     if kind.is_forge:
         from tests.real_webui.forge_checkpoints import make_forge_checkpoints
 
-        make_forge_checkpoints(folder, with_sdxl="sdxl" in kind.checkpoints)
+        make_forge_checkpoints(folder, with_sdxl="sdxl" in kind.checkpoints, is_small=kind.has_small_encoders)
         return
     done = subprocess.run(
         [webui_python(webui), "-W", "ignore", str(HERE / "make_checkpoints.py"), str(webui), str(folder)],
@@ -99,7 +106,8 @@ class Server:
             old.unlink()
         for name, target in self._extensions.items():
             (folder / name).symlink_to(target)
-        (self.data / "config.json").write_text(json.dumps(self._settings), "utf-8")
+        settings = {**self._settings, **version_mark(self._webui)}
+        (self.data / "config.json").write_text(json.dumps(settings), "utf-8")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]

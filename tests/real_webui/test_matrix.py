@@ -63,6 +63,10 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
         pytest.skip(reason)
     changed = dict(kind.changed.get(row.name, {}))
     payload = {**row.payload, **changed.pop("payload", {})}
+    if kind.is_forge and row.path == "txt2img" and row.size is None:
+        payload = {"width": 64, "height": 64, **payload}  # its UNet is larger
+    if payload.get("hr_upscaler", "None") not in upscalers(server):
+        payload["hr_upscaler"] = "None"
     if payload.get("script_name") == "x/y/z plot":
         payload["script_args"] = kind.plot_arguments((1, "1,2", []))
     return replace(row, checkpoint=str(checkpoint), payload=payload, **changed)
@@ -70,6 +74,11 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
 
 def samplers(server: Server) -> set[str]:
     return {sampler["name"] for sampler in server.get("/sdapi/v1/samplers")}
+
+
+def upscalers(server: Server) -> set[str]:
+    kinds = ("upscalers", "latent-upscale-modes")
+    return {"None"} | {found["name"] for kind in kinds for found in server.get(f"/sdapi/v1/{kind}")}
 
 
 def generate(server: Server, row: MatrixRow, *, heat_maps: bool) -> dict[str, Any] | ApiError:

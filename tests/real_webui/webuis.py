@@ -34,6 +34,7 @@ class Webui:
         flags: to start it with, besides FLAGS.
         settings: besides SETTINGS.
         checkpoints: what it has of those that rows name: one of its own for each.
+        has_small_encoders: whether its text encoders and VAE can be made small too.
         ready: what its log says when it can be used.
         payload: what each request to generate must have besides.
         absent: by a row's name, or by its section, why it is not run.
@@ -46,6 +47,7 @@ class Webui:
     flags: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    has_small_encoders: bool = True
     ready: str = "Startup time"
     payload: Mapping[str, Any] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
@@ -84,6 +86,9 @@ _ABSENT = {
     "refiner switch (SD1 to SD1)": "its two models have other sizes here",
     "hires fix, other checkpoint": "SD 2 is not loaded here",
 }
+_TOO_LARGE = dict.fromkeys(
+    ("768x512", "1024x576", "520x600, SDXL"), "takes minutes on a CPU with the smallest UNet that the host loads"
+)
 A1111 = Webui(
     "AUTOMATIC1111's WebUI 1.10.1", "WEBUI_DIR",
     flags=(
@@ -103,17 +108,20 @@ FORGE_NEO = Webui(
     "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
     checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
-    absent={**_ABSENT, "outpainting mk2": _NO_SCRIPT},
+    absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
         "texts moved from row to row after our callback": _MOVED,
         "loopback": {"payload": {"script_args": [2, 0.5, "Linear"]}},
+        "SD upscale": {"payload": {"script_args": [16, "None", 1.5, True]}},
+        "512x712": {"size": (512, 704)},  # this host makes them divisible by 64
+        "520x600": {"size": (512, 576)},
     },
     plot=(*PLOT[:7], "row_count", *PLOT[7:]),
 )  # fmt: skip
 FORGE = Webui(
     "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors"}, checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
-    absent={**_ABSENT, "Skip Early CFG": _NO_SETTING},
+    absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
         "texts moved from row to row after our callback": _MOVED,
         "prompts from file": {"payload": {"script_args": [False, False, "start", "a red circle", False]}},
@@ -121,7 +129,8 @@ FORGE = Webui(
 )  # fmt: skip
 REFORGE = Webui(
     "reForge", "REFORGE_DIR", flags=("--always-cpu",), settings={"sd_model_checkpoint": "sd1.safetensors"},
-    checkpoints=_SMALL, absent=_ABSENT, changed={"texts moved from row to row after our callback": _MOVED},
+    checkpoints=_SMALL, has_small_encoders=False, absent={**_ABSENT, **_TOO_LARGE},
+    changed={"texts moved from row to row after our callback": _MOVED},
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
 WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE)

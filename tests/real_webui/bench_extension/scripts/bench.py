@@ -23,9 +23,9 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 from truth import Truth  # noqa: E402
 
 if IS_FORGE:
-    from forge import make_second_encoder_small
+    from forge import make_encoders_small
 
-    make_second_encoder_small()
+    make_encoders_small()
 else:
     from make_checkpoints import register_open_clip
     from sd3 import make_sd3

@@ -1,0 +1,4 @@
+"""Sizes of the small checkpoints for Forge and Forge Neo, read in the tests' Python and in the host's."""
+
+CLIP_LAYERS = 2
+VAE_SIZES = {"block_out_channels": [32, 32, 32, 32], "layers_per_block": 1}

@@ -24,7 +24,7 @@ from daam.tracing.capture import Capture
 from daam.tracing.conditioning import Conditioned, ConditioningBook, assign
 from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.latest import LatestOfImage
-from daam.tracing.plan import ModelCall, Side, TextKey, TracedText
+from daam.tracing.plan import Conditioning, ModelCall, Side, TextKey, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.refined_maps import with_refined
 from daam.tracing.text_maps import TextMaps
@@ -53,8 +53,8 @@ class EncodedPrompts:
     known: ConditioningBook = field(default_factory=ConditioningBook)
     second_prompt: str | None = None
 
-    def condition(self, conditioning: Tensor | None) -> bool:
-        """Whether a row of [row, column, channel] was made from the first picture's prompt."""
+    def condition(self, conditioning: Conditioning | None) -> bool:
+        """Whether a row was made from the first picture's prompt."""
         rows = [] if conditioning is None else self.known.candidates(conditioning)
         return any((text.image, text.side) == (0, "positive") for texts in rows for text in texts)
 

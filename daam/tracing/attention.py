@@ -49,8 +49,8 @@ def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, 
         joined: [..., position + token, channel], any float type: the queries of all positions, then the keys.
         positions: how many of them are queries.
         scale: multiplies the scores; usually channel ** -0.5.
-        bias: added to the scores, [matrix, 1, token], float32; minus infinity hides a token. Empty storage of one
-            number, [1], adds nothing, and is not made anew as it is where there is none.
+        bias: added to the scores, [matrix, 1 or position, token], float32; minus infinity hides a token. Empty storage
+            of one number, [1], adds nothing, and is not made anew as it is where there is none.
 
     Returns:
         [matrix, position, token], float32, the leading axes in one. Sums to 1 over `token`.
@@ -66,7 +66,21 @@ def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, 
     key = joined.as_strided(
         (matrices, channels, tokens), (places * channels, 1, channels), start + positions * channels
     )
-    with torch.autocast(joined.device.type, enabled=False):
-        bias = joined.new_empty(1) if bias is None else bias
+    return probabilities(query, key, scale, bias)
+
+
+def probabilities(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
+    """The same of queries and keys that stand apart.
+
+    Args:
+        query: [matrix, position, channel], float32.
+        key: [matrix, channel, token], float32.
+        scale, bias: as for `cross_attention_probabilities`; the bias may be another one for each position.
+
+    Returns:
+        [matrix, position, token], float32. Sums to 1 over `token`.
+    """
+    with torch.autocast(query.device.type, enabled=False):
+        bias = query.new_empty(1) if bias is None else bias
         scores = torch.baddbmm(bias, query, key, beta=0 if bias.numel() == 1 else 1, alpha=scale)
         return scores.softmax(dim=-1)

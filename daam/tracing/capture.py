@@ -14,13 +14,13 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import SelfAttended, argument, first_input
+from daam.tracing.families.base import SelfAttended, argument
 from daam.tracing.latest import Budget, LatestSelfAttention
 from daam.tracing.layout import Wanted
 from daam.tracing.plan import ModelCall, RowPlan, TracedText
@@ -172,19 +172,27 @@ class Capture:
             return
         self._forget_call()
         self._family.begin_call()
-        sample = first_input(arguments, named)
-        self._latent_size = (sample.shape[-2], sample.shape[-1])
+        sample = self._family.sample(arguments, named)
+        self._latent_size = (sample.height, sample.width)
         conditioning = self._family.conditioning(arguments, named)
         timestep = argument(arguments, named, 1, ("timestep", "timesteps"))
-        texts = self._plan(
-            ModelCall(sample.shape[0], *self._latent_size, conditioning, timestep, sample.requires_grad, named)
-        )
-        if len(texts) != sample.shape[0]:
-            raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.shape[0]}")
+        texts = self._plan(ModelCall(sample.rows, *self._latent_size, conditioning, timestep, sample.is_tuning, named))
+        if len(texts) != sample.rows:
+            raise ShapeError(f"expected a model call with {len(texts)} rows, got {sample.rows}")
         self._texts = {row: text for row, text in enumerate(texts) if text is not None}
+        self._check_columns(sample.columns)
         if self.latest is not None:
-            self.latest.begin_call(sample.shape[0], _rows_of_parts(self._texts))
-        self._runs.begin_call(sample.shape[0], conditioning)
+            self.latest.begin_call(sample.rows, _rows_of_parts(self._texts))
+        self._runs.begin_call(sample.rows, conditioning if isinstance(conditioning, Tensor) else None)
+
+    def _check_columns(self, columns: tuple[int, ...] | None) -> None:
+        """Args: columns: how many keys of its text each row has; None where all have enough."""
+        for row, text in self._texts.items():
+            if columns is not None and max(text.columns) >= columns[row]:
+                raise ShapeError(
+                    f"expected at least {1 + max(text.columns)} columns of the text in row {row} of the model's call, "
+                    f"got {columns[row]}: the model attends to a part of the text only"
+                )
 
     def _see(self, attended: Attended) -> None:
         run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])

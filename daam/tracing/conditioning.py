@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from daam.errors import TraceError
-from daam.tracing.plan import Side, version_of
+from daam.tracing.plan import Conditioning, Side, version_of
 
 
 class Conditioned(NamedTuple):
@@ -32,7 +32,7 @@ class ConditioningBook:
 
     def __init__(self) -> None:
         self._known: list[tuple[Conditioned, Tensor]] = []
-        self._decided: list[tuple[Tensor, int, list[list[Conditioned]]]] = []
+        self._decided: list[tuple[Conditioning, tuple[int, ...], list[list[Conditioned]]]] = []
         self._pending: list[Tensor] = []
 
     @property
@@ -43,18 +43,22 @@ class ConditioningBook:
         """Args: context: [column, channel], as the model will get it."""
         self._known.append((text, context))
 
-    def candidates(self, conditioning: Tensor) -> list[list[Conditioned]]:
-        """For each row of [row, column, channel] the texts that it was made from; several where texts are alike."""
-        for tensor, version, found in self._decided:
-            if tensor is conditioning and version == version_of(conditioning):
+    def candidates(self, conditioning: Conditioning) -> list[list[Conditioned]]:
+        """For each row the texts that it was made from; several where texts are alike.
+
+        Args: conditioning: [row, column, channel], or [column, channel] for each row.
+        """
+        versions = _versions(conditioning)
+        for earlier, version, found in self._decided:
+            if _are_same(earlier, conditioning) and version == versions:
                 return found
-        earlier = next((entry for entry in self._decided if entry[0].shape == conditioning.shape), None)
-        if earlier is not None and conditioning.device.type != "cpu":
-            self._pending.append((conditioning == earlier[0]).all())
-            found = earlier[2]
+        alike = next((entry for entry in self._decided if _shapes(entry[0]) == _shapes(conditioning)), None)
+        if alike is not None and conditioning[0].device.type != "cpu":
+            self._pending += [(row == known).all() for row, known in zip(conditioning, alike[0])]
+            found = alike[2]
         else:
-            found = self._compare(conditioning)
-        self._decided.append((conditioning, version_of(conditioning), found))
+            found = [self._compare(row) for row in conditioning]
+        self._decided.append((conditioning, versions, found))
         return found
 
     def check(self) -> None:
@@ -69,16 +73,29 @@ class ConditioningBook:
                 "from the prompt; whose attention came when cannot be told afterwards"
             )
 
-    def _compare(self, conditioning: Tensor) -> list[list[Conditioned]]:
-        found: list[list[Conditioned]] = [[] for _ in range(len(conditioning))]
-        fitting = [(text, context) for text, context in self._known if context.shape == conditioning.shape[1:]]
+    def _compare(self, row: Tensor) -> list[Conditioned]:
+        fitting = [(text, context) for text, context in self._known if context.shape == row.shape]
         if not fitting:
-            return found
-        contexts = torch.stack([context.to(conditioning) for _, context in fitting])
-        equal = torch.stack([(conditioning == context).flatten(1).all(dim=1) for context in contexts], dim=1)
-        for row, answers in zip(found, equal.tolist()):
-            row += [text for (text, _), is_equal in zip(fitting, answers) if is_equal]
-        return found
+            return []
+        contexts = torch.stack([context.to(row) for _, context in fitting])
+        equal = (contexts == row).flatten(1).all(dim=1)
+        return [text for (text, _), is_equal in zip(fitting, equal.tolist()) if is_equal]
+
+
+def _are_same(first: Conditioning, second: Conditioning) -> bool:
+    """Whether they are the very tensors."""
+    if isinstance(first, Tensor) or isinstance(second, Tensor):
+        return first is second
+    return len(first) == len(second) and all(one is other for one, other in zip(first, second))
+
+
+def _shapes(conditioning: Conditioning) -> list[torch.Size]:
+    return [row.shape for row in conditioning]
+
+
+def _versions(conditioning: Conditioning) -> tuple[int, ...]:
+    rows = [conditioning] if isinstance(conditioning, Tensor) else conditioning
+    return tuple(version_of(row) for row in rows)
 
 
 def assign(candidates: Sequence[Sequence[Conditioned]], images: int, entry: int) -> list[Conditioned | None]:

@@ -25,15 +25,16 @@ HELD_BYTES = 64 * 2**20
 class Task:
     """What was set aside of one run of a layer. Attributes: is_dropped: another run took its place."""
 
-    __slots__ = ("is_dropped", "joined", "layer")
+    __slots__ = ("bias", "is_dropped", "joined", "layer")
 
-    def __init__(self, layer: str, joined: Tensor | None):
+    def __init__(self, layer: str, joined: Tensor | None, bias: Tensor | None = None):
         self.layer = layer
-        self.joined = joined
+        self.joined, self.bias = joined, bias
         self.is_dropped = False
 
     def drop(self) -> None:
-        self.joined, self.is_dropped = None, True
+        self.joined = self.bias = None
+        self.is_dropped = True
 
 
 @dataclass(eq=False)
@@ -85,11 +86,11 @@ class Engine:
         layout = self._layout(attended, wanted)
         self._order[attended.layer] = None
         if layout.is_in_parts:
-            block = layout.block_in_parts(attended.layer, attended.query, keys)
+            block = layout.block_in_parts(attended.layer, attended.query, keys, layout.bias(attended.mask))
             task = Task(attended.layer, None)
             self._groups.append(_Group(layout, {attended.layer: task}, block))
             return task
-        task = Task(attended.layer, layout.joined(attended.query, keys))
+        task = Task(attended.layer, layout.joined(attended.query, keys), layout.bias(attended.mask))
         group = self._open.get(layout)
         if group is None or task.layer in group.tasks:
             group = self._new_group(layout)
@@ -114,7 +115,7 @@ class Engine:
         shapes = keys[0].shape if len(keys) == 1 else tuple(key.shape for key in keys)
         key = (
             query.shape, shapes, query.dtype, query.device, attended.heads, attended.scale, attended.size,
-            attended.first_column, attended.key_of is None,
+            attended.first_column, attended.key_of is None, None if attended.mask is None else attended.mask.shape,
         )  # fmt: skip
         layout = wanted.layouts.get(key)
         if layout is None:
@@ -139,9 +140,10 @@ class Engine:
         tasks = {layer: task for layer, task in group.tasks.items() if not task.is_dropped}
         parts = [task.joined for task in tasks.values() if task.joined is not None]
         if parts:
-            group.block = group.layout.block(tuple(tasks), parts)
+            biases = [task.bias for task in tasks.values() if task.bias is not None]
+            group.block = group.layout.block(tuple(tasks), parts, biases)
         for task in tasks.values():
-            task.joined = None
+            task.joined = task.bias = None
         group.tasks = tasks
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from daam.errors import ShapeError
-from daam.tracing.attention import CHUNK_ELEMENTS, by_head, cross_attention_probabilities
+from daam.tracing.attention import CHUNK_ELEMENTS, by_head, cross_attention_probabilities, probabilities
 from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
 from daam.tracing.plan import TextKey, TracedText
@@ -67,7 +67,7 @@ class Layout:
         channels = attended.query.shape[2:].numel()
         own_tokens = sum(key.shape[1] for key in attended.keys)
         rows = [row for row, _ in wanted.rows]
-        self._by_head, self._probed = wanted.by_head, probed
+        self._by_head, self._probed, self._own_rows = wanted.by_head, probed, rows
         self._heads = attended.heads
         self._tokens = own_tokens + probed
         self._copies = 2 if probed else 1
@@ -103,27 +103,65 @@ class Layout:
         whole = torch.cat(parts, dim=1)
         return whole if self._chosen is None else whole.index_select(0, self._chosen)
 
-    def block(self, layers: tuple[str, ...], parts: Sequence[Tensor]) -> Block:
-        """What some layers give. Args: parts: what `joined` made of each."""
-        sums, detail = self._sums(parts[0] if len(parts) == 1 else torch.cat(list(parts)), len(parts))
-        return Block(self._legend, layers, sums, detail)
+    def bias(self, mask: Tensor | None) -> Tensor | None:
+        """What a layer's mask adds to the scores of the wanted rows; a copy, which its model may change afterwards.
 
-    def block_in_parts(self, layer: str, query: Tensor, keys: Sequence[Tensor]) -> Block:
+        Args: mask: as `Attended` has it.
+
+        Returns:
+            [row, head or 1, position or 1, token], float32.
+        """
+        if mask is None:
+            return None
+        if self._probed:
+            raise ShapeError("expected a layer without a mask, since words beside the prompt are probed in it")
+        chosen = mask.expand(max(len(mask), 1 + max(self._own_rows)), *mask.shape[1:])[self._own_rows]
+        if chosen.dtype is torch.bool:
+            return torch.zeros(chosen.shape, device=chosen.device).masked_fill_(~chosen, -torch.inf)
+        return chosen.to(torch.float32, copy=True)
+
+    def block(self, layers: tuple[str, ...], parts: Sequence[Tensor], biases: Sequence[Tensor]) -> Block:
+        """What some layers give. Args: parts: what `joined` made of each; biases: `bias`, if there is any."""
+        joined = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+        view = by_head(joined, len(layers), self._heads, self._rows, self._copies)
+        positions = joined.shape[1] - self._tokens
+        bias = self._flat(torch.stack(list(biases))) if biases else self._bias_of(len(layers))
+        found = cross_attention_probabilities(view, positions, self._scale, bias)
+        return Block(self._legend, layers, *self._sums(found, len(layers)))
+
+    def block_in_parts(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:
         """What one layer gives whose probabilities are too many to hold: some positions after the others."""
-        parts = [self._sums(self.joined(part, keys), 1) for part in query.split(self._positions_at_once, dim=1)]
+        key = self._of_heads(torch.cat(list(keys), dim=1)).transpose(-1, -2)
+        parts, start = [], 0
+        for part in query.split(self._positions_at_once, dim=1):
+            own = self._bias_of(1)
+            if bias is not None:
+                own = self._flat(bias[None] if bias.shape[2] == 1 else bias[None, :, :, start : start + part.shape[1]])
+            parts.append(self._sums(probabilities(self._of_heads(part), key, self._scale, own), 1))
+            start += part.shape[1]
         details = [detail for _, detail in parts if detail is not None]
         sums = torch.cat([sums for sums, _ in parts], dim=-2)
         return Block(self._legend, (layer,), sums, torch.cat(details, dim=-2) if details else None)
 
-    def _sums(self, joined: Tensor, layers: int) -> tuple[Tensor, Tensor | None]:
+    def _of_heads(self, tensor: Tensor) -> Tensor:
+        """[row, place, head * channel] or [row, place, head, channel] to [matrix, place, channel] in float32.
+
+        A matrix is of one wanted row, as often as it is wanted, and one head.
+        """
+        chosen = tensor[self._own_rows]
+        by_head = chosen.unflatten(-1, (self._heads, -1)) if chosen.dim() == 3 else chosen
+        return by_head.transpose(1, 2).to(torch.float32).repeat(self._copies, 1, 1, 1).flatten(0, 1)
+
+    def _flat(self, bias: Tensor) -> Tensor:
+        """[layer, row, head or 1, position or 1, token] to [matrix, position or 1, token]."""
+        return bias.expand(-1, -1, self._heads, -1, -1).flatten(0, 2)
+
+    def _sums(self, found: Tensor, layers: int) -> tuple[Tensor, Tensor | None]:
         """[layer, row, position, column] of the wanted columns, and the details [layer, row, head, position, column].
 
-        Args: joined: [layer * row, position + token, head * channel].
+        Args: found: probabilities [matrix, position, token].
         """
-        view = by_head(joined, layers, self._heads, self._rows, self._copies)
-        positions = joined.shape[1] - self._tokens
-        probabilities = cross_attention_probabilities(view, positions, self._scale, self._bias_of(layers))
-        of_heads = probabilities.view(layers, -1, self._heads, positions, self._tokens)
+        of_heads = found.view(layers, -1, self._heads, *found.shape[1:])
         if max(self._repeats) > 1:
             of_heads.mul_(self._copies_of_texts(of_heads))
         sums = of_heads.sum(dim=2)

@@ -12,6 +12,10 @@ Side = Literal["positive", "negative", "probe"]
 """Which prompt: "probe" is of words that conditioned nothing, see `daam.tracing.probe`."""
 
 
+Conditioning = Tensor | Sequence[Tensor]
+"""What conditions the rows of a call: [row, column, channel], or [column, channel] for each row."""
+
+
 class TextKey(NamedTuple):
     """Names one text that conditions one image: AND parts and schedule entries have maps of their own.
 
@@ -53,7 +57,7 @@ class ModelCall:
     Attributes:
         rows: of the batch.
         height, width: of the latent.
-        conditioning: what conditions the rows, [row, column, channel]; None where the model was given none.
+        conditioning: what conditions the rows; None where the model was given none.
         timestep: what the model was told of the noise level; one object for all calls of a step, as loops have it.
         is_tuning: the latent asks for gradients: a pass to change it by, as of Attend-and-Excite, not to sample with.
         named: what the model was called with by name, for hosts that leave marks there.
@@ -62,7 +66,7 @@ class ModelCall:
     rows: int
     height: int
     width: int
-    conditioning: Tensor | None = field(default=None, compare=False, repr=False)
+    conditioning: Conditioning | None = field(default=None, compare=False, repr=False)
     timestep: Any = field(default=None, compare=False, repr=False)
     is_tuning: bool = False
     named: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)

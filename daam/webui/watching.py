@@ -291,7 +291,7 @@ class Watch:
             self._is_first_of_step = False
         rows = self._call.order.take(call)
         self._foreign_calls += not any(rows)
-        if call.conditioning is not None and len(call.conditioning) == len(rows):
+        if isinstance(call.conditioning, Tensor) and len(call.conditioning) == len(rows):
             contexts = [None if row is None else row.context for row in rows]
             foreign = [context for text, context in self._encoded_meanwhile if text not in self._own_texts]
             self._witness.see(call.conditioning, contexts, self._call.contexts, foreign)

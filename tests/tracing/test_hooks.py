@@ -15,6 +15,7 @@ from daam.errors import SettingError, ShapeError, TraceError
 from daam.tracing.engine import Engine
 from daam.tracing.families import find_family
 from daam.tracing.families.cross_attention import find_cross_attention_layers
+from daam.tracing.families.joint import Joint
 from tests.pipelines import run, sd1
 
 
@@ -217,7 +218,17 @@ def test_a_compiled_model_is_detected(how: str) -> None:
         daam.trace(pipeline)
 
 
-def test_a_joint_attention_model_is_refused_also_where_it_has_an_attn2() -> None:
+def test_an_unknown_joint_attention_model_is_refused_in_one_sentence() -> None:
+    diffusers = pytest.importorskip("diffusers", minversion="0.30", reason="no AuraFlow")
+    model = diffusers.AuraFlowTransformer2DModel(
+        sample_size=8, num_mmdit_layers=1, num_single_dit_layers=1, attention_head_dim=8, num_attention_heads=2,
+        joint_attention_dim=16, caption_projection_dim=16, pos_embed_max_size=16,
+    )  # fmt: skip
+    with pytest.raises(TraceError, match=r"known \(Flux, .*Z-Image\); AuraFlowTransformer2DModel has none"):
+        find_family(model)
+
+
+def test_the_second_attention_of_sd3_is_no_cross_attention() -> None:
     diffusers = pytest.importorskip("diffusers", minversion="0.31", reason="no SD3 with two attentions")
     model = diffusers.SD3Transformer2DModel(
         sample_size=8, patch_size=1, in_channels=4, num_layers=2, attention_head_dim=8, num_attention_heads=2,
@@ -225,7 +236,16 @@ def test_a_joint_attention_model_is_refused_also_where_it_has_an_attn2() -> None
         dual_attention_layers=(0,),
     )  # fmt: skip
     assert any(name.endswith("attn2") for name, _ in model.named_modules())
-    with pytest.raises(TraceError, match="joint attention"):
+    assert find_cross_attention_layers(model) == [] and isinstance(find_family(model), Joint)
+
+
+def test_a_model_of_videos_is_refused_with_the_reason() -> None:
+    diffusers = pytest.importorskip("diffusers", minversion="0.33", reason="no Wan")
+    model = diffusers.WanTransformer3DModel(
+        num_attention_heads=2, attention_head_dim=12, in_channels=4, out_channels=4, text_dim=16, ffn_dim=16,
+        num_layers=1,
+    )  # fmt: skip
+    with pytest.raises(TraceError, match="got WanTransformer3DModel: a video's frames share one text"):
         find_family(model)
 
 

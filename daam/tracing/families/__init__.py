@@ -7,11 +7,12 @@ from torch import nn
 from daam.errors import TraceError
 from daam.tracing.families.base import Attended, Family, Sight
 from daam.tracing.families.cross_attention import CrossAttention
+from daam.tracing.families.joint import JOINT_MODELS, Joint
 from daam.tracing.families.webui_sd3 import WebuiSd3
 
 __all__ = ["FAMILIES", "Attended", "Family", "Sight", "find_family"]
 
-FAMILIES: list[type[Family]] = [WebuiSd3, CrossAttention]
+FAMILIES: list[type[Family]] = [WebuiSd3, Joint, CrossAttention]
 """Asked in this order; the first that finds its layers in a model has it."""
 
 
@@ -31,10 +32,20 @@ def find_family(model: nn.Module) -> Family:
         family = kind.find(model)
         if family is not None:
             return family
+    if makes_videos(model):
+        raise TraceError(
+            f"expected a model that makes pictures, got {type(model).__name__}: a video's frames share one text, and "
+            "their maps are not kept apart"
+        )
     raise TraceError(
-        f"expected a model with cross-attention layers, such as Stable Diffusion's UNet; {type(model).__name__} "
-        "has none that is known (of models with joint attention only the WebUI's SD3 can be traced)"
+        f"expected a model with cross-attention, such as Stable Diffusion's UNet, or with a joint attention that is "
+        f"known ({', '.join(kind.name for kind in JOINT_MODELS)}); {type(model).__name__} has none that is known"
     )
+
+
+def makes_videos(model: nn.Module) -> bool:
+    """Whether the model cuts its latents into patches of time too."""
+    return any(isinstance(module, nn.Conv3d) for module in model.children())
 
 
 def compiled_modules(model: nn.Module) -> list[str]:

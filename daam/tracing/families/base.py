@@ -13,6 +13,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from torch import Tensor, nn
 
 from daam.errors import ShapeError
+from daam.tracing.plan import Conditioning
 
 
 class Attended(NamedTuple):
@@ -30,6 +31,8 @@ class Attended(NamedTuple):
             as `query`; None where words that are not in the prompt cannot be probed.
         context: what the keys were made of, [row, column, channel]; None where that is not known.
         key_weights: gives all that `key_of` uses; None where that is not known, so that it is asked in each call.
+        mask: [batch or 1, head or 1, position or 1, token] of all keys; where boolean, False hides a token, else it is
+            added to the scores; None where there is none.
     """
 
     layer: str
@@ -42,6 +45,7 @@ class Attended(NamedTuple):
     key_of: Callable[[Tensor], Tensor] | None = None
     context: Tensor | None = None
     key_weights: Callable[[], tuple[Tensor, ...] | None] | None = None
+    mask: Tensor | None = None
 
 
 class SelfAttended(NamedTuple):
@@ -60,6 +64,23 @@ class SelfAttended(NamedTuple):
     heads: int
     scale: float | None
     size: tuple[int, int]
+
+
+class Sample(NamedTuple):
+    """What a model is called to denoise.
+
+    Attributes:
+        rows: of the call.
+        height, width: of the latent.
+        is_tuning: it asks for gradients: a pass to change it by, as of Attend-and-Excite, not to sample with.
+        columns: how many keys of its text each row has, where that may be fewer than its text has columns.
+    """
+
+    rows: int
+    height: int
+    width: int
+    is_tuning: bool = False
+    columns: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,10 +115,17 @@ class Family(Protocol):
     def find(cls, model: nn.Module) -> Family | None:
         """The family of this model's layers; None where it is another one."""
 
+    def sample(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
+        """What a call of the model with these arguments is to denoise; asked once, at its beginning.
+
+        Raises:
+            ShapeError: no latents of pictures are among them.
+        """
+
     def install(self, stack: ExitStack, sight: Sight) -> None:
         """Sets the hooks; the stack removes them."""
 
-    def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
+    def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Conditioning | None:
         """What conditions the rows of a call of the model with these arguments; None where it was given none."""
 
     def replaced_self_attention(self) -> str | None:
@@ -119,7 +147,17 @@ def argument(
     return found if isinstance(found, Tensor) else None
 
 
-def first_input(arguments: tuple[Any, ...], named: dict[str, Any]) -> Tensor:
+def sample_of(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
+    """The latents [batch, channel, height, width] that a model gets as its first argument.
+
+    Raises:
+        ShapeError: it is no such tensor.
+    """
+    latents = first_input(arguments, named)
+    return Sample(latents.shape[0], latents.shape[-2], latents.shape[-1], latents.requires_grad)
+
+
+def first_input(arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
     """The first argument of a call, however it was passed.
 
     Raises:

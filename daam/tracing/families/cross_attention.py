@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from daam.errors import TraceError
-from daam.tracing.families.base import Attended, Sight, argument, first_input
+from daam.tracing.families.base import Attended, Sample, Sight, argument, first_input, sample_of
 from daam.tracing.families.self_attention import SelfAttentionHooks, SelfAttentionLayer
 
 _PROJECTIONS = ("to_q", "to_k", "to_kv")
@@ -83,6 +83,9 @@ class CrossAttention:
                     stack.callback(projection.register_forward_hook(see_key).remove)
         if sight.see_self is not None:
             self._self_attention.install(stack, sight)
+
+    def sample(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
+        return sample_of(arguments, named)
 
     def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
         return argument(arguments, named, 2, ("encoder_hidden_states", "context"))

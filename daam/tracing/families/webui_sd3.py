@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from daam.errors import ShapeError
-from daam.tracing.families.base import Attended, Sight, argument
+from daam.tracing.families.base import Attended, Sample, Sight, argument, sample_of
 
 _NORMS = ("ln_q", "ln_k")
 
@@ -59,6 +59,9 @@ class WebuiSd3:
             for part, module in parts.items():
                 see = sight.guard(functools.partial(self._see, sight, block.name, part))
                 stack.callback(module.register_forward_hook(see).remove)  # type: ignore[union-attr, operator]
+
+    def sample(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
+        return sample_of(arguments, named)
 
     def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
         return argument(arguments, named, 3, ("context",))

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from daam.errors import ShapeError
-from daam.tracing.plan import ModelCall
+from daam.tracing.plan import Conditioning, ModelCall
 from daam.webui.hosts.rows import Row
 
 _POSITIVE, _NEGATIVE = 0, 1
@@ -90,8 +90,8 @@ class GroupedRows:
         return [replace(row, repeats=repeats) for row in self._left[group].pop()]
 
 
-def _repeats(conditioning: Tensor | None, length: int | None) -> int:
+def _repeats(conditioning: Conditioning | None, length: int | None) -> int:
     """How often the host has set a shorter text behind itself to make it as long as one it shares a call with."""
-    if conditioning is None or not length or conditioning.shape[1] % length:
+    if not isinstance(conditioning, Tensor) or not length or conditioning.shape[1] % length:
         return 1
     return conditioning.shape[1] // length

@@ -1,0 +1,101 @@
+"""Joint attention: text and image attend to each other in one softmax, as in Flux, SD 3, Qwen-Image, Z-Image, Lumina.
+
+One family for all of them. What differs from model to model is small, and one class says it (`JointModel`): which
+modules are blocks, under which names they call the attention function, and where text and image stand in a call.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+from torch import nn
+
+from daam.errors import ShapeError, TraceError
+from daam.tracing.families.base import Attended, Sample, Sight
+from daam.tracing.families.diffusers_joint import DIFFUSERS_MODELS
+from daam.tracing.families.joint_model import JointModel, Places, of_image
+from daam.tracing.families.seam import Binding, Watch
+from daam.tracing.plan import Conditioning
+
+JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS]
+"""Asked in this order; the first that knows a model has it."""
+
+
+class Joint:
+    """The hooks: while a block runs, the watch sees what reaches its attention function."""
+
+    probe_refusal: ClassVar[str | None] = (
+        "words that are not in the prompt cannot be probed in a model with joint attention"
+    )
+    refined_refusal: ClassVar[str | None] = (
+        "a model with joint attention has no self-attention of the picture by itself, along which maps are refined"
+    )
+
+    def __init__(self, model: JointModel):
+        self._model = model
+        self._blocks = list(model.blocks())
+        self._watches: dict[str, Watch] = {}
+        self._places: Places | None = None
+
+    @classmethod
+    def find(cls, model: nn.Module) -> Joint | None:
+        found = (kind.find(model) for kind in JOINT_MODELS)
+        return next((cls(kind) for kind in found if kind is not None), None)
+
+    def install(self, stack: ExitStack, sight: Sight) -> None:
+        for block in self._blocks:
+            look = sight.guard(functools.partial(self._look, sight, block.name))
+            watch = self._watches[block.name] = Watch(look)
+            stack.callback(watch.leave)
+            begin = sight.guard(functools.partial(self._begin_block, watch))
+            end = functools.partial(_end_block, watch)
+            stack.callback(block.module.register_forward_pre_hook(begin).remove)
+            stack.callback(block.module.register_forward_hook(end, always_call=True).remove)
+
+    def sample(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
+        self._places = self._model.places(arguments, named)
+        return self._places.sample
+
+    def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Conditioning | None:
+        return None if self._places is None else self._places.conditioning
+
+    def replaced_self_attention(self) -> str | None:
+        return None
+
+    def begin_call(self) -> None:
+        for watch in self._watches.values():
+            watch.end()
+        self._places = None
+
+    def _begin_block(self, watch: Watch, block: nn.Module, *_: Any) -> None:
+        watch.begin(block, self._model.bindings(block))
+
+    def _look(
+        self,
+        sight: Sight,
+        name: str,
+        binding: Binding,
+        arguments: tuple[Any, ...],
+        named: Mapping[str, Any],
+        result: Any,
+    ) -> None:
+        call, places = binding.read(arguments, named, result), self._places
+        if places is None or call.query.shape[1] != places.positions or call.key.shape[1] != places.tokens:
+            return  # a second attention of the picture to itself, or to a picture that it is to be like
+        if call.refusal is not None:
+            raise TraceError(f"{name}: {call.refusal}")
+        if len(call.query) != places.sample.rows:
+            raise ShapeError(f"expected {places.sample.rows} rows in {name}, got {len(call.query)}")
+        query, heads = call.query, call.query.shape[2]
+        key = call.key.repeat_interleave(heads // call.key.shape[2], dim=2) if call.key.shape[2] != heads else call.key
+        mask = None if call.mask is None else of_image(call.mask, places, dim=2)
+        query = of_image(query, places, dim=1)
+        first = places.first_column
+        sight.see(Attended(name, query, (key,), heads, call.scale, places.grid, first, mask=mask))
+
+
+def _end_block(watch: Watch, block: nn.Module, *_: Any) -> None:
+    watch.end(block)

@@ -1,0 +1,81 @@
+"""What the family of joint attention must know of one kind of model: one class says it. Knows none itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from daam.tracing.families.base import Sample
+from daam.tracing.families.seam import Binding
+from daam.tracing.plan import Conditioning
+
+
+class JointBlock(NamedTuple):
+    """Attributes: name: its path in the model, such as "transformer_blocks.3", by which layers are selected."""
+
+    name: str
+    module: nn.Module
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where text and image stand along the positions of one call of the model.
+
+    Attributes:
+        sample: what the call denoises.
+        grid: (height, width) in patches of the picture that is made; other pictures' positions are not among them.
+        image: the first of its positions along the queries: of every row, or of each.
+        first_column: where the text's column 0 stands along the keys.
+        positions: of queries, and tokens: of keys, in a joint attention of this call: others are of something else.
+        conditioning: what conditions the rows; its columns are the text's.
+    """
+
+    sample: Sample
+    grid: tuple[int, int]
+    image: int | tuple[int, ...]
+    first_column: int
+    positions: int
+    tokens: int
+    conditioning: Conditioning | None
+
+
+class JointModel(Protocol):
+    """What is known of one kind of model. Made once for each model; may remember what it found.
+
+    Attributes:
+        name: by which users know the kind.
+    """
+
+    name: ClassVar[str]
+
+    @classmethod
+    def find(cls, model: nn.Module) -> JointModel | None:
+        """None where the model is of another kind."""
+
+    def blocks(self) -> Sequence[JointBlock]:
+        """The blocks in which text and image attend to each other, in their order."""
+
+    def bindings(self, block: nn.Module) -> Sequence[Binding]:
+        """The names under which this block calls its attention function."""
+
+    def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
+        """Where text and image stand in a call of the model with these arguments.
+
+        Raises:
+            ShapeError, TraceError: that cannot be told, or there is no picture.
+        """
+
+
+def of_image(tensor: Tensor, places: Places, dim: int) -> Tensor:
+    """The part of a tensor that is of the picture's positions, along one of its dimensions; all where it has one."""
+    if tensor.shape[dim] == 1:
+        return tensor
+    count = places.grid[0] * places.grid[1]
+    if isinstance(places.image, int):
+        return tensor.narrow(dim, places.image, count)
+    rows = tensor.expand(len(places.image), *tensor.shape[1:])
+    return torch.stack([row.narrow(dim - 1, start, count) for row, start in zip(rows, places.image)])

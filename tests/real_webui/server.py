@@ -99,6 +99,12 @@ class Server:
         self.url = ""
         self.log = data / "webui.log"
 
+    def beside(self, data: Path, *flags: str) -> Server:
+        """Another one like this, with the same checkpoints and further flags."""
+        data.mkdir()
+        (data / "models").symlink_to(self.data / "models")
+        return Server(self._webui, data, *self._flags, *flags, kind=self.kind)
+
     def __enter__(self) -> Server:
         folder = self.data / "extensions"
         folder.mkdir(exist_ok=True)

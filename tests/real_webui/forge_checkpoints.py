@@ -1,4 +1,4 @@
-"""Small checkpoints that Forge Neo, Forge and reForge take for SD 1.5 and SDXL. Made in the tests' own Python.
+"""Small checkpoints that Forge Neo, Forge and reForge take for SD 1.5, SDXL and Flux. Made in the tests' own Python.
 
 These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
 configurations, of which Forge and Forge Neo are shown small ones (see bench_extension/forge.py).
@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
+from tests.real_webui.forge_flux import t5_shapes, transformer_shapes
 from tests.real_webui.forge_sizes import CLIP_LAYERS, VAE_SIZES
 from tests.real_webui.random_weights import randomised
 
@@ -42,7 +43,7 @@ SDXL: dict[str, Any] = {
 OPEN_CLIP_WIDTH = 1280
 
 
-def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, is_small: bool) -> None:
+def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, with_flux: bool, is_small: bool) -> None:
     """Writes them, and a LoRA and a textual inversion for SD 1.5, into a data folder of the host.
 
     Args:
@@ -61,7 +62,18 @@ def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, is_small: bool) -> 
         parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}
         parts |= _named("conditioner.embedders.1.model.", _open_clip())
         _save({**parts, **_unet(SDXL)}, checkpoints / "sdxl.safetensors")
+    if with_flux:
+        latents = {**vae_config, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+        parts = _named("vae.", ldm_vae(_random(AutoencoderKL(**latents)), latents))
+        parts |= _named("text_encoders.clip_l.transformer.", clip)
+        parts |= _named("text_encoders.t5xxl.transformer.", _of_shapes(t5_shapes()))
+        parts |= _named("model.diffusion_model.", _of_shapes(transformer_shapes()))
+        _save(parts, checkpoints / "flux.safetensors")
     _save_extras(folder)
+
+
+def _of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    return randomised({name: torch.empty(shape) for name, shape in shapes.items()})
 
 
 def _random(module: torch.nn.Module) -> dict[str, Tensor]:
@@ -96,7 +108,7 @@ def _open_clip() -> dict[str, Tensor]:
             inside |= {f"{name}weight": (out * width, into * width), f"{name}bias": (out * width,)}
         inside |= {f"ln_{number}.{kind}": (width,) for number in (1, 2) for kind in ("weight", "bias")}
         shapes |= {f"transformer.resblocks.{layer}.{name}": shape for name, shape in inside.items()}
-    return randomised({name: torch.empty(shape) for name, shape in shapes.items()})
+    return _of_shapes(shapes)
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:

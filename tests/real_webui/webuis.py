@@ -107,7 +107,7 @@ _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
     "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
-    checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
+    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux"}, payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
         "texts moved from row to row after our callback": _MOVED,

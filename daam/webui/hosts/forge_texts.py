@@ -5,7 +5,7 @@ An engine is no torch module and is called with texts; the module inside it is c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,7 @@ from backend.text_processing import classic_engine, emphasis
 from modules import prompt_parser, shared
 from torch import Tensor, nn
 
+from daam.errors import TraceError
 from daam.prompt.t5 import T5
 from daam.webui.hosts.webui_sampling import context_of
 from daam.webui.hosts.webui_texts import WebuiTexts
@@ -44,13 +45,19 @@ class ForgeTexts(WebuiTexts):
         return engines[0].tokenizer if engines else None
 
     def t5(self) -> T5 | None:
+        """Of Flux and Chroma T5, of Z-Image Qwen 3; None where neither conditions the model."""
+        t5 = getattr(shared.sd_model, "text_processing_engine_t5", None)
+        qwen = getattr(shared.sd_model, "text_processing_engine_gemma", None)
+        if t5 is not None and not self.text_encoders():
+            return T5(lambda texts: _cut(t5.tokenizer, "{}", texts), lambda text, _: _tokens(t5, text), "end")
+        if qwen is not None and hasattr(qwen, "llama_template"):
+            template = qwen.llama_template
+            return T5(lambda texts: _cut(qwen.tokenizer, template, texts), lambda text, _: _tokens(qwen, text), "word")
         return None
 
     def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
         """The token ids of each chunk of 77 columns; an engine looks at the emphasis setting only when it encodes."""
-        encoder.emphasis = emphasis.get_current_option(shared.opts.emphasis)()
-        chunks, _ = encoder.tokenize_line(text)
-        return [list(chunk.tokens) for chunk in chunks]
+        return _chunks(encoder, text)
 
     def encode_context(self, text: str) -> Tensor:
         """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
@@ -72,6 +79,42 @@ class ForgeTexts(WebuiTexts):
 
     def comma_padding(self) -> int:
         return COMMA_PADDING
+
+
+def _chunks(engine: Any, text: str) -> list[list[int]]:
+    engine.emphasis = emphasis.get_current_option(shared.opts.emphasis)()
+    made = engine.tokenize_line(text)
+    chunks = made[0] if isinstance(made, tuple) else made
+    return [list(chunk.tokens) for chunk in chunks]
+
+
+def _tokens(engine: Any, text: str) -> list[int]:
+    """Those that condition a picture: what stands behind a BREAK is another text to the host, which it does not use."""
+    return _chunks(engine, text)[0]
+
+
+def _cut(tokenizer: Any, template: str, texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
+    """Tokens of texts, each in the template that its engine puts around it, with their places in the text.
+
+    Raises:
+        TraceError: the tokenizer does not say where its tokens stand.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt")
+    start = template.index("{}")
+    framed = [template.format(text) for text in texts]
+    special = {"add_special_tokens": False} if template == "{}" else {}
+    found = tokenizer(framed, truncation=False, return_offsets_mapping=True, **special)
+    return [
+        [(token, *_inside(place, start, len(text))) for token, place in zip(tokens, places)]
+        for text, tokens, places in zip(texts, found["input_ids"], found["offset_mapping"])
+    ]
+
+
+def _inside(place: tuple[int, int], start: int, length: int) -> tuple[int, int]:
+    """What a token has of a text that begins at `start`; nothing where it is the template's."""
+    first, last = max(place[0] - start, 0), min(place[1] - start, length)
+    return (first, last) if first < last else (0, 0)
 
 
 @contextmanager

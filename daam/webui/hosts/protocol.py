@@ -90,7 +90,10 @@ class Texts(Protocol):
         """The tokenizer of transformers that cleans texts in the host's way; None where it mends them with ftfy."""
 
     def t5(self) -> T5 | None:
-        """The T5 encoder of a loaded SD3; None where there is none or it is off, so that its columns are zero."""
+        """The encoder of a loaded checkpoint that makes no chunks: behind those of CLIP (SD3), or alone (Flux).
+
+        None where there is none, or it is off, so that its columns are zero.
+        """
 
     def prompt_readers(self) -> list[str]:
         """Names of extensions that read prompts in the host's place."""

@@ -12,14 +12,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from forge_sizes import CLIP_LAYERS, VAE_SIZES
+from forge_sizes import CLIP_LAYERS, T5_SIZES, VAE_SIZES
 
 SD1, SDXL = "runwayml/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
+FLUX = "black-forest-labs/FLUX.1-dev"
+CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{SDXL}/text_encoder_2", f"{FLUX}/text_encoder")
 CHANGED: dict[str, dict[str, Any]] = {
-    **dict.fromkeys((f"{SD1}/vae", f"{SDXL}/vae"), VAE_SIZES),
-    **dict.fromkeys(
-        (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{SDXL}/text_encoder_2"), {"num_hidden_layers": CLIP_LAYERS}
-    ),
+    **{f"{model}/vae": VAE_SIZES for model in (SD1, SDXL, FLUX)},
+    **{encoder: {"num_hidden_layers": CLIP_LAYERS} for encoder in CLIPS},
+    f"{FLUX}/text_encoder_2": T5_SIZES,
 }
 
 

@@ -27,7 +27,8 @@ def _norms(name: str) -> Shapes:
 def transformer_shapes() -> Shapes:
     shapes = {
         **_linear("img_in", WIDTH, LATENT), **_linear("txt_in", WIDTH, T5_SIZES["d_model"]),
-        **_embedder("time_in", STEP_WIDTH), **_embedder("guidance_in", STEP_WIDTH), **_embedder("vector_in", CLIP_WIDTH),
+        **_embedder("time_in", STEP_WIDTH), **_embedder("guidance_in", STEP_WIDTH),
+        **_embedder("vector_in", CLIP_WIDTH),
         **_linear("final_layer.linear", LATENT, WIDTH), **_linear("final_layer.adaLN_modulation.1", 2 * WIDTH, WIDTH),
     }  # fmt: skip
     for number in range(BLOCKS):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -138,7 +139,8 @@ def test_images_are_not_sent_where_the_caller_does_not_want_them(server: Server)
 def test_hidden_grids_say_so(server: Server) -> None:
     answer = generate(server, {"override_settings": {"return_grid": False}})
     assert len(answer["images"]) == 1
-    assert "Settings → Gallery → Show grid in gallery" in extra(answer)["Attention Heatmap notes"][0]
+    (note,) = extra(answer)["Attention Heatmap notes"]
+    assert re.search("Settings → Gallery → Show grids? in gallery", note, re.IGNORECASE)
 
 
 def test_a_record_beside_the_picture_draws_the_same_maps_again(server: Server) -> None:

@@ -96,7 +96,7 @@ def _t5_columns(entry: ScheduleEntry, first: int, theirs: Sequence[int], t5: T5)
     count = len(theirs)
     runs = _runs(entry, t5)
     cut = t5.cut([text for text, _ in runs])
-    pieces = [(*piece, run) for run, tokens in enumerate(cut) for piece in tokens][:count]
+    pieces = [(*piece, run) for run, tokens in enumerate(cut) for piece in _with_blanks(tokens)][:count]
     if [token for token, *_ in pieces[: count - 1]] != list(theirs[: min(len(pieces), count - 1)]):
         raise TraceError("the checkpoint's T5 encoder cuts the prompt into other tokens than its tokenizer does")
     letters = _letters_of_runs(entry, [text for text, _ in runs])
@@ -112,6 +112,12 @@ def _t5_columns(entry: ScheduleEntry, first: int, theirs: Sequence[int], t5: T5)
         span = (min(each.span[0] for each in own), max(each.span[1] for each in own)) if own else None
         word = own[0].word if own else None
         yield TokenColumn(column, token, text[start:end].strip(), span, weight, first // CHUNK, "text", word)
+
+
+def _with_blanks(tokens: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """A token that stands for the blank before a word is said to have its first letter: it goes with the next token."""
+    for (token, start, end), following in zip(tokens, [*tokens[1:], (0, 0, 0)]):
+        yield token, start, following[2] if start == following[1] and end < following[2] else end
 
 
 def _letters_of_runs(entry: ScheduleEntry, runs: Sequence[str]) -> dict[tuple[int, int], _Letter]:

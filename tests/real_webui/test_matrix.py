@@ -24,7 +24,8 @@ from tests.real_webui.server import ApiError, Server, pictures
 
 RESULTS: dict[str, str] = {}
 ORDINARY = {"prompt": "a red circle", **SMALL}
-TILE_GAP = 64
+SMALLER = {"width": 64, "height": 64}
+"""For WebUIs whose smallest UNet is larger."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -64,7 +65,7 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
     changed = dict(kind.changed.get(row.name, {}))
     payload = {**row.payload, **changed.pop("payload", {})}
     if kind.is_forge and row.path == "txt2img" and row.size is None:
-        payload = {"width": 64, "height": 64, **payload}  # its UNet is larger
+        payload = {**SMALLER, **payload}
     if payload.get("hr_upscaler", "None") not in upscalers(server):
         payload["hr_upscaler"] = "None"
     if payload.get("script_name") == "x/y/z plot":
@@ -102,6 +103,8 @@ def state(server: Server) -> dict[str, int]:
 def ordinary(server: Server, row: MatrixRow) -> bytes:
     payload = {**ORDINARY, "override_settings": {"sd_model_checkpoint": row.checkpoint}}
     path = "txt2img"
+    if server.kind.is_forge:
+        payload |= SMALLER
     if row.checkpoint == "edit":  # its checkpoint has no txt2img
         payload, path = {**row.full_payload(), "batch_size": 1}, "img2img"
     return pictures(server.post(f"/sdapi/v1/{path}", payload))[0].tobytes()

@@ -25,6 +25,10 @@ PLOT = (
 )  # fmt: skip
 
 
+ONLY_FORGES = ("flux",)
+"""Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
+
+
 @dataclass(frozen=True)
 class Webui:
     """One WebUI.
@@ -60,7 +64,9 @@ class Webui:
 
     def checkpoint(self, name: str) -> str | None:
         """What it calls a checkpoint; None where it cannot load one of that kind here."""
-        return self.checkpoints.get(name) if self.is_forge else name
+        if self.is_forge:
+            return self.checkpoints.get(name)
+        return None if name in ONLY_FORGES else name
 
     def plot_arguments(self, *axes: tuple[int, str, list[str]], **given: Any) -> list[Any]:
         """What X/Y/Z plot is called with.

@@ -44,7 +44,9 @@ def unet() -> torch.nn.Module:
 
 
 def encoders() -> list[Any]:
-    """What cuts prompts into chunks for the loaded model."""
+    """What cuts prompts into tokens for the loaded model; of Flux T5, whose columns condition it."""
+    if hasattr(shared.sd_model, "text_processing_engine_t5"):
+        return [shared.sd_model.text_processing_engine_t5]
     if hasattr(shared.sd_model, "text_processing_engine") or hasattr(shared.sd_model, "text_processing_engine_g"):
         names = ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g")
         return [getattr(shared.sd_model, name) for name in names if hasattr(shared.sd_model, name)]
@@ -198,8 +200,9 @@ def t5_tokens(text: str, count: int) -> list[int]:
 
 
 def tokens(text: str) -> list[list[list[int]]]:
-    """The chunks of every encoder, made by the WebUI itself."""
-    return [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders()]
+    """The chunks of every encoder, made by the WebUI itself; of T5 the first, as it uses no other."""
+    found = [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders()]
+    return [chunks[:1] for chunks in found] if hasattr(shared.sd_model, "text_processing_engine_t5") else found
 
 
 def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:

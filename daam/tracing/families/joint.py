@@ -16,11 +16,12 @@ from torch import nn
 from daam.errors import ShapeError, TraceError
 from daam.tracing.families.base import Attended, Sample, Sight
 from daam.tracing.families.diffusers_joint import DIFFUSERS_MODELS
+from daam.tracing.families.forge_joint import FORGE_MODELS
 from daam.tracing.families.joint_model import JointModel, Places, of_image
 from daam.tracing.families.seam import Binding, Watch
 from daam.tracing.plan import Conditioning
 
-JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS]
+JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS, *FORGE_MODELS]
 """Asked in this order; the first that knows a model has it."""
 
 

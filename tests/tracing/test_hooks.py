@@ -224,7 +224,7 @@ def test_an_unknown_joint_attention_model_is_refused_in_one_sentence() -> None:
         sample_size=8, num_mmdit_layers=1, num_single_dit_layers=1, attention_head_dim=8, num_attention_heads=2,
         joint_attention_dim=16, caption_projection_dim=16, pos_embed_max_size=16,
     )  # fmt: skip
-    with pytest.raises(TraceError, match=r"known \(Flux, .*Z-Image\); AuraFlowTransformer2DModel has none"):
+    with pytest.raises(TraceError, match=r"known \(Flux, .*\); AuraFlowTransformer2DModel has none"):
         find_family(model)
 
 

@@ -12,13 +12,13 @@ import signal
 import socket
 import subprocess
 import time
+import unittest
 import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-import pytest
 from PIL import Image
 
 from tests.real_webui.webuis import A1111, FLAGS, SETTINGS, Webui
@@ -171,7 +171,7 @@ class Server:
     def needs(self, what: str) -> None:
         """Skips the test where the WebUI has it not."""
         if what in self.kind.lacks:
-            pytest.skip(f"{self.kind.name}: {self.kind.lacks[what]}")
+            raise unittest.SkipTest(f"{self.kind.name}: {self.kind.lacks[what]}")
 
     def get(self, path: str, **query: str) -> Any:
         return self._ask(urllib.request.Request(f"{self.url}{path}?{urllib.parse.urlencode(query)}"))

@@ -14,12 +14,15 @@ NEEDED = {
     "cv2": "opencv-python-headless",
     "matplotlib": "matplotlib",
     "lark": "lark",
-    "ftfy": "ftfy",
     "regex": "regex",
     "tokenizers": "tokenizers",
     "safetensors": "safetensors",
 }
-"""Module to package. torch, numpy and pillow are the WebUI's own."""
+"""Module to package. torch, numpy and pillow are the WebUI's own.
+
+ftfy is left out: where a host has none, its CLIP tokenizer would cut prompts in another way if it were there, and make
+other pictures of them.
+"""
 
 
 def missing_packages() -> list[str]:

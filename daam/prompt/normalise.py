@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import lru_cache
 
-import ftfy
 import regex
 
 from daam.prompt.limits import MAX_MENDED_CHARACTERS, check_limit
@@ -15,6 +16,7 @@ from daam.prompt.table import Span
 _BLANKS = regex.compile(r"\s+")
 _CHARACTER = regex.compile(r"(?s:.)")
 _PIECE = regex.compile(r"\s+|\S+")
+_WORD = regex.compile(r"\S+")
 _LONGEST_COMPARISON = 500
 
 
@@ -28,8 +30,37 @@ class Normalised:
 
 def normalise(text: str) -> Normalised:
     """Mend broken Unicode with ftfy, make every run of blanks one space, strip, and lower the case."""
-    fixed = ftfy.fix_text(text)
+    fixed = _mend(text)
     return _lower(_collapse_blanks(fixed, _align(text, fixed)))
+
+
+def normalise_as(text: str, clean: Callable[[str], str]) -> Normalised:
+    """The text as another tokenizer cleans it, which is believed word by word where its words add up to the whole.
+
+    Args:
+        clean: of a text all that happens before it is cut into words: it sets one space between words, none around.
+    """
+    cleaned = clean(text)
+    words = [(match.start(), match.group(), clean(match.group())) for match in _WORD.finditer(text)]
+    words = [(start, word, made) for start, word, made in words if made]
+    if " ".join(made for _, _, made in words) != cleaned:
+        return Normalised(cleaned, _align_by_comparison(text, cleaned))
+    spans: list[Span] = []
+    for start, word, made in words:
+        if spans:
+            spans.append((spans[-1][1], start))
+        spans += [(start + first, start + last) for first, last in _align_by_comparison(word, made)]
+    return Normalised(cleaned, spans)
+
+
+def _mend(text: str, **options: bool) -> str:
+    """Some hosts do without ftfy, and would cut prompts in another way if it were there: then nothing is mended."""
+    try:
+        import ftfy
+    except ModuleNotFoundError:
+        return unicodedata.normalize("NFC", text)
+    fixed: str = ftfy.fix_text(text, **options)
+    return fixed
 
 
 def _align(text: str, fixed: str) -> list[Span]:
@@ -51,8 +82,7 @@ def _align(text: str, fixed: str) -> list[Span]:
 
 @lru_cache(maxsize=4096)
 def _fix_piece(piece: str, is_html_read: bool) -> str:
-    fixed: str = ftfy.fix_text(piece, unescape_html=is_html_read)
-    return fixed
+    return _mend(piece, unescape_html=is_html_read)
 
 
 def _align_pieces(pieces: list[str], made: list[str]) -> list[Span]:

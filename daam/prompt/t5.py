@@ -1,10 +1,14 @@
-"""The columns of T5 behind those of CLIP, as Stable Diffusion 3 has them. Knows no host and no tokenizer of its own."""
+"""The columns of an encoder that makes no chunks: T5 behind CLIP in Stable Diffusion 3; T5 or Qwen 3 alone in others.
+
+Knows no host and no tokenizer of its own.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
+from typing import Literal
 
 from daam.errors import TraceError
 from daam.prompt.table import PromptTable, ScheduleEntry, Span, TokenColumn
@@ -14,15 +18,19 @@ CHUNK = 77
 
 @dataclass(frozen=True)
 class T5:
-    """The WebUI's T5 encoder.
+    """The WebUI's T5 encoder, or another one that makes no chunks.
 
     Attributes:
-        cut: runs of text to (token, start, end) for each token of each run.
-        tokens: a text and a number of columns to the token of each column, as the WebUI encodes them.
+        cut: runs of text to (token, start, end) for each token of each run; a token of a template, which was not in
+            the run, starts where it ends.
+        tokens: a text and a number of columns to the token of each column, as the WebUI encodes them; an encoder that
+            stands alone has as many as it makes, and is not asked for a number.
+        at_break: what it does with BREAK: nothing, or it is the end of what is encoded, or a word like others.
     """
 
     cut: Callable[[Sequence[str]], Sequence[Sequence[tuple[int, int, int]]]]
     tokens: Callable[[str, int], Sequence[int]]
+    at_break: Literal["nothing", "end", "word"] = "nothing"
 
 
 @dataclass(frozen=True)
@@ -50,35 +58,66 @@ def with_t5_columns(table: PromptTable, t5: T5) -> PromptTable:
     return replace(table, parts=tuple(parts))
 
 
+def in_t5_columns(table: PromptTable, t5: T5) -> PromptTable:
+    """The table with T5's columns in the place of CLIP's, where T5 alone conditions the model.
+
+    Raises:
+        TraceError: as for `with_t5_columns`.
+    """
+
+    def entry_of(entry: ScheduleEntry) -> ScheduleEntry:
+        return replace(entry, columns=tuple(_t5_columns(entry, 0, t5.tokens(entry.text, 0), t5)))
+
+    parts = [replace(part, schedule=tuple(map(entry_of, part.schedule))) for part in table.parts]
+    return replace(table, parts=tuple(parts))
+
+
 def _extended(entry: ScheduleEntry, count: int, t5: T5) -> ScheduleEntry:
     padding = entry.columns[-1].token
     filled = [
         TokenColumn(column, padding, "", None, 1.0, column // CHUNK, "padding")
         for column in range(len(entry.columns), count)
     ]
-    return replace(entry, columns=(*entry.columns, *filled, *_t5_columns(entry, count, t5)))
-
-
-def _t5_columns(entry: ScheduleEntry, count: int, t5: T5) -> Iterator[TokenColumn]:
-    runs = [(text, weight) for text, weight in entry.attention if (text, weight) != ("BREAK", -1.0)]
-    cut = t5.cut([text for text, _ in runs])
     theirs = t5.tokens(entry.text, count)
-    pieces = [(*piece, run) for run, tokens in enumerate(cut) for piece in tokens][:count]
+    return replace(entry, columns=(*entry.columns, *filled, *_t5_columns(entry, count, theirs, t5)))
+
+
+def _runs(entry: ScheduleEntry, t5: T5) -> list[tuple[str, float]]:
+    """What is encoded, with its weight."""
+    broken = ("BREAK", -1.0)
+    runs = [(text, weight) for text, weight in entry.attention]
+    if t5.at_break == "end":
+        return runs[: runs.index(broken)] if broken in runs else runs
+    return runs if t5.at_break == "word" else [run for run in runs if run != broken]
+
+
+def _t5_columns(entry: ScheduleEntry, first: int, theirs: Sequence[int], t5: T5) -> Iterator[TokenColumn]:
+    """Args: first: number of the first column; theirs: the token of each of them."""
+    count = len(theirs)
+    runs = _runs(entry, t5)
+    cut = t5.cut([text for text, _ in runs])
+    pieces = [(*piece, run) for run, tokens in enumerate(cut) for piece in _with_blanks(tokens)][:count]
     if [token for token, *_ in pieces[: count - 1]] != list(theirs[: min(len(pieces), count - 1)]):
         raise TraceError("the checkpoint's T5 encoder cuts the prompt into other tokens than its tokenizer does")
     letters = _letters_of_runs(entry, [text for text, _ in runs])
     for position, token in enumerate(theirs):
-        column = count + position
+        column = first + position
         if position >= len(pieces):
             kind = "end" if position == len(pieces) else "padding"
-            yield TokenColumn(column, token, "", None, 1.0, count // CHUNK, kind)  # type: ignore[arg-type]
+            yield TokenColumn(column, token, "", None, 1.0, first // CHUNK, kind)  # type: ignore[arg-type]
             continue
         _, start, end, run = pieces[position]
         text, weight = runs[run]
         own = [letters[run, place] for place in range(start, end) if (run, place) in letters]
         span = (min(each.span[0] for each in own), max(each.span[1] for each in own)) if own else None
         word = own[0].word if own else None
-        yield TokenColumn(column, token, text[start:end].strip(), span, weight, count // CHUNK, "text", word)
+        yield TokenColumn(column, token, text[start:end].strip(), span, weight, first // CHUNK, "text", word)
+
+
+def _with_blanks(tokens: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """A token that stands for the blank before a word is said to have its first letter: it goes with the next token."""
+    for (token, start, end), following in zip(tokens, [*tokens[1:], (0, 0, 0)]):
+        yield token, start, following[2] if start == following[1] and end < following[2] else end
 
 
 def _letters_of_runs(entry: ScheduleEntry, runs: Sequence[str]) -> dict[tuple[int, int], _Letter]:

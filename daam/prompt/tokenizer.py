@@ -1,13 +1,15 @@
 """CLIP's tokenizer with the place of every token in its text. Knows no prompt syntax and no model.
 
 It gives the ids of transformers' slow CLIPTokenizer 4.30.2, which AUTOMATIC1111's WebUI 1.10 uses. The fast
-tokenizer, which is all that transformers 5 has, differs: it does not mend broken Unicode with ftfy.
+tokenizer, which is all that transformers 5 has, differs: it does not mend broken Unicode with ftfy. Nor does the slow
+one where ftfy is not installed. `cleaning_as` gives their ids.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +18,7 @@ import regex
 from tokenizers.models import BPE
 
 from daam.errors import ModelError
-from daam.prompt.normalise import normalise
+from daam.prompt.normalise import Normalised, normalise, normalise_as
 
 START_TEXT = "<|startoftext|>"
 END_TEXT = "<|endoftext|>"
@@ -69,6 +71,20 @@ class ClipTokenizer:
         self._byte_characters = _byte_characters()
         self._bpe = BPE(vocab=dict(vocabulary), merges=list(merges), unk_token=END_TEXT, end_of_word_suffix=_WORD_END)
         self._cut_word = lru_cache(maxsize=8192)(self._cut_new_word)
+        self._normalise: Callable[[str], Normalised] = normalise
+
+    def cleaning_as(self, tokenizer: Any) -> ClipTokenizer:
+        """This one, cleaning texts as a CLIP tokenizer of transformers does, whichever of its ways that is."""
+        own_way = getattr(tokenizer, "nlp", None)  # of the slow one without ftfy
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        found = copy(self)
+        if own_way is not None and getattr(tokenizer, "fix_text", None) is None:
+            found._normalise = lambda text: normalise_as(text, lambda part: " ".join(own_way.tokenize(part)))
+        elif backend is not None and backend.normalizer is not None:
+            found._normalise = lambda text: normalise_as(
+                text, lambda part: backend.normalizer.normalize_str(part).strip()
+            )
+        return found
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> ClipTokenizer:
@@ -123,7 +139,7 @@ class ClipTokenizer:
         if segment in self._special:
             yield self._special[segment], 0, len(segment), 0
             return
-        cleaned = normalise(segment)
+        cleaned = self._normalise(segment)
         for number, match in enumerate(_WORD.finditer(cleaned.text)):
             for token, first, last in self._cut_word(match.group()):
                 spans = cleaned.spans[match.start() + first : match.start() + last]

@@ -79,6 +79,7 @@ class Layout:
         self._legend = Legend(shares, attended.size, attended.heads)
         self._columns = torch.tensor(columns, device=device)
         self._detail_columns = torch.tensor(details, device=device) if details else None
+        self._repeats = [text.repeats for _, text in wanted.rows]
         self._biases: dict[int, Tensor] = {}
 
         matrices = self._copies * len(rows) * attended.heads
@@ -167,6 +168,8 @@ class Layout:
         Args: found: probabilities [matrix, position, token].
         """
         of_heads = found.view(layers, -1, self._heads, *found.shape[1:])
+        if max(self._repeats) > 1:
+            of_heads.mul_(self._copies_of_texts(of_heads))
         sums = of_heads.sum(dim=2)
         detail = None
         if self._detail_columns is not None:
@@ -174,8 +177,16 @@ class Layout:
             detail = chosen.index_select(-1, self._detail_columns)
         return sums.index_select(-1, self._columns), detail
 
+    def _copies_of_texts(self, like: Tensor) -> Tensor:
+        """[row, 1, 1, 1]: equal keys get equal shares, so that all copies of a word together have so many times one's.
+
+        Not for the rows that are there for the probe, which stands behind the text once.
+        """
+        copies = [*self._repeats, *[1] * (len(self._repeats) * (self._copies - 1))]
+        return like.new_tensor(copies)[:, None, None, None]
+
     def _bias_of(self, layers: int) -> Tensor:
-        """Hides the probe's keys from the first copy of each row."""
+        """Hides the probe's keys from the first copy of each row; in the second they weigh as beside one text."""
         if layers not in self._biases:
             device, rows = self._columns.device, len(self._rows) * self._heads
             if self._copies == 1:
@@ -183,6 +194,8 @@ class Layout:
             else:
                 bias = torch.zeros(layers, 2, rows, 1, self._tokens, device=device)
                 bias[:, 0, ..., self._tokens - self._probed :] = -torch.inf
+                each = torch.tensor(self._repeats, device=device).repeat_interleave(self._heads).log()
+                bias[:, 1, ..., self._tokens - self._probed :] = each[:, None, None]
                 bias = bias.flatten(0, 2)
             self._biases[layers] = bias
         return self._biases[layers]

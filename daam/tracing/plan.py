@@ -40,12 +40,14 @@ class TracedText:
         columns: the columns of the context whose maps are kept.
         detail_columns: the columns whose maps are kept for each step or head, when that was asked for.
         refined_columns: the columns that have refined maps too, when those were asked for.
+        repeats: how often the text stands behind itself along the keys; its maps are those of all its copies together.
     """
 
     key: TextKey
     columns: tuple[int, ...]
     detail_columns: tuple[int, ...] = ()
     refined_columns: tuple[int, ...] = ()
+    repeats: int = 1
 
 
 @dataclass(frozen=True)

@@ -26,10 +26,10 @@ Place = tuple[Side, int, int]
 @dataclass(frozen=True)
 class Readers:
     """Attributes: names: of the extensions that read prompts in the WebUI's place; encode: a text to [column, channel],
-    by the WebUI's own rules."""
+    by the WebUI's own rules; None where it cannot be asked now."""
 
     names: Sequence[str]
-    encode: Callable[[str], Tensor]
+    encode: Callable[[str], Tensor] | None
 
 
 class EntriesInUse:
@@ -83,6 +83,8 @@ def _who(readers: Readers) -> str:
 
 def _same_entries(part: PromptPart, entries: Sequence[EncodedEntry], readers: Readers) -> list[int]:
     """For each entry that was encoded the number of ours with the same contents."""
+    if readers.encode is None:
+        raise TraceError(f"{_who(readers)}, and on this WebUI what it made of the prompt cannot be looked at")
     contexts = [readers.encode(entry.text) for entry in part.schedule]
     found = []
     for entry in entries:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from daam.demo_model import TOKENIZER
 from daam.errors import TraceError
 from daam.prompt import ClipTokenizer, PromptTable, ScheduleEntry, parse_prompt
-from daam.prompt.t5 import with_t5_columns
+from daam.prompt.t5 import in_t5_columns, with_t5_columns
 from daam.prompt.terms import parse_terms
 from daam.tracing.probe import Probe, make_probe
 from daam.webui.hosts import EncodedPrompts, host
@@ -63,9 +63,14 @@ class _PromptReader:
                 with_tags = self._parse(typed, negative, tags=True)
                 if _texts(with_tags) == _texts(table):
                     table = with_tags
-            check_tokens(table)
-            self._tables[key] = table if self._t5 is None else with_t5_columns(table, self._t5)
+            self._tables[key] = self._with_columns(table)
         return self._tables[key]
+
+    def _with_columns(self, table: PromptTable) -> PromptTable:
+        if self._t5 is not None and not host().text_encoders():
+            return in_t5_columns(table, self._t5)
+        check_tokens(table)
+        return table if self._t5 is None else with_t5_columns(table, self._t5)
 
     def _parse(self, text: str, negative: bool, *, tags: bool) -> PromptTable:
         return parse_prompt(
@@ -164,7 +169,11 @@ def _moved(table: PromptTable, by: int) -> PromptTable:
     return replace(table, parts=parts, tags=tags)
 
 
-@lru_cache(maxsize=1)
 def clip_tokenizer() -> ClipTokenizer:
-    """CLIP's tokenizer; every checkpoint of SD 1, 2 and XL has the same vocabulary."""
+    """CLIP's tokenizer, cleaning texts as the host does; every checkpoint of SD 1, 2 and XL has the same vocabulary."""
+    return _clip_tokenizer().cleaning_as(host().tokenizer())
+
+
+@lru_cache(maxsize=1)
+def _clip_tokenizer() -> ClipTokenizer:
     return ClipTokenizer.from_folder(TOKENIZER)

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -194,7 +194,9 @@ class Watch:
                 self._stop(error)
 
         try:
-            stack.callback(host().text_model().register_forward_hook(see).remove)
+            model = host().text_model()
+            if model is not None:
+                stack.callback(model.register_forward_hook(see).remove)
         except Exception as error:
             self._stop(error)
 
@@ -216,9 +218,9 @@ class Watch:
             self._is_hires = host().in_hires_pass(self._p)
             if call.owner is not self._p or not self._wants_pass():
                 return
+            self._hook(host().current_unet(), self._stack).step = self.calls  # first: a model may not be known at all
             if self._is_hires not in self._passes:
                 self._begin_pass(call)
-            self._hook(host().current_unet(), self._stack).step = self.calls
             self._call, self._is_first_of_step, self._step = call, True, call.step
             self._size = (call.height * host().latent_factor, call.width * host().latent_factor)
             self.calls += 1
@@ -227,7 +229,8 @@ class Watch:
 
     def _begin_pass(self, call: DenoiserCall) -> None:
         tables = pass_tables(host().encoded_prompts(self._p, hires=self._is_hires))
-        readers = Readers(host().prompt_readers(), host().encode_context)
+        encode = host().encode_context if host().encodes_while_sampling else None
+        readers = Readers(host().prompt_readers(), encode)
         self._entries[self._is_hires] = EntriesInUse(
             tables, call.encoded, readers, with_negative=self._wanted.with_negative
         )
@@ -292,7 +295,7 @@ class Watch:
             contexts = [None if row is None else row.context for row in rows]
             foreign = [context for text, context in self._encoded_meanwhile if text not in self._own_texts]
             self._witness.see(call.conditioning, contexts, self._call.contexts, foreign)
-        return [None if row is None else self._text(row) for row in rows]
+        return [None if row is None else _repeated(self._text(row), row.repeats) for row in rows]
 
     def _find_moved_rows(self, call: DenoiserCall) -> None:
         """By now every extension's callback has run."""
@@ -315,3 +318,7 @@ class Watch:
     def _table(self, hires: bool, row: Row) -> PromptTable:
         tables = self._passes[hires]
         return (tables.positive if row.side == "positive" else tables.negative)[row.image]
+
+
+def _repeated(text: TracedText | None, repeats: int) -> TracedText | None:
+    return text if text is None or repeats == 1 else replace(text, repeats=repeats)

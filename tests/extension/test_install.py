@@ -45,12 +45,18 @@ def test_nothing_is_installed_where_nothing_is_missing(monkeypatch: pytest.Monke
 def test_only_what_is_missing_with_every_installed_package_held(
     monkeypatch: pytest.MonkeyPatch, calls: list[Any]
 ) -> None:
-    load(monkeypatch, ["matplotlib", "ftfy"])
+    load(monkeypatch, ["matplotlib", "regex"])
     ((command, constraints),) = calls
-    assert command[-2:] == ["matplotlib", "ftfy"]
+    assert command[-2:] == ["matplotlib", "regex"]
     lines = constraints.lower().splitlines()
     for package in ("numpy", "torch", "pillow", "transformers"):
         assert f"{package}=={version(package)}" in lines
+
+
+def test_ftfy_stays_absent_where_it_is(monkeypatch: pytest.MonkeyPatch, calls: list[Any]) -> None:
+    """Forge Neo has none, and with it its tokenizer would cut prompts in another way."""
+    load(monkeypatch, ["ftfy"])
+    assert not calls
 
 
 @pytest.mark.parametrize("way", [{"flags": ("--skip-install",)}, {"environment": "--api --skip-install"}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,7 @@ from tokenizers.trainers import UnigramTrainer
 
 from daam.errors import DaamError, TraceError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
-from daam.prompt.t5 import T5, with_t5_columns
+from daam.prompt.t5 import T5, in_t5_columns, with_t5_columns
 from daam.prompt.terms import find_term, parse_terms
 from daam.prompt.typed_words import entry_words
 from tests.places import TOKENIZER
@@ -116,3 +117,22 @@ def test_any_prompt_has_a_table(prompt: str) -> None:
             for column in entry.columns:
                 if column.span is not None:
                     assert 0 <= column.span[0] < column.span[1] <= len(prompt)
+
+
+@pytest.mark.parametrize("at_break", ["nothing", "end", "word"])
+def test_an_encoder_that_stands_alone_has_all_the_columns(at_break: Any) -> None:
+    prompt = "a (red:1.3) circle BREAK a [blue] square"
+    table = parse_prompt(prompt, CLIP, comma_padding=0)
+    runs = table.parts[0].schedule[0].attention
+    broken = runs.index(("BREAK", -1.0))
+    kept = {"nothing": [*runs[:broken], *runs[broken + 1 :]], "end": runs[:broken], "word": runs}[at_break]
+    made = [token for run, _ in kept for token, *_ in cut([run])[0]]
+    found = in_t5_columns(table, T5(cut, lambda *_: [*made, END, PAD, PAD], at_break))
+    (entry,) = found.parts[0].schedule
+    assert [column.token for column in entry.columns] == [*made, END, PAD, PAD]
+    assert [column.column for column in entry.columns] == list(range(len(made) + 3))
+    assert [column.kind for column in entry.columns[-3:]] == ["end", "padding", "padding"]
+    words = [word.text for word in entry_words(entry)]
+    assert words[:3] == ["a", "red", "circle"] and ("square" in words) == (at_break != "end")
+    weights = {round(column.weight, 3) for column in entry.columns if column.word == 1}
+    assert weights == {1.3}

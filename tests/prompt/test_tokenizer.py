@@ -1,5 +1,7 @@
 """Our tokenizer against transformers' own."""
 
+import unicodedata
+
 import pytest
 import transformers
 from hypothesis import given, settings
@@ -68,3 +70,49 @@ def test_refuses_another_kind_of_tokenizer(other):
 def test_refuses_another_vocabulary():
     with pytest.raises(ModelError, match="endoftext"):
         ClipTokenizer({"a": 0}, [])
+
+
+class WithoutFtfy:
+    """As transformers' slow CLIPTokenizer is where ftfy is not installed: `nlp` cleans texts in a way of its own."""
+
+    fix_text = None
+
+    class nlp:  # noqa: N801
+        @staticmethod
+        def tokenize(text):
+            spaced = "".join(f" {each} " if "\u4e00" <= each <= "\u9fff" else each for each in text)
+            return unicodedata.normalize("NFC", spaced).lower().split()
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("A Cat’s &amp; café", ["A", "Cat", "’", "’", "s", "&", "amp", ";", "café"]),
+        ("  Ｗｉ\tﬁn ", ["Ｗ"] * 3 + ["ｉ"] * 3 + ["ﬁ"] * 3 + ["n"]),
+        ("cafe\u0301", ["cafe\u0301"]),
+        ("猫犬", ["猫", "猫", "猫", "犬", "犬", "犬"]),
+    ],
+)
+def test_cleans_as_the_hosts_tokenizer_and_still_knows_the_places(text, pieces):
+    found = OURS.cleaning_as(WithoutFtfy()).encode(text)
+    assert [text[piece.start : piece.end] for piece in found] == pieces
+
+
+def test_without_ftfy_other_tokens_come_out():
+    text = "Ｗide"
+    assert ids(OURS.cleaning_as(WithoutFtfy()).encode(text)) != ids(OURS.encode(text)) == ids(OURS.encode("wide"))
+
+
+def test_a_fast_tokenizer_cleans_in_its_own_way():
+    theirs = transformers.CLIPTokenizerFast.from_pretrained(TOKENIZER_FOLDER)
+    for text in [*TEXTS, "A Cat’s &amp; ﬁn", "cafe\u0301\n\tＷｉｄｅ"]:
+        found = OURS.cleaning_as(theirs).encode(text)
+        assert ids(found) == theirs(text, add_special_tokens=False)["input_ids"]
+
+
+def test_a_tokenizer_that_mends_texts_changes_nothing():
+    class Mending(WithoutFtfy):
+        fix_text = str
+
+    assert OURS.cleaning_as(Mending()).encode("Cat’s") == OURS.encode("Cat’s")
+    assert OURS.cleaning_as(None).encode("Cat’s") == OURS.encode("Cat’s")

@@ -1,8 +1,9 @@
-"""The embedded model's weights under the names of an LDM checkpoint. Knows neither package, only the names."""
+"""The embedded model's weights, and others of its kind, under the names of an LDM checkpoint. Knows only the names."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ RESNET = {
 OUTSIDE = {
     "conv_in": "input_blocks.0.0", "time_embedding.linear_1": "time_embed.0", "time_embedding.linear_2": "time_embed.2",
     "conv_norm_out": "out.0", "conv_out": "out.2", "mid_block.attentions.0": "middle_block.1",
+    "add_embedding.linear_1": "label_emb.0.0", "add_embedding.linear_2": "label_emb.0.2",
 }  # fmt: skip
 VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
 
@@ -31,8 +33,8 @@ def configs() -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
 def state() -> dict[str, Tensor]:
     """Every tensor of the checkpoint, float32."""
     unet, vae, _ = configs()
-    tensors = {f"model.diffusion_model.{name}": tensor for name, tensor in _unet(unet).items()}
-    tensors |= {f"first_stage_model.{name}": tensor for name, tensor in _vae(vae).items()}
+    tensors = {f"model.diffusion_model.{name}": tensor for name, tensor in ldm_unet(_load("unet"), unet).items()}
+    tensors |= {f"first_stage_model.{name}": tensor for name, tensor in ldm_vae(_load("vae"), vae).items()}
     tensors |= {f"cond_stage_model.transformer.{name}": tensor for name, tensor in text_encoder().items()}
     return {name: tensor.float().contiguous().clone() for name, tensor in tensors.items()}
 
@@ -47,8 +49,9 @@ def _load(part: str) -> dict[str, Tensor]:
     return load_file(next((WEIGHTS / part).glob("*.safetensors")))
 
 
-def _unet(config: dict[str, Any]) -> dict[str, Tensor]:
-    weights, renamed = _load("unet"), {}
+def ldm_unet(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A UNet of diffusers under the names of LDM."""
+    renamed: dict[str, Tensor] = {}
     levels, resnets = len(config["block_out_channels"]), config["layers_per_block"]
 
     def move(source: str, target: str, names: dict[str, str] | None = None) -> bool:
@@ -85,9 +88,10 @@ def _unet(config: dict[str, Any]) -> dict[str, Tensor]:
     return renamed
 
 
-def _vae(config: dict[str, Any]) -> dict[str, Tensor]:
+def ldm_vae(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A VAE of diffusers under the names of LDM."""
     renamed = {}
-    for name, tensor in _load("vae").items():
+    for name, tensor in weights.items():
         side, parts = name.split(".")[0], name.split(".")
         if len(parts) > 3 and parts[1] in ("down_blocks", "up_blocks"):
             level = (

@@ -17,10 +17,9 @@ from typing import Any
 import embedded_checkpoint
 import torch
 from families import CLIP_WIDTH, DROPPED_LATER, FAMILIES, OPEN_CLIP, OPEN_CLIP_CONFIG, embedded_config
+from random_weights import randomised
 
 HERE = Path(__file__).parent
-SCHEDULE = ("betas", "alphas", "sqrt", "log_", "posterior", "logvar")
-"""Beginnings of the names of tensors that hold the noise schedule."""
 
 
 def main(webui: Path, folder: Path) -> None:
@@ -75,29 +74,6 @@ def _plain(value: Any) -> Any:
     from omegaconf import OmegaConf
 
     return OmegaConf.create(value)
-
-
-def randomised(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Weights of even size for their fan-in; norms and biases near one and zero, but never exactly."""
-    found = {}
-    for name, tensor in state.items():
-        if not tensor.is_floating_point() or name.startswith(
-            ("betas", "alphas", "sqrt", "log_", "posterior", "logvar")
-        ):
-            found[name] = tensor
-        elif tensor.dim() >= 2:
-            found[name] = torch.randn_like(tensor) / tensor[0].numel() ** 0.5
-        elif name.endswith("bias"):
-            found[name] = 0.05 * torch.randn_like(tensor)
-        elif tensor.dim() == 1:
-            found[name] = 1 + 0.1 * torch.randn_like(tensor)
-        else:
-            found[name] = tensor
-        if "attn2.to_q" in name or "attn2.to_k" in name:
-            found[name] = 2 * found[name]
-        if "token_embedding" in name or "position_embedding" in name or name.endswith("positional_embedding"):
-            found[name] = 0.3 * torch.randn_like(tensor)
-    return found
 
 
 def save(state: dict[str, torch.Tensor], path: Path) -> None:

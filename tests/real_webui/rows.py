@@ -98,6 +98,7 @@ def words(word: str, count: int) -> str:
 
 IMG2IMG: dict[str, Any] = {"init_images": [picture()], "denoising_strength": 0.7}
 HIRES: dict[str, Any] = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.6, "hr_upscaler": "Latent"}
+FLUX: dict[str, Any] = {"sampler_name": "Euler", "cfg_scale": 1}
 LONG = words("a red circle", 24)
 VERY_LONG = words("a red circle and a tree", 30)
 
@@ -278,6 +279,18 @@ def _models() -> list[MatrixRow]:
             pictures=2,
             options=T5,
         ),
+        MatrixRow(section, "Flux (joint attention)", FLUX, "flux"),
+        MatrixRow(
+            section,
+            "Flux: emphasis, editing, AND, a batch",
+            {**FLUX, "prompt": "a ((red)) circle, a [tree:house:0.5] AND a (moon:1.2)", "batch_size": 2},
+            "flux",
+            pictures=2,
+        ),
+        MatrixRow(
+            section, "Flux, CFG 4 and a negative prompt", {**FLUX, "cfg_scale": 4, "negative_prompt": LONG}, "flux"
+        ),
+        MatrixRow(section, "Flux, BREAK", {**FLUX, "prompt": "a red circle BREAK a blue square"}, "flux"),
         MatrixRow(section, "embedded model", {"steps": 12}),
     ]
 

@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,25 +20,12 @@ from typing import Any
 
 from PIL import Image
 
+from tests.real_webui.webuis import A1111, FLAGS, SETTINGS, Webui
+
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-FLAGS = (
-    "--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-version-check", "--skip-python-version-check",
-    "--use-cpu", "all", "--precision", "full", "--no-half", "--no-download-sd-model", "--do-not-download-clip",
-    "--no-hashing", "--api",
-    "--attention-heatmap-results", "8",  # so that memory is flat after a few generations
-)  # fmt: skip
-SETTINGS = {
-    "live_previews_enable": False, "samples_save": True, "grid_save": True, "grid_format": "png", "return_grid": True,
-    "skip_early_cond": 0.0, "s_min_uncond_all": False, "pad_cond_uncond": False, "pad_cond_uncond_v0": False,
-    "batch_cond_uncond": True, "CLIP_stop_at_last_layers": 1, "emphasis": "Original", "token_merging_ratio": 0.0,
-    "use_old_emphasis_implementation": False, "lora_functional": False, "return_mask": False,
-    "return_mask_composite": False, "attention_heatmap_keep_records": False, "sd3_enable_t5": False,
-    "save_to_dirs": True, "hypertile_enable_unet": False,
-    "samples_filename_pattern": "", "save_images_replace_action": "Replace",
-}  # fmt: skip
-"""The WebUI puts back what a request overrides only where it stands in its settings file."""
 START_SECONDS = 300
+GENERATING = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 
 
 class ApiError(Exception):
@@ -62,7 +50,20 @@ def environment() -> dict[str, str]:
     }  # fmt: skip
 
 
-def make_checkpoints(webui: Path, folder: Path) -> None:
+def version_mark(webui: Path) -> dict[str, str]:
+    """Forge Neo asks at the terminal whether to go on where its settings file does not name its version."""
+    found = re.search(r'VERSION_UID\b[^=\n]*= "(.+)"', (webui / "modules" / "launch_utils.py").read_text("utf-8"))
+    return {"VERSION_UID": found[1]} if found else {}
+
+
+def make_checkpoints(webui: Path, folder: Path, kind: Webui = A1111) -> None:
+    """Into the data folder of a WebUI of that kind."""
+    if kind.is_forge:
+        from tests.real_webui.forge_checkpoints import make_forge_checkpoints
+
+        wanted = {f"with_{name}": name in kind.checkpoints for name in ("sdxl", "flux")}
+        make_forge_checkpoints(folder, **wanted, is_small=kind.has_small_encoders)
+        return
     done = subprocess.run(
         [webui_python(webui), "-W", "ignore", str(HERE / "make_checkpoints.py"), str(webui), str(folder)],
         check=False, env=environment(), cwd=folder, capture_output=True, timeout=600,
@@ -80,6 +81,7 @@ class Server:
         webui: Path,
         data: Path,
         *flags: str,
+        kind: Webui = A1111,
         extensions: dict[str, Path] | None = None,
         settings: dict[str, Any] | None = None,
     ):
@@ -87,15 +89,22 @@ class Server:
         Args:
             data: folder with the checkpoints; outputs, settings and the log go there too.
             extensions: folders by name; the default is this repository and the tests' own extension.
-            settings: of the WebUI, instead of SETTINGS.
+            settings: of the WebUI, instead of those of its kind.
         """
         self.data = data
+        self.kind = kind
         self._webui = webui
         self._flags = flags
         self._extensions = extensions or {"attention-heatmap": REPOSITORY, "bench": HERE / "bench_extension"}
-        self._settings = settings or SETTINGS
+        self._settings = settings or {**SETTINGS, **kind.settings}
         self.url = ""
         self.log = data / "webui.log"
+
+    def beside(self, data: Path, *flags: str) -> Server:
+        """Another one like this, with the same checkpoints and further flags."""
+        data.mkdir()
+        (data / "models").symlink_to(self.data / "models")
+        return Server(self._webui, data, *self._flags, *flags, kind=self.kind)
 
     def __enter__(self) -> Server:
         folder = self.data / "extensions"
@@ -104,12 +113,13 @@ class Server:
             old.unlink()
         for name, target in self._extensions.items():
             (folder / name).symlink_to(target)
-        (self.data / "config.json").write_text(json.dumps(self._settings), "utf-8")
+        settings = {**self._settings, **version_mark(self._webui)}
+        (self.data / "config.json").write_text(json.dumps(settings), "utf-8")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        command = [webui_python(self._webui), "launch.py", *FLAGS, *self._flags]
+        command = [webui_python(self._webui), "launch.py", *FLAGS, *self.kind.flags, *self._flags]
         command += ["--data-dir", str(self.data), "--port", str(port)]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -133,7 +143,7 @@ class Server:
         while time.monotonic() < end:
             if self._process.poll() is not None:
                 break
-            if "Model loaded in" in self.log.read_text("utf-8", "replace") and self._is_up():
+            if self.kind.ready in self.log.read_text("utf-8", "replace") and self._is_up():
                 return
             time.sleep(1)
         raise RuntimeError(f"the WebUI did not start:\n{self.log.read_text('utf-8', 'replace')[-3000:]}")
@@ -161,6 +171,8 @@ class Server:
         return self._ask(urllib.request.Request(f"{self.url}{path}?{urllib.parse.urlencode(query)}"))
 
     def post(self, path: str, payload: Any = None, **query: str) -> Any:
+        if path in GENERATING and payload:
+            payload = {**self.kind.payload, **payload}
         data = json.dumps({} if payload is None else payload).encode()
         url = f"{self.url}{path}?{urllib.parse.urlencode(query)}"
         return self._ask(urllib.request.Request(url, data, {"Content-Type": "application/json"}, method="POST"))

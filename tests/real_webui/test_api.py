@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -41,7 +42,7 @@ def extra(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def saved(server: Server) -> set[Path]:
-    return {path for path in (server.data / "outputs").rglob("*") if path.is_file()}
+    return {path for folder in server.data.glob("output*") for path in folder.rglob("*") if path.is_file()}
 
 
 def test_script_info_and_our_route_list_the_arguments_in_one_order(server: Server) -> None:
@@ -138,7 +139,8 @@ def test_images_are_not_sent_where_the_caller_does_not_want_them(server: Server)
 def test_hidden_grids_say_so(server: Server) -> None:
     answer = generate(server, {"override_settings": {"return_grid": False}})
     assert len(answer["images"]) == 1
-    assert "Settings → Gallery → Show grid in gallery" in extra(answer)["Attention Heatmap notes"][0]
+    (note,) = extra(answer)["Attention Heatmap notes"]
+    assert re.search("Settings → Gallery → Show grids? in gallery", note, re.IGNORECASE)
 
 
 def test_a_record_beside_the_picture_draws_the_same_maps_again(server: Server) -> None:
@@ -211,8 +213,8 @@ def test_axes_of_xyz_plot_show_the_heat_maps_in_the_cells(server: Server) -> Non
     script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot")
     choices = script["args"][0]["choices"]
     alpha, scale = (choices.index(f"[{NAME}] {label}") for label in ("Heatmap blend alpha", "Scale"))
-    arguments = [alpha, "0.2,0.8", [], scale, "", ["each", "share"], 0, "", []]
-    arguments += [False, True, False, False, False, False, False, 0, False]
+    axes = (alpha, "0.2,0.8", []), (scale, "", ["each", "share"])
+    arguments = server.kind.plot_arguments(*axes, include_lone_images=True)
     answer = server.post("/sdapi/v1/txt2img", {**PAYLOAD, "script_name": "x/y/z plot", "script_args": arguments})
     shown = pictures(answer)
     cells = {image.tobytes() for image in shown[1:]}
@@ -233,8 +235,7 @@ def test_every_scale_makes_a_cell_of_its_own(server: Server) -> None:
     """Of several terms; a single one fills the shared scale as it fills its own."""
     script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot")
     scale = script["args"][0]["choices"].index(f"[{NAME}] Scale")
-    arguments = [scale, "", ["shared", "each", "share"], 0, "", [], 0, "", []]
-    arguments += [False, True, False, False, False, False, False, 0, False]
+    arguments = server.kind.plot_arguments((scale, "", ["shared", "each", "share"]), include_lone_images=True)
     panel = {NAME: {"args": [True, "red, circle, a"]}}
     payload = {**PAYLOAD, "script_name": "x/y/z plot", "script_args": arguments, "alwayson_scripts": panel}
     assert len({image.tobytes() for image in pictures(server.post("/sdapi/v1/txt2img", payload))[1:]}) == 3
@@ -257,23 +258,20 @@ def test_two_callers_at_once_get_their_own_maps(server: Server) -> None:
 
 
 def test_fifty_generations_leave_memory_flat(server: Server) -> None:
+    small = {"width": 64, "height": 64}
     for _ in range(10):  # fills the store of the last results
-        generate(server)
+        generate(server, small)
     before = server.get("/bench/state")
     for _ in range(50):
-        generate(server)
+        generate(server, small)
     after = server.get("/bench/state")
     assert after["tensors"] <= before["tensors"] + 20
     assert after["tensor_bytes"] <= before["tensor_bytes"] * 1.01
     assert after["rss"] <= before["rss"] + 40 * 2**20
 
 
-def test_without_credentials_the_routes_answer_401(webui: Path, bench: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    (folder / "models").symlink_to(bench / "models")
-    checkpoint = str(bench / "models" / "Stable-diffusion" / "embedded.safetensors")
-    with Server(webui, folder, "--ckpt", checkpoint, "--api-auth", "api:secret", "--gradio-auth", "me:word") as closed:
+def test_without_credentials_the_routes_answer_401(server: Server, tmp_path: Path) -> None:
+    with server.beside(tmp_path / "data", "--api-auth", "api:secret", "--gradio-auth", "me:word") as closed:
         for route in ("arguments", "results/x"):
             assert status(closed, route) == 401
             assert status(closed, route, "api:wrong") == 401

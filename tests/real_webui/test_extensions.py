@@ -20,7 +20,8 @@ from daam.results.settings import SETTINGS
 from tests.real_webui.extension_rows import REPOSITORIES, ROWS, VARIANTS, ExtensionRow
 from tests.real_webui.rows import picture
 from tests.real_webui.server import HERE, REPOSITORY, Server, make_checkpoints, pictures, to_image
-from tests.real_webui.server import SETTINGS as WEBUI_SETTINGS
+from tests.real_webui.webuis import A1111
+from tests.real_webui.webuis import SETTINGS as WEBUI_SETTINGS
 
 RESULTS: dict[str, str] = {}
 TOLERANCE = 1e-5
@@ -43,7 +44,7 @@ def server(webui: Path, folder: Path, tmp_path_factory: pytest.TempPathFactory) 
     found = {name.split("/")[1]: folder / name.split("/")[1] for name in REPOSITORIES}
     extensions = {name: path for name, path in found.items() if path.is_dir()}
     extensions |= {"attention-heatmap": REPOSITORY, "bench": HERE / "bench_extension"}
-    settings = {**WEBUI_SETTINGS, **VARIANTS, "prompt_fusion_enabled": False}
+    settings = {**WEBUI_SETTINGS, **A1111.settings, **VARIANTS, "prompt_fusion_enabled": False}
     (data / "ui-config.json").write_text("{}", "utf-8")  # NegPiP reads it when it is loaded, also at the first start
     checkpoint = str(data / "models" / "Stable-diffusion" / "embedded.safetensors")
     with Server(webui, data, "--ckpt", checkpoint, extensions=extensions, settings=settings) as started:

@@ -1,8 +1,8 @@
-"""The matrix: every row in the real WebUI, with and without heat maps.
+"""The matrix: every row in each real WebUI that there is, with and without heat maps.
 
 For each row the pictures are bit-identical, the maps are there and of the picture's size, their columns hold the right
 tokens by the WebUI's own count, nothing is left on the model, and an ordinary generation afterwards is as before.
-Set MATRIX_TABLE to a file to get the results as a table.
+Set MATRIX_TABLES to a folder to get the results as a table for each WebUI.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,10 @@ from daam.results.settings import SETTINGS
 from tests.real_webui.rows import ROWS, SAMPLERS, SMALL, MatrixRow
 from tests.real_webui.server import ApiError, Server, pictures
 
-RESULTS: dict[str, tuple[str, str]] = {}
+RESULTS: dict[str, str] = {}
 ORDINARY = {"prompt": "a red circle", **SMALL}
-TILE_GAP = 64
+SMALLER = {"width": 64, "height": 64}
+"""For WebUIs whose smallest UNet is larger."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,17 +33,53 @@ def table(server: Server) -> Iterator[None]:
     """The style that a row uses; afterwards the table."""
     (server.data / "styles.csv").write_text('name,prompt,negative_prompt\ntiny style,"{prompt}, grass",ugly\n', "utf-8")
     yield
-    path = os.environ.get("MATRIX_TABLE")
-    if path:
-        lines = [f"Run on {date.today()} with AUTOMATIC1111's WebUI 1.10.1, Python {platform.python_version()}.", ""]
+    folder = os.environ.get("MATRIX_TABLES")
+    if folder:
+        lines = [f"Run on {date.today()} with {server.kind.name}, Python {platform.python_version()}.", ""]
         lines += ["| section | row | result |", "|---|---|---|"]
-        lines += [f"| {row.section} | {row.name} | {' – '.join(filter(None, RESULTS[name_of(row)]))} |"
-                  for row in ROWS if name_of(row) in RESULTS]  # fmt: skip
-        Path(path).write_text("\n".join(lines) + "\n", "utf-8")
+        lines += [
+            f"| {row.section} | {row.name} | {RESULTS[name_of(row)]} |" for row in ROWS if name_of(row) in RESULTS
+        ]
+        name = server.kind.variable.removesuffix("_DIR").lower()
+        (Path(folder) / f"{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
+    RESULTS.clear()
 
 
 def name_of(row: MatrixRow) -> str:
     return f"{row.section}: {row.name}"
+
+
+def row_here(server: Server, row: MatrixRow) -> MatrixRow:
+    """The row as this WebUI can run it; skips the test where it cannot."""
+    kind = server.kind
+    reason = kind.absent.get(row.name) or kind.absent.get(row.section)
+    checkpoint = kind.checkpoint(row.checkpoint)
+    sampler = row.payload.get("sampler_name")
+    if checkpoint is None:
+        reason = reason or f"no such checkpoint is loaded here ({row.checkpoint})"
+    elif sampler and sampler not in samplers(server):
+        reason = "the host has no such sampler"
+    if reason:
+        RESULTS[name_of(row)] = f"not run: {reason}"
+        pytest.skip(reason)
+    changed = dict(kind.changed.get(row.name, {}))
+    payload = {**row.payload, **changed.pop("payload", {})}
+    if kind.is_forge and row.path == "txt2img" and row.size is None:
+        payload = {**SMALLER, **payload}
+    if payload.get("hr_upscaler", "None") not in upscalers(server):
+        payload["hr_upscaler"] = "None"
+    if payload.get("script_name") == "x/y/z plot":
+        payload["script_args"] = kind.plot_arguments((1, "1,2", []))
+    return replace(row, checkpoint=str(checkpoint), payload=payload, **changed)
+
+
+def samplers(server: Server) -> set[str]:
+    return {sampler["name"] for sampler in server.get("/sdapi/v1/samplers")}
+
+
+def upscalers(server: Server) -> set[str]:
+    kinds = ("upscalers", "latent-upscale-modes")
+    return {"None"} | {found["name"] for kind in kinds for found in server.get(f"/sdapi/v1/{kind}")}
 
 
 def generate(server: Server, row: MatrixRow, *, heat_maps: bool) -> dict[str, Any] | ApiError:
@@ -65,6 +103,8 @@ def state(server: Server) -> dict[str, int]:
 def ordinary(server: Server, row: MatrixRow) -> bytes:
     payload = {**ORDINARY, "override_settings": {"sd_model_checkpoint": row.checkpoint}}
     path = "txt2img"
+    if server.kind.is_forge:
+        payload |= SMALLER
     if row.checkpoint == "edit":  # its checkpoint has no txt2img
         payload, path = {**row.full_payload(), "batch_size": 1}, "img2img"
     return pictures(server.post(f"/sdapi/v1/{path}", payload))[0].tobytes()
@@ -72,7 +112,8 @@ def ordinary(server: Server, row: MatrixRow) -> bytes:
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_row(server: Server, row: MatrixRow) -> None:
-    RESULTS[name_of(row)] = ("FAILED", "")
+    row = row_here(server, row)
+    RESULTS[name_of(row)] = "FAILED"
     if row.optimization:
         assert server.post("/bench/optimization", name=row.optimization) in (row.optimization, "none", "")
     ordinary(server, row)  # loads the checkpoint
@@ -89,7 +130,7 @@ def test_row(server: Server, row: MatrixRow) -> None:
         assert not isinstance(without, ApiError), without
         assert not isinstance(with_maps, ApiError), with_maps
         check_answer(server, row, without, with_maps)
-    RESULTS[name_of(row)] = ("ok", row.note and f"says: {row.note}")
+    RESULTS[name_of(row)] = f"ok – says: {row.note}" if row.note else "ok"
 
 
 def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_maps: dict[str, Any]) -> None:
@@ -162,4 +203,4 @@ def squeezed(text: str) -> str:
 
 
 def test_the_matrix_has_every_sampler_of_the_webui(server: Server) -> None:
-    assert {sampler["name"] for sampler in server.get("/sdapi/v1/samplers")} == set(SAMPLERS)
+    assert samplers(server) <= set(SAMPLERS)

@@ -16,11 +16,12 @@ from torch import nn
 from daam.errors import ShapeError, TraceError
 from daam.tracing.families.base import Attended, Sample, Sight
 from daam.tracing.families.diffusers_joint import DIFFUSERS_MODELS
+from daam.tracing.families.forge_joint import FORGE_MODELS
 from daam.tracing.families.joint_model import JointModel, Places, of_image
 from daam.tracing.families.seam import Binding, Watch
 from daam.tracing.plan import Conditioning
 
-JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS]
+JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS, *FORGE_MODELS]
 """Asked in this order; the first that knows a model has it."""
 
 
@@ -88,7 +89,10 @@ class Joint:
         if call.refusal is not None:
             raise TraceError(f"{name}: {call.refusal}")
         if len(call.query) != places.sample.rows:
-            raise ShapeError(f"expected {places.sample.rows} rows in {name}, got {len(call.query)}")
+            raise ShapeError(
+                f"expected {places.sample.rows} rows in {name}, got {len(call.query)}: something runs some of the rows "
+                "by themselves, as perturbed-attention guidance does"
+            )
         query, heads = call.query, call.query.shape[2]
         key = call.key.repeat_interleave(heads // call.key.shape[2], dim=2) if call.key.shape[2] != heads else call.key
         mask = None if call.mask is None else of_image(call.mask, places, dim=2)

@@ -15,7 +15,11 @@ from daam.webui.hosts.rows import DenoiserCall, Encoded, EncodedEntry, Row, RowO
 
 __all__ = ["HOSTS", "DenoiserCall", "Encoded", "EncodedEntry", "EncodedPrompts", "Host", "Row", "RowOrder", "host"]
 
-HOSTS: dict[str, tuple[str, str]] = {"modules.sd_hijack": ("daam.webui.hosts.a1111", "A1111")}
+HOSTS: dict[str, tuple[str, str]] = {
+    "backend.diffusion_engine": ("daam.webui.hosts.forge", "Forge"),
+    "ldm_patched.modules": ("daam.webui.hosts.reforge", "ReForge"),
+    "modules.sd_hijack": ("daam.webui.hosts.a1111", "A1111"),
+}
 """A module by which a host is recognised, to the module and the class that know it; asked in this order."""
 
 

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from modules import devices, prompt_parser, sd_hijack, shared
 from torch import Tensor, nn
 
-from daam.errors import TraceError
-from daam.prompt import Emphasis
 from daam.prompt.t5 import T5
-
-READING = (
-    "get_learned_conditioning", "get_learned_conditioning_prompt_schedules", "get_multicond_prompt_list",
-    "get_multicond_learned_conditioning",
-)  # fmt: skip
-"""Functions of the WebUI through which a prompt is split, scheduled and encoded."""
+from daam.webui.hosts.webui_texts import WebuiTexts
 
 
-class A1111Texts:
+class A1111Texts(WebuiTexts):
     """See `protocol.Texts`."""
+
+    encodes_while_sampling = True
 
     def text_encoders(self) -> list[Any]:
         """The loaded checkpoint's CLIP encoders, which cut prompts into chunks: one, or two for SDXL."""
@@ -30,6 +24,9 @@ class A1111Texts:
         sd3 = getattr(conditioner, "model_lg", None)  # since 1.10; its T5 columns come after those of CLIP
         candidates = [conditioner, *getattr(conditioner, "embedders", []), sd3]
         return [encoder for encoder in candidates if callable(getattr(encoder, "tokenize_line", None))]
+
+    def tokenizer(self) -> Any:
+        return None
 
     def t5(self) -> T5 | None:
         """None where SD3's T5 is switched off, too."""
@@ -69,29 +66,10 @@ class A1111Texts:
         contexts = encoded["crossattn"] if isinstance(encoded, dict) else encoded
         return list(zip(texts, contexts))
 
-    def prompt_readers(self) -> list[str]:
-        """Extensions that read prompts in the WebUI's place, by their folders' names."""
-        functions = [getattr(prompt_parser, name, None) for name in READING]
-        codes = [getattr(getattr(function, "func", function), "__code__", None) for function in functions]
-        files = [Path(code.co_filename) for code in codes if code is not None]
-        return sorted({_extension(file) for file in files if file != Path(prompt_parser.__file__)})
-
     def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
         """The token ids of each chunk of 77 columns that the WebUI makes of a text."""
         chunks, _ = encoder.tokenize_line(text)
         return [list(chunk.tokens) for chunk in chunks]
-
-    def emphasis_mode(self) -> Emphasis:
-        """The emphasis setting under its name of 1.8 and later."""
-        if getattr(shared.opts, "use_old_emphasis_implementation", False):
-            raise TraceError(
-                "the setting 'Use old emphasis implementation' places tokens by other rules, which are not known here; "
-                "switch it off (Settings, Compatibility)"
-            )
-        mode = getattr(shared.opts, "emphasis", None)  # since 1.8
-        if mode is not None:
-            return mode  # type: ignore[no-any-return]
-        return "Original" if getattr(shared.opts, "enable_emphasis", True) else "None"
 
     def embedding_vectors(self) -> dict[str, int]:
         """Number of vectors of each textual-inversion embedding that fits the checkpoint, in the order of loading."""
@@ -102,12 +80,3 @@ class A1111Texts:
         """How far back a comma may be for the text after it to move to the next chunk; SD3's encoder moves nothing."""
         knows_comma = any(getattr(encoder, "comma_token", None) is not None for encoder in self.text_encoders())
         return int(shared.opts.comma_padding_backtrack) if knows_comma else 0
-
-    def uses_old_scheduling(self) -> bool:
-        return bool(getattr(shared.opts, "use_old_scheduling", False))
-
-
-def _extension(file: Path) -> str:
-    """Name of the folder under `extensions` that a file lies in; the file's own where it lies elsewhere."""
-    parts = file.parts
-    return parts[parts.index("extensions") + 1] if "extensions" in parts[:-1] else file.name

@@ -76,14 +76,24 @@ class Sampling(Protocol):
 class Texts(Protocol):
     """How texts become tokens and contexts, by the host's settings of now."""
 
+    @property
+    def encodes_while_sampling(self) -> bool:
+        """Whether `encode_context` may be asked while a picture is sampled."""
+
     def text_encoders(self) -> list[Any]:
         """The loaded checkpoint's CLIP encoders, which cut prompts into chunks: one, or two for SDXL."""
 
     def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
         """The token ids of each chunk of 77 columns that one of them makes of a text."""
 
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers that cleans texts in the host's way; None where it mends them with ftfy."""
+
     def t5(self) -> T5 | None:
-        """The T5 encoder of a loaded SD3; None where there is none or it is off, so that its columns are zero."""
+        """The encoder of a loaded checkpoint that makes no chunks: behind those of CLIP (SD3), or alone (Flux).
+
+        None where there is none, or it is off, so that its columns are zero.
+        """
 
     def prompt_readers(self) -> list[str]:
         """Names of extensions that read prompts in the host's place."""
@@ -91,8 +101,8 @@ class Texts(Protocol):
     def encode_context(self, text: str) -> Tensor:
         """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
 
-    def text_model(self) -> nn.Module:
-        """The module of the loaded checkpoint that encodes texts."""
+    def text_model(self) -> nn.Module | None:
+        """The module of the loaded checkpoint that encodes texts; None where no module is called with a text."""
 
     def read_encoding(self, arguments: tuple[Any, ...], encoded: Any) -> list[tuple[str, Tensor]]:
         """The texts of one call of the text model, each with its context [column, channel]."""

@@ -17,12 +17,14 @@ class Row:
 
     Attributes:
         context: what the host encoded for it, [column, channel]; None where that is not known.
+        repeats: how often its text stands behind itself in what the model gets, to be as long as another one.
     """
 
     image: int
     side: Side
     part: int = 0
     context: Tensor | None = field(default=None, compare=False, repr=False)
+    repeats: int = 1
 
 
 class RowOrder(Protocol):

@@ -14,17 +14,24 @@ from typing import Any
 import gradio as gr
 import psutil
 import torch
-from modules import processing, script_callbacks, scripts, sd_hijack, shared
+from modules import processing, script_callbacks, scripts, shared
 from PIL import Image
 
 HERE = Path(__file__).resolve().parents[1]
+IS_FORGE = importlib.util.find_spec("modules_forge") is not None
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from make_checkpoints import register_open_clip  # noqa: E402
-from sd3 import make_sd3  # noqa: E402
 from truth import Truth  # noqa: E402
 
+if IS_FORGE:
+    from forge import make_encoders_small
+
+    make_encoders_small()
+else:
+    from make_checkpoints import register_open_clip
+    from sd3 import make_sd3
+
+    register_open_clip()
 del sys.path[:2]
-register_open_clip()
 MODES = (
     "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
     "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows", "truth",
@@ -32,7 +39,20 @@ MODES = (
 
 
 def unet() -> torch.nn.Module:
-    return shared.sd_model.model.diffusion_model
+    model = shared.sd_model.forge_objects.unet if IS_FORGE else shared.sd_model
+    return model.model.diffusion_model
+
+
+def encoders() -> list[Any]:
+    """What cuts prompts into tokens for the loaded model; of Flux T5, whose columns condition it."""
+    if hasattr(shared.sd_model, "text_processing_engine_t5"):
+        return [shared.sd_model.text_processing_engine_t5]
+    if hasattr(shared.sd_model, "text_processing_engine") or hasattr(shared.sd_model, "text_processing_engine_g"):
+        names = ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g")
+        return [getattr(shared.sd_model, name) for name in names if hasattr(shared.sd_model, name)]
+    conditioner = shared.sd_model.cond_stage_model
+    candidates = (conditioner, *getattr(conditioner, "embedders", []), getattr(conditioner, "model_lg", None))
+    return [encoder for encoder in candidates if hasattr(encoder, "tokenize_line")]
 
 
 class Bench(scripts.Script):  # type: ignore[misc]
@@ -162,7 +182,8 @@ def on_denoiser(params: Any) -> None:
 
 def state() -> dict[str, Any]:
     """Everything that a leak would change."""
-    modules = list(shared.sd_model.modules())
+    whole = [unet(), shared.sd_model.forge_objects.clip.cond_stage_model] if IS_FORGE else [shared.sd_model]
+    modules = [module for each in whole for module in each.modules()]
     tensors = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor)]
     return {
         "hooks": sum(len(module._forward_hooks) + len(module._forward_pre_hooks) for module in modules),
@@ -179,11 +200,9 @@ def t5_tokens(text: str, count: int) -> list[int]:
 
 
 def tokens(text: str) -> list[list[list[int]]]:
-    """The chunks of every encoder, made by the WebUI itself."""
-    conditioner = shared.sd_model.cond_stage_model
-    candidates = (conditioner, *getattr(conditioner, "embedders", []), getattr(conditioner, "model_lg", None))
-    encoders = [encoder for encoder in candidates if hasattr(encoder, "tokenize_line")]
-    return [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders]
+    """The chunks of every encoder, made by the WebUI itself; of T5 the first, as it uses no other."""
+    found = [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders()]
+    return [chunks[:1] for chunks in found] if hasattr(shared.sd_model, "text_processing_engine_t5") else found
 
 
 def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:
@@ -196,6 +215,8 @@ def error(result: str, image: int, side: str, part: int, entry: int, where: dict
 
 def optimization(name: str) -> str:
     """Switches the attention optimisation of the loaded model."""
+    from modules import sd_hijack
+
     hijack = sd_hijack.model_hijack
     sd_hijack.undo_optimizations()
     titles = {optimizer.name: optimizer.title() for optimizer in sd_hijack.optimizers}

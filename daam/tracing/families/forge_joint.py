@@ -1,0 +1,125 @@
+"""Joint attention of Forge's and Forge Neo's own networks: one class for each kind. Nothing of the hosts is imported.
+
+Their blocks call `attention_function`, which each of their modules has imported by name, with queries and keys that
+have their norms and rotary positions: [batch, head, position, channel].
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from daam.errors import TraceError
+from daam.tracing.families.base import Sample, argument, first_input
+from daam.tracing.families.joint_model import JointBlock, JointModel, Places
+from daam.tracing.families.seam import AttentionCall, Binding
+
+FUNCTION = "attention_function"
+
+
+class ForgeModel:
+    """What the two kinds have in common: the text comes first, then the picture, then pictures that it refers to.
+
+    Attributes:
+        class_names: of models of the kind.
+        lists: attributes that hold the blocks in which text and image attend to each other.
+    """
+
+    name: ClassVar[str]
+    class_names: ClassVar[tuple[str, ...]]
+    lists: ClassVar[tuple[str, ...]]
+
+    def __init__(self, model: nn.Module):
+        self._model = model
+
+    @classmethod
+    def find(cls, model: nn.Module) -> ForgeModel | None:
+        return cls(model) if type(model).__name__ in cls.class_names else None
+
+    def blocks(self) -> Sequence[JointBlock]:
+        return [
+            JointBlock(f"{name}.{number}", block)
+            for name in self.lists
+            for number, block in enumerate(getattr(self._model, name))
+        ]
+
+    def bindings(self, block: nn.Module) -> Sequence[Binding]:
+        return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]
+
+    def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
+        latent = first_input(arguments, dict(named))
+        text = argument(arguments, named, 2, ("context",))
+        if text is None:
+            raise TraceError("expected a text in every call of the model, got none")
+        height, width = latent.shape[-2:]
+        patch = int(getattr(self._model, "patch_size", 2))
+        grid = (-(-height // patch), -(-width // patch))
+        columns = text.shape[1] + self._padding(text.shape[1])
+        pictures = grid[0] * grid[1]
+        positions = columns + pictures + self._padding(pictures)
+        sample = Sample(latent.shape[0], height, width, latent.requires_grad)
+        return Places(sample, grid, columns, 0, positions, positions, text)
+
+    def _padding(self, count: int) -> int:
+        """How many positions stand behind so many of text, or of picture, to fill them up."""
+        return 0
+
+
+class ForgeFlux(ForgeModel):
+    """Flux and what is built like it; a picture that it refers to (Kontext) makes other calls, which are left out."""
+
+    name = "Flux and Chroma in Forge"
+    class_names = ("IntegratedFluxTransformer2DModel", "IntegratedChromaTransformer2DModel")
+    lists = ("double_blocks", "single_blocks")
+
+
+class ForgeLumina(ForgeModel):
+    """Lumina 2 and Z-Image, which fills up both text and picture to whole multiples of a number of its own."""
+
+    name = "Lumina 2 and Z-Image in Forge Neo"
+    class_names = ("NextDiT",)
+    lists = ("layers",)
+
+    def _padding(self, count: int) -> int:
+        multiple = getattr(self._model, "pad_tokens_multiple", None)
+        return -count % int(multiple) if multiple else 0
+
+
+FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina]
+
+
+def _owners(block: nn.Module) -> Iterator[Any]:
+    """The Python modules of a block's parts that call the attention function by that name."""
+    names = dict.fromkeys(kind.__module__ for module in block.modules() for kind in type(module).__mro__)
+    for name in names:
+        owner = sys.modules.get(name)
+        if owner is not None and callable(vars(owner).get(FUNCTION)):
+            yield owner
+
+
+def read_attention(arguments: tuple[Any, ...], named: Mapping[str, Any], result: Any) -> AttentionCall:
+    """A call of the hosts' `attention_function`."""
+    return _read(result, *arguments, **named)
+
+
+def _read(
+    result: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    mask: Tensor | None = None,
+    *_: Any,
+    skip_reshape: bool = False,
+    **__: Any,
+) -> AttentionCall:
+    refusal = None if skip_reshape else "attends with heads that are not apart yet, which is not known of it"
+    query, key, value = (tensor.transpose(1, 2) for tensor in (q, k, v)) if skip_reshape else (q, k, v)
+    if mask is not None and mask.dim() < 4:
+        mask = mask[None, None] if mask.dim() == 2 else mask[:, None]
+    if result.dim() == 3:
+        result = result.unflatten(-1, (heads, -1))
+    return AttentionCall(query, key, value, mask, None, result, refusal)

@@ -1,0 +1,130 @@
+"""How Forge and Forge Neo turn texts into tokens and contexts: by the loaded model's own text engines.
+
+An engine is no torch module and is called with texts; the module inside it is called with tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from backend import args
+from backend.text_processing import classic_engine, emphasis
+from modules import prompt_parser, shared
+from torch import Tensor, nn
+
+from daam.errors import TraceError
+from daam.prompt.t5 import T5
+from daam.webui.hosts.webui_sampling import context_of
+from daam.webui.hosts.webui_texts import WebuiTexts
+
+COMMA_PADDING = 20
+"""What the engines do, whatever the setting "Prompt word wrap length limit" says."""
+_ENGINES = ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g")
+"""Of SD 1, and of SDXL's two encoders."""
+
+
+class ForgeTexts(WebuiTexts):
+    """See `protocol.Texts`."""
+
+    encodes_while_sampling = False
+    """For the encoder the host would move the model that samples out of the accelerator's memory."""
+
+    def text_encoders(self) -> list[Any]:
+        """The loaded model's engines that cut prompts into chunks, where the columns of its context are theirs."""
+        model = shared.sd_model
+        if not (getattr(model, "is_sd1", False) or getattr(model, "is_sd2", False) or getattr(model, "is_sdxl", False)):
+            return []  # Flux has such an engine too, for a vector that has no columns
+        engines = [getattr(model, name, None) for name in _ENGINES]
+        return [engine for engine in engines if isinstance(engine, classic_engine.ClassicTextProcessingEngine)]
+
+    def tokenizer(self) -> Any:
+        engines = self.text_encoders()
+        return engines[0].tokenizer if engines else None
+
+    def t5(self) -> T5 | None:
+        """Of Flux and Chroma T5, of Z-Image Qwen 3; None where neither conditions the model."""
+        t5 = getattr(shared.sd_model, "text_processing_engine_t5", None)
+        qwen = getattr(shared.sd_model, "text_processing_engine_gemma", None)
+        if t5 is not None and not self.text_encoders():
+            return T5(lambda texts: _cut(t5.tokenizer, "{}", texts), lambda text, _: _tokens(t5, text), "end")
+        if qwen is not None and hasattr(qwen, "llama_template"):
+            template = qwen.llama_template
+            return T5(lambda texts: _cut(qwen.tokenizer, template, texts), lambda text, _: _tokens(qwen, text), "word")
+        return None
+
+    def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
+        """The token ids of each chunk of 77 columns; an engine looks at the emphasis setting only when it encodes."""
+        return _chunks(encoder, text)
+
+    def encode_context(self, text: str) -> Tensor:
+        """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
+        with torch.no_grad(), _no_trace_in_infotexts():
+            batch = prompt_parser.SdConditioning([text], width=1024, height=1024)
+            return context_of(shared.sd_model.get_learned_conditioning(batch))[0]
+
+    def text_model(self) -> nn.Module | None:
+        return None
+
+    def read_encoding(self, arguments: tuple[Any, ...], encoded: Any) -> list[tuple[str, Tensor]]:
+        return []
+
+    def embedding_vectors(self) -> dict[str, int]:
+        """Number of vectors of each textual-inversion embedding that fits the checkpoint, in the order of loading."""
+        engines = self.text_encoders()
+        embeddings = engines[0].embeddings.word_embeddings if engines else {}
+        return {name: int(embedding.vectors) for name, embedding in embeddings.items()}
+
+    def comma_padding(self) -> int:
+        return COMMA_PADDING
+
+
+def _chunks(engine: Any, text: str) -> list[list[int]]:
+    engine.emphasis = emphasis.get_current_option(shared.opts.emphasis)()
+    made = engine.tokenize_line(text)
+    chunks = made[0] if isinstance(made, tuple) else made
+    return [list(chunk.tokens) for chunk in chunks]
+
+
+def _tokens(engine: Any, text: str) -> list[int]:
+    """Those that condition a picture: what stands behind a BREAK is another text to the host, which it does not use."""
+    return _chunks(engine, text)[0]
+
+
+def _cut(tokenizer: Any, template: str, texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
+    """Tokens of texts, each in the template that its engine puts around it, with their places in the text.
+
+    Raises:
+        TraceError: the tokenizer does not say where its tokens stand.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt")
+    start = template.index("{}")
+    framed = [template.format(text) for text in texts]
+    special = {"add_special_tokens": False} if template == "{}" else {}
+    found = tokenizer(framed, truncation=False, return_offsets_mapping=True, **special)
+    return [
+        [(token, *_inside(place, start, len(text))) for token, place in zip(tokens, places)]
+        for text, tokens, places in zip(texts, found["input_ids"], found["offset_mapping"])
+    ]
+
+
+def _inside(place: tuple[int, int], start: int, length: int) -> tuple[int, int]:
+    """What a token has of a text that begins at `start`; nothing where it is the template's."""
+    first, last = max(place[0] - start, 0), min(place[1] - start, length)
+    return (first, last) if first < last else (0, 0)
+
+
+@contextmanager
+def _no_trace_in_infotexts() -> Iterator[None]:
+    """The engines keep what a text used, emphasis or embeddings, for the next picture's infotext."""
+    forges = getattr(classic_engine, "last_extra_generation_params", None)
+    kept: dict[str, Any] = args.dynamic_args.last_extra_generation_params if forges is None else forges  # Neo's
+    before = dict(kept)
+    try:
+        yield
+    finally:
+        kept.clear()
+        kept.update(before)

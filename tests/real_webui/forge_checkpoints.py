@@ -1,0 +1,129 @@
+"""Small checkpoints that Forge Neo, Forge and reForge take for SD 1.5, SDXL and Flux. Made in the tests' own Python.
+
+These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
+configurations, of which Forge and Forge Neo are shown small ones (see bench_extension/forge.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
+from tests.real_webui.forge_flux import t5_shapes, transformer_shapes
+from tests.real_webui.forge_sizes import CLIP_LAYERS, VAE_SIZES
+from tests.real_webui.random_weights import randomised
+
+VAE: dict[str, Any] = {
+    "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4,
+    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+}  # fmt: skip
+CLIP: dict[str, Any] = {
+    "vocab_size": 49408, "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
+    "num_attention_heads": 12, "bos_token_id": 49406, "eos_token_id": 49407, "pad_token_id": 49407,
+}  # fmt: skip
+SD1: dict[str, Any] = {
+    "block_out_channels": (320, 640), "layers_per_block": 1, "cross_attention_dim": 768, "attention_head_dim": 8,
+    "down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2,
+}  # fmt: skip
+SDXL: dict[str, Any] = {
+    "block_out_channels": (320, 320, 320), "layers_per_block": 2, "cross_attention_dim": 2048, "attention_head_dim": 5,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+    "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True, "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
+}  # fmt: skip
+OPEN_CLIP_WIDTH = 1280
+
+
+def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, with_flux: bool, is_small: bool) -> None:
+    """Writes them, and a LoRA and a textual inversion for SD 1.5, into a data folder of the host.
+
+    Args:
+        is_small: text encoders and VAE too.
+    """
+    vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
+    checkpoints = folder / "models" / "Stable-diffusion"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    vae = _named("first_stage_model.", ldm_vae(_random(AutoencoderKL(**vae_config)), vae_config))
+    clip = _text_encoder(CLIP_LAYERS if is_small else CLIP["num_hidden_layers"])
+    parts = {**vae, **_named("cond_stage_model.transformer.", clip)}
+    for name, channels in (("sd1", 4), ("inpainting", 9)):
+        _save({**parts, **_unet({**SD1, "in_channels": channels})}, checkpoints / f"{name}.safetensors")
+    if with_sdxl:
+        parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}
+        parts |= _named("conditioner.embedders.1.model.", _open_clip())
+        _save({**parts, **_unet(SDXL)}, checkpoints / "sdxl.safetensors")
+    if with_flux:
+        latents = {**vae_config, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+        parts = _named("vae.", ldm_vae(_random(AutoencoderKL(**latents)), latents))
+        parts |= _named("text_encoders.clip_l.transformer.", clip)
+        parts |= _named("text_encoders.t5xxl.transformer.", _of_shapes(t5_shapes()))
+        parts |= _named("model.diffusion_model.", _of_shapes(transformer_shapes()))
+        _save(parts, checkpoints / "flux.safetensors")
+    _save_extras(folder)
+
+
+def _of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    return randomised({name: torch.empty(shape) for name, shape in shapes.items()})
+
+
+def _random(module: torch.nn.Module) -> dict[str, Tensor]:
+    return randomised(module.state_dict())
+
+
+def _named(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}
+
+
+def _unet(config: Mapping[str, Any]) -> dict[str, Tensor]:
+    return _named("model.diffusion_model.", ldm_unet(_random(UNet2DConditionModel(**config)), config))
+
+
+def _text_encoder(layers: int) -> dict[str, Tensor]:
+    weights = _random(CLIPTextModel(CLIPTextConfig(**{**CLIP, "num_hidden_layers": layers})))
+    weights = {name: tensor for name, tensor in weights.items() if not name.endswith("position_ids")}
+    return {name if name.startswith("text_model.") else f"text_model.{name}": each for name, each in weights.items()}
+
+
+def _open_clip() -> dict[str, Tensor]:
+    width = OPEN_CLIP_WIDTH
+    shapes: dict[str, tuple[int, ...]] = {
+        "positional_embedding": (77, width), "token_embedding.weight": (49408, width),
+        "text_projection": (width, width),
+        "ln_final.weight": (width,), "ln_final.bias": (width,),
+    }  # fmt: skip
+    for layer in range(CLIP_LAYERS):
+        linear = {"attn.in_proj_": (3, 1), "attn.out_proj.": (1, 1), "mlp.c_fc.": (4, 1), "mlp.c_proj.": (1, 4)}
+        inside: dict[str, tuple[int, ...]] = {}
+        for name, (out, into) in linear.items():
+            inside |= {f"{name}weight": (out * width, into * width), f"{name}bias": (out * width,)}
+        inside |= {f"ln_{number}.{kind}": (width,) for number in (1, 2) for kind in ("weight", "bias")}
+        shapes |= {f"transformer.resblocks.{layer}.{name}": shape for name, shape in inside.items()}
+    return _of_shapes(shapes)
+
+
+def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: tensor.to(torch.float16).contiguous().clone() for name, tensor in tensors.items()}, path)
+
+
+def _save_extras(folder: Path) -> None:
+    for part in ("embeddings", "models/Lora"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    width, text = SD1["block_out_channels"][0], SD1["cross_attention_dim"]
+    save_file({"emb_params": 0.3 * torch.randn(3, text)}, folder / "embeddings" / "tinyword.safetensors")
+    lora = {}
+    for projection, inputs in (("to_q", width), ("to_k", text), ("to_v", text)):
+        name = f"lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_{projection}"
+        lora[f"{name}.lora_down.weight"] = torch.randn(2, inputs) / inputs**0.5
+        lora[f"{name}.lora_up.weight"] = torch.randn(width, 2)
+        lora[f"{name}.alpha"] = torch.tensor(2.0)
+    save_file(lora, folder / "models" / "Lora" / "tinylora.safetensors")

@@ -1,0 +1,5 @@
+"""Sizes of the small checkpoints for Forge and Forge Neo, read in the tests' Python and in the host's."""
+
+CLIP_LAYERS = 2
+VAE_SIZES = {"block_out_channels": [32, 32, 32, 32], "layers_per_block": 1}
+T5_SIZES = {"d_model": 64, "d_ff": 128, "d_kv": 16, "num_heads": 4, "num_layers": 2}

@@ -1,0 +1,142 @@
+"""The WebUIs that the tests of this folder can run in: how each is started, and what it does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+FLAGS = (
+    "--skip-prepare-environment", "--skip-torch-cuda-test", "--skip-python-version-check", "--no-hashing", "--api",
+    "--attention-heatmap-results", "8",  # so that memory is flat after a few generations
+)  # fmt: skip
+SETTINGS: dict[str, Any] = {
+    "live_previews_enable": False, "samples_save": True, "grid_save": True, "grid_format": "png", "return_grid": True,
+    "CLIP_stop_at_last_layers": 1, "emphasis": "Original", "token_merging_ratio": 0.0, "return_mask": False,
+    "return_mask_composite": False, "attention_heatmap_keep_records": False, "save_to_dirs": True,
+    "samples_filename_pattern": "", "save_images_replace_action": "Replace", "s_min_uncond_all": False,
+}  # fmt: skip
+"""The WebUI puts back what a request overrides only where it stands in its settings file."""
+
+
+PLOT = (
+    "draw_legend", "include_lone_images", "include_sub_grids", "no_fixed_seeds", "vary_seeds_x", "vary_seeds_y",
+    "vary_seeds_z", "margin_size", "csv_mode",
+)  # fmt: skip
+
+
+ONLY_FORGES = ("flux",)
+"""Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
+
+
+@dataclass(frozen=True)
+class Webui:
+    """One WebUI.
+
+    Attributes:
+        variable: the environment's that names its folder, with its Python environment in venv/ or beside it.
+        flags: to start it with, besides FLAGS.
+        settings: besides SETTINGS.
+        checkpoints: what it has of those that rows name: one of its own for each.
+        has_small_encoders: whether its text encoders and VAE can be made small too.
+        ready: what its log says when it can be used.
+        payload: what each request to generate must have besides.
+        absent: by a row's name, or by its section, why it is not run.
+        changed: by a row's name, what of it is another here; its payload is added to the row's.
+        plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
+    """
+
+    name: str
+    variable: str
+    flags: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
+    has_small_encoders: bool = True
+    ready: str = "Startup time"
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    absent: Mapping[str, str] = field(default_factory=dict)
+    changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    plot: tuple[str, ...] = PLOT
+
+    @property
+    def is_forge(self) -> bool:
+        return bool(self.checkpoints)
+
+    def checkpoint(self, name: str) -> str | None:
+        """What it calls a checkpoint; None where it cannot load one of that kind here."""
+        if self.is_forge:
+            return self.checkpoints.get(name)
+        return None if name in ONLY_FORGES else name
+
+    def plot_arguments(self, *axes: tuple[int, str, list[str]], **given: Any) -> list[Any]:
+        """What X/Y/Z plot is called with.
+
+        Args:
+            axes: up to three, each the number of its type, its values as text, and those chosen from a list.
+        """
+        every = [*axes, *[(0, "", [])] * (3 - len(axes))]
+        return [value for axis in every for value in axis] + [given.get(name, 0) for name in self.plot]
+
+
+_SMALL = {"embedded": "sd1", "sd1": "sd1", "inpainting": "inpainting"}
+_NO_SETTING = "the host has no such setting, or does not follow it"
+_NO_SCRIPT = "the host has no such script"
+_ABSENT = {
+    **dict.fromkeys(("pad cond/uncond", "pad cond/uncond v0", "conditions one by one"), _NO_SETTING),
+    **dict.fromkeys(
+        ("batch cond/uncond off", "batch cond/uncond off, AND", "old emphasis implementation"), _NO_SETTING
+    ),
+    **dict.fromkeys(("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem"), _NO_SETTING),
+    **dict.fromkeys(("back to InvokeAI", "LoRA, functional", "hypertile"), _NO_SETTING),
+    "hypernetwork": "the host has none",
+    "refiner switch (SD1 to SD1)": "its two models have other sizes here",
+    "hires fix, other checkpoint": "SD 2 is not loaded here",
+}
+_TOO_LARGE = dict.fromkeys(
+    ("768x512", "1024x576", "520x600, SDXL"), "takes minutes on a CPU with the smallest UNet that the host loads"
+)
+A1111 = Webui(
+    "AUTOMATIC1111's WebUI 1.10.1", "WEBUI_DIR",
+    flags=(
+        "--skip-version-check", "--use-cpu", "all", "--precision", "full", "--no-half", "--no-download-sd-model",
+        "--do-not-download-clip",
+    ),
+    settings={
+        "skip_early_cond": 0.0, "pad_cond_uncond": False, "pad_cond_uncond_v0": False, "batch_cond_uncond": True,
+        "use_old_emphasis_implementation": False, "lora_functional": False, "sd3_enable_t5": False,
+        "hypertile_enable_unet": False,
+    },
+    ready="Model loaded in",
+)  # fmt: skip
+_HIRES = {"hr_additional_modules": ["Use same choices"]}
+_MOVED = {"has_maps": False, "note": "moves what conditions"}
+FORGE_NEO = Webui(
+    "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
+    settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
+    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux"}, payload=_HIRES,
+    absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
+    changed={
+        "texts moved from row to row after our callback": _MOVED,
+        "loopback": {"payload": {"script_args": [2, 0.5, "Linear"]}},
+        "SD upscale": {"payload": {"script_args": [16, "None", 1.5, True]}},
+        "512x712": {"size": (512, 704)},  # this host makes them divisible by 64
+        "520x600": {"size": (512, 576)},
+    },
+    plot=(*PLOT[:7], "row_count", *PLOT[7:]),
+)  # fmt: skip
+FORGE = Webui(
+    "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
+    settings={"sd_model_checkpoint": "sd1.safetensors"}, checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
+    absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
+    changed={
+        "texts moved from row to row after our callback": _MOVED,
+        "prompts from file": {"payload": {"script_args": [False, False, "start", "a red circle", False]}},
+    },
+)  # fmt: skip
+REFORGE = Webui(
+    "reForge", "REFORGE_DIR", flags=("--always-cpu",), settings={"sd_model_checkpoint": "sd1.safetensors"},
+    checkpoints=_SMALL, has_small_encoders=False, absent={**_ABSENT, **_TOO_LARGE},
+    changed={"texts moved from row to row after our callback": _MOVED},
+    plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
+)  # fmt: skip
+WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -84,33 +84,31 @@ def _made(name: str, settings: dict[str, Any]) -> Any:
 
 
 class JointTruth:
-    """Every attention of a model, from functions of the tests' own in the place of those that its modules call.
+    """Every attention of a model's blocks, from functions of the tests' own in the place of those that modules call.
 
     Attributes:
-        probabilities: [row, position, token] of each attention, summed over heads in double precision, in the order of
-            their calls. What the model gets is still its own function's result.
+        probabilities: of each block, [row, position, token] of each call's first attention, summed over heads in double
+            precision. What the model gets is still its own function's result.
+        values: of each block, its values and results [row, position, head, channel].
     """
 
     def __init__(self) -> None:
-        self.probabilities: list[Tensor] = []
-        self.values: list[tuple[Tensor, Tensor]] = []
-        self._is_inside = False
+        self.probabilities: dict[str, list[Tensor]] = {}
+        self.values: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.block: str | None = None
 
     def wrap(self, original: Any, is_dispatched: bool) -> Any:
         def attend(query: Tensor, key: Tensor, value: Tensor, *arguments: Any, **named: Any) -> Any:
-            result = None
-            if not self._is_inside:
-                self._is_inside = True
-                try:
-                    result = original(query, key, value, *arguments, **named)
-                finally:
-                    self._is_inside = False
+            block, self.block = self.block, None  # what it calls, and what the block attends to later, does not count
+            result = original(query, key, value, *arguments, **named)
+            if block is not None:
                 mask = named.get("attn_mask", arguments[0] if arguments else None)
-                q, k = (t.transpose(1, 2) if is_dispatched else t for t in (query, key))
-                self.probabilities.append(full_attention(q, k, mask, named.get("scale")).sum(1))
-                self.values.append((value, result))
-                return result
-            return original(query, key, value, *arguments, **named)
+                four = (query, key, value, result)
+                q, k, v, r = (each.transpose(1, 2) for each in four) if is_dispatched else four
+                whole = full_attention(q, k, mask, named.get("scale"))
+                self.probabilities.setdefault(block, []).append(whole.sum(1))
+                self.values.setdefault(block, []).append((v.transpose(1, 2), r.transpose(1, 2)))
+            return result
 
         return attend
 
@@ -127,13 +125,18 @@ def full_attention(query: Tensor, key: Tensor, mask: Tensor | None, scale: float
 
 
 @contextmanager
-def joint_truth() -> Iterator[JointTruth]:
+def joint_truth(model: nn.Module, blocks: Sequence[str]) -> Iterator[JointTruth]:
+    """Args: blocks: paths of those whose attention counts."""
     truth = JointTruth()
     places = [(nn.functional, "scaled_dot_product_attention")]
     for name, module in list(sys.modules.items()):
         if name.startswith("diffusers.models.transformers.") and "dispatch_attention_fn" in vars(module):
             places.append((module, "dispatch_attention_fn"))
     originals = [(owner, name, getattr(owner, name)) for owner, name in places]
+    handles = [
+        model.get_submodule(block).register_forward_pre_hook(lambda *_, block=block: setattr(truth, "block", block))
+        for block in blocks
+    ]
     try:
         for owner, name, original in originals:
             setattr(owner, name, truth.wrap(original, name == "dispatch_attention_fn"))
@@ -141,3 +144,5 @@ def joint_truth() -> Iterator[JointTruth]:
     finally:
         for owner, name, original in originals:
             setattr(owner, name, original)
+        for handle in handles:
+            handle.remove()

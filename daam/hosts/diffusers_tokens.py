@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from daam.errors import PromptError
@@ -35,8 +35,18 @@ def plain_table(prompt: str, tokenizer: Any, expanded: str | None = None) -> Pro
     columns, body = [], min(len(pieces), len(ids) - 2)
     for column, token in enumerate(ids):
         columns.append(_column(tokenizer, prompt, column, token, pieces[: len(ids) - 2]))
+    return one_text(prompt, columns, body)
+
+
+def one_text(prompt: str, columns: Sequence[TokenColumn], count: int | None = None) -> PromptTable:
+    """The table of a prompt that is one text from the first step to the last, as one chunk.
+
+    Args: count: of its tokens; None counts those of what was typed.
+    """
+    count = sum(column.span is not None for column in columns) if count is None else count
+    ids = tuple(column.token for column in columns)
     chunk = Chunk(ids, (1.0,) * len(ids), ())
-    entry = ScheduleEntry(1, ALWAYS, prompt, body, ((prompt, 1.0),), (chunk,), tuple(columns))
+    entry = ScheduleEntry(1, ALWAYS, prompt, count, ((prompt, 1.0),), (chunk,), tuple(columns))
     return PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),))
 
 

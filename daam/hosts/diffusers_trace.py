@@ -1,27 +1,28 @@
-"""Traces a diffusers pipeline: which prompts it encodes, which rows its UNet gets, and the maps of each picture."""
+"""Traces a diffusers pipeline: which prompts it encodes, which rows its model gets, and the maps of each picture."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from daam.errors import SettingError, ShapeError, TraceError, describe
 from daam.hosts.diffusers_probe import probe_of
-from daam.hosts.diffusers_tokens import plain_table
+from daam.hosts.diffusers_prompts import Encoded, Given, model_of, per_picture, prompts_of
+from daam.hosts.diffusers_steps import Steps
 from daam.hosts.listening import listen
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.readings import REFINED
 from daam.prompt.table import PromptTable, active_entry
 from daam.prompt.terms import every_word, parse_terms
 from daam.tracing.capture import Capture
-from daam.tracing.conditioning import Conditioned, ConditioningBook, assign
+from daam.tracing.conditioning import Conditioned, ConditioningBook
 from daam.tracing.image_trace import ImageTrace, Region
 from daam.tracing.latest import LatestOfImage
 from daam.tracing.plan import Conditioning, ModelCall, Side, TextKey, TracedText
@@ -53,6 +54,14 @@ class EncodedPrompts:
     known: ConditioningBook = field(default_factory=ConditioningBook)
     second_prompt: str | None = None
 
+    def repeat(self, pictures: int) -> None:
+        """As many pictures of each prompt as there are."""
+        if self.prompts is None:
+            return
+        count, sides = len(self.prompts.positive), (self.prompts.positive, self.prompts.negative)
+        self.prompts = TracedPrompts(*(tuple(per_picture(side, pictures)) for side in sides))
+        self.known = self.known.repeated(pictures // count)
+
     def condition(self, conditioning: Conditioning | None) -> bool:
         """Whether a row was made from the first picture's prompt."""
         rows = [] if conditioning is None else self.known.candidates(conditioning)
@@ -64,7 +73,7 @@ MOST_ENCODED = 8
 
 
 def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", probe: str = "") -> Tracer:
-    """Watches a Stable Diffusion pipeline of diffusers (1.x, 2.x, XL; text to image, img2img, inpaint).
+    """Watches a pipeline of diffusers: Stable Diffusion 1.x, 2.x, XL, 3, Flux and others (docs/diffusers.md has them).
 
     >>> with daam.trace(pipe) as tracer:
     ...     picture = pipe("a red circle", num_inference_steps=2).images[0]
@@ -89,7 +98,7 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
     (128, 128)
 
     Args:
-        pipeline: has `unet`, `tokenizer` and `encode_prompt`. It may run several times inside; the last run counts.
+        pipeline: has `unet` or `transformer`, and `encode_prompt`. It may run several times; the last run counts.
         keep: "steps", "heads" or both: axes to keep besides the layers, for `terms`. Memory then grows with them.
             "refined": the refined maps of every word that names something too, which takes up to 256 MiB on the model's
             device and some work at the end; "refined if cheap": only where that is well under a second and 64 MiB.
@@ -99,7 +108,7 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
     Raises:
         SettingError: `keep` has another word.
         TermError: `probe` cannot be read.
-        TraceError: the pipeline has no UNet with cross-attention, or it is compiled.
+        TraceError: the pipeline's model, or the way it encodes prompts, is none that is known, or it is compiled.
     """
     if not isinstance(keep, Iterable):
         raise SettingError(f"keep: expected {', '.join(map(repr, KEEP))}, got {keep!r}")
@@ -124,12 +133,8 @@ class Tracer:
     """
 
     def __init__(self, pipeline: Any, keep: tuple[str, ...], terms: str, probe: str):
-        unet = getattr(pipeline, "unet", None)
-        if not isinstance(unet, nn.Module) or not callable(getattr(pipeline, "encode_prompt", None)):
-            raise TraceError(
-                f"expected a diffusers pipeline with a UNet and `encode_prompt`, got {type(pipeline).__name__}"
-            )
         self._pipeline = pipeline
+        self._model = model_of(pipeline)
         self._keep = tuple(axis for axis in keep if axis not in REFINED)
         self._refined = next((budget for name, budget in REFINED.items() if name in keep), None)
         self._refined_of: dict[tuple[int, int], tuple[dict[TextKey, TextMaps], str]] = {}
@@ -145,10 +150,14 @@ class Tracer:
         self._latents: tuple[int, int] | None = None
         self._crop: tuple[tuple[int, int], Region] | None = None
         self._strange = self._tuning = self._repeated = 0
-        self._seen = _SeenAtStep()
+        self._steps = Steps()
+        self._is_first_call, self._has_mixed_masks = True, False
         self._cut_short: str | None = None
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
+        self._kind = prompts_of(pipeline)
+        if probe and self._capture.probe_refusal:
+            raise TraceError(self._capture.probe_refusal)
 
     def __enter__(self) -> Tracer:
         if self._stack is not None:
@@ -158,14 +167,15 @@ class Tracer:
         self._begin(None)
         with ExitStack() as stack:
             stack.callback(listen(self._pipeline, "encode_prompt", self._see_prompts))
-            if callable(getattr(self._pipeline, "prepare_latents", None)):
-                stack.callback(listen(self._pipeline, "prepare_latents", self._see_latents))
-            for processor, method, see in (
+            for method, see in (("prepare_latents", self._see_latents), ("check_inputs", self._see_start)):
+                if callable(getattr(self._pipeline, method, None)):
+                    stack.callback(listen(self._pipeline, method, see))
+            for processor, method, look in (
                 ("mask_processor", "get_crop_region", self._see_crop),
                 ("image_processor", "apply_overlay", self._see_pasted),
             ):
                 if callable(getattr(getattr(self._pipeline, processor, None), method, None)):
-                    stack.callback(listen(getattr(self._pipeline, processor), method, see))
+                    stack.callback(listen(getattr(self._pipeline, processor), method, look))
             self._capture.install(stack)
             self._stack = stack.pop_all()
         return self
@@ -210,7 +220,7 @@ class Tracer:
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
         if self._capture.calls_with_text and self._capture.accumulator.is_empty:
-            raise TraceError("nothing was traced: the model's attention processors do not call `to_q` and `to_k`")
+            raise TraceError(f"nothing was traced: {self._capture.blind_spot}")
         self._encoded.known.check()
         self._capture.check()
         texts, not_refined = self._texts_of(image)
@@ -225,9 +235,7 @@ class Tracer:
         size, region = self._crop or (self._size, None)
         remarks = tuple(self.notes)
         keep = (*self._keep, "refined") if self._refined is not None and not not_refined else self._keep
-        return ImageTrace(
-            size, positive, negative, texts, self._capture.calls, keep, region, probe, remarks, not_refined
-        )
+        return ImageTrace(size, positive, negative, texts, self._calls, keep, region, probe, remarks, not_refined)
 
     def self_attention(self, image: int = 0) -> LatestOfImage:
         """What one picture's refined maps are made along, on the model's device, as long as it is held: inside `with`.
@@ -259,12 +267,13 @@ class Tracer:
     def _why_never_called(self) -> str:
         if self._prompts is None:
             return (
-                "nothing was traced: no prompt was seen and the UNet was not called; run this very pipeline inside "
+                "nothing was traced: no prompt was seen and the model was not called; run this very pipeline inside "
                 "`with daam.trace(pipe) as tracer:`"
             )
         return (
-            "nothing was traced: a prompt was read, but no call of the pipeline's UNet came to its end; the pipeline "
-            "failed or was stopped before its first step, or samples with another model than `pipe.unet`"
+            "nothing was traced: a prompt was read, but no call of the pipeline's model came to its end; the pipeline "
+            "failed or was stopped before its first step, or samples with another model than `pipe.unet` or "
+            "`pipe.transformer`"
         )
 
     @property
@@ -289,19 +298,26 @@ class Tracer:
                 f"{self._repeated} of {self._capture.calls} model calls looked again at a text of the same step, as "
                 "guidance by a further pass does; the first one counts"
             )
-        if self._encoded.second_prompt is not None:
+        if self._has_mixed_masks:
             found.append(
-                f"a second prompt was used, {self._encoded.second_prompt!r}: each column holds a token of "
-                "both, and the maps name the first prompt's words only"
+                "diffusers mixed up the masks of several images of prompts of different lengths: some images attended "
+                "to a part of their own prompt, or beyond it; give each prompt as often as images of it are wanted"
             )
+        if self._encoded.second_prompt is not None:
+            found.append(self._kind.second_note.format(repr(self._encoded.second_prompt)))
         return found
 
     def _why_cut_short(self, error: BaseException | None) -> str | None:
         """What to say of a generation that did not come to its end; args: error: what left the `with` block."""
-        calls, planned = self._capture.calls, getattr(self._pipeline, "num_timesteps", 0)
+        calls, planned = self._calls, getattr(self._pipeline, "num_timesteps", 0)
         if not 0 < calls < planned or not (error is not None or getattr(self._pipeline, "interrupt", False)):
             return None
         return f"the generation was interrupted: the maps cover only the first {calls} of {planned} model calls"
+
+    @property
+    def _calls(self) -> int:
+        """Of the model; steps, where each side of a step has a call of its own."""
+        return self._capture.calls if self._capture.step is None else self._steps.number + 1
 
     @property
     def _prompts(self) -> TracedPrompts | None:
@@ -357,7 +373,7 @@ class Tracer:
             return text
         if not isinstance(text, str):
             raise SettingError(f"expected a text or a token table, got {type(text).__name__}")
-        return self._table(text)
+        return self._kind.table(text, {}, "positive")
 
     def _begin(self, prompts: TracedPrompts | None, fault: Exception | None = None) -> None:
         """Forgets the last generation and begins one of these prompts.
@@ -369,8 +385,9 @@ class Tracer:
         self._earlier = [*self._earlier, self._encoded][-MOST_ENCODED:] if is_waiting else []
         self._capture.restart()
         self._encoded, self._fault, self._is_expected = EncodedPrompts(prompts), fault, False
-        self._seen = _SeenAtStep()
+        self._steps = Steps()
         self._strange = self._tuning = self._repeated = 0
+        self._has_mixed_masks = False
         self._refined_of = {}
         self._latents = self._crop = self._cut_short = None
         self._texts = self._new_texts()
@@ -381,7 +398,7 @@ class Tracer:
     def _new_capture(self) -> Capture:
         steps, heads = "steps" in self._keep, "heads" in self._keep
         return Capture(
-            self._pipeline.unet,
+            self._model,
             self._rows,
             keep_steps=steps,
             keep_heads=heads,
@@ -389,54 +406,106 @@ class Tracer:
             refined=self._refined,
         )
 
-    def _see_prompts(self, arguments: dict[str, Any], encoded: Any) -> None:
-        self._capture.thread = threading.get_ident()  # another thread may run a pipeline that shares the UNet
+    def _see_start(self, _arguments: Given, _result: Any) -> None:
+        """A generation begins; what is encoded first in it is the positive prompt."""
+        self._is_first_call = True
+
+    def _see_prompts(self, given: Given, result: Any) -> None:
+        self._capture.thread = threading.get_ident()  # another thread may run a pipeline that shares the model
+        is_negative = self._kind.has_own_calls and not self._is_first_call and self._capture.calls == 0
+        self._is_first_call = False
         try:
-            self._read_prompts(arguments)
-            self._learn_encoded(encoded)
+            encoded = self._kind.encoded(result)
+            self._has_mixed_masks &= is_negative
+            if is_negative:
+                self._read_negative(given, encoded["positive"])
+            else:
+                self._read_prompts(given, encoded)
         except Exception as error:  # whatever it is, the picture goes on
             self._begin(None, error)
             logger.warning("the prompts cannot be traced, the picture is not affected: %s", describe(error))
 
-    def _read_prompts(self, arguments: dict[str, Any]) -> None:
-        if arguments.get("prompt") is None or arguments.get("prompt_embeds") is not None:
+    def _read_prompts(self, given: Given, encoded: dict[Side, Encoded]) -> None:
+        positive = self._tables(given, "positive", encoded.get("positive"))
+        if positive is None:
             if self._is_expected:
                 self._is_expected = False
             else:
                 self._begin(None)
-            return
-        per_prompt = arguments.get("num_images_per_prompt", 1)
-        prompts = _as_list(arguments["prompt"])
-        negatives = _as_list(arguments.get("negative_prompt") or "")
-        if len(negatives) == 1:
-            negatives *= len(prompts)
-        tables = {prompt: self._table(prompt) for prompt in {*prompts, *negatives}}
-        positive = [tables[prompt] for prompt in prompts for _ in range(per_prompt)]
-        negative = [tables[prompt] for prompt in negatives for _ in range(per_prompt)]
-        self._begin(TracedPrompts(tuple(positive), tuple(negative)))
-        second = arguments.get("prompt_2")
-        if second is not None and _as_list(second) != prompts:
-            self._encoded.second_prompt = ", ".join(_as_list(second))
+        else:
+            negative: Sequence[PromptTable | None] = [None] * len(positive)
+            if not self._kind.has_own_calls:
+                negative = self._tables(given, "negative", encoded.get("negative"), len(positive)) or negative
+            has_mixed_masks = self._has_mixed_masks
+            self._begin(TracedPrompts(tuple(positive), tuple(negative)))
+            self._has_mixed_masks = has_mixed_masks
+            second = self._kind.second_prompts(given)
+            self._encoded.second_prompt = ", ".join(second) if second else None
+        for side, contexts in encoded.items():
+            self._learn(side, contexts)
 
-    def _learn_encoded(self, encoded: Any) -> None:
-        """What `encode_prompt` gave: the positive contexts [picture, column, channel] first, then the negative ones."""
+    def _read_negative(self, given: Given, encoded: Encoded) -> None:
         if self._prompts is None:
             return
-        sides: tuple[Side, ...] = ("positive", "negative")
-        for side, contexts in zip(sides, encoded):
-            if contexts is None:
-                continue
-            if len(contexts) != self.images:
-                raise ShapeError(f"expected {side} embeddings for {self.images} pictures, got {len(contexts)}")
-            for image, context in enumerate(contexts):
-                table = self._prompts.of(side)[image]
-                if table is not None:
-                    self._encoded.known.learn(Conditioned(image, side, active_entry(table.parts[0], 0)), context)
+        tables = self._tables(given, "positive", encoded)
+        if tables is not None:
+            self._encoded.prompts = replace(self._prompts, negative=tuple(tables))
+        self._learn("negative", encoded)
 
-    def _see_latents(self, _arguments: dict[str, Any], latents: Any) -> None:
+    def _tables(
+        self, given: Given, side: Side, encoded: Encoded | None, pictures: int | None = None
+    ) -> list[PromptTable] | None:
+        """A table for each picture, as its text was really encoded; None where no text was given.
+
+        Args: pictures: their number, where nothing was encoded.
+        """
+        prompts = self._kind.prompts(given, side)
+        if prompts is None:
+            return None
+        known = {prompt: self._kind.table(prompt, given, side) for prompt in dict.fromkeys(prompts)}
+        if encoded is None:
+            return per_picture([known[prompt] for prompt in prompts], pictures or len(prompts))
+        found = per_picture(prompts, len(encoded.contexts))
+        try:
+            return self._fitted(found, known, encoded.contexts, encoded.lengths)
+        except TraceError:
+            if encoded.lengths is None or len(found) == len(prompts):
+                raise
+            tables = self._fitted(
+                found, known, encoded.contexts, per_picture(encoded.lengths[: len(prompts)], len(found))
+            )
+            self._has_mixed_masks = True
+            return tables
+
+    def _fitted(
+        self,
+        prompts: Sequence[str],
+        known: Mapping[str, PromptTable],
+        contexts: Sequence[Tensor],
+        lengths: Sequence[int] | None,
+    ) -> list[PromptTable]:
+        own: Sequence[int | None] = [None] * len(prompts) if lengths is None else lengths
+        sizes = [(prompt, len(context), length) for prompt, context, length in zip(prompts, contexts, own)]
+        tables = {size: self._kind.fitted(known[size[0]], *size[1:]) for size in dict.fromkeys(sizes)}
+        return [tables[size] for size in sizes]
+
+    def _learn(self, side: Side, encoded: Encoded) -> None:
+        """Args: encoded: the contexts [column, channel] of a side, one for each picture."""
+        if self._prompts is None:
+            return
+        if len(encoded.contexts) != self.images:
+            raise ShapeError(f"expected {side} embeddings for {self.images} pictures, got {len(encoded.contexts)}")
+        for image, context in enumerate(encoded.contexts):
+            table = self._prompts.of(side)[image]
+            if table is not None:
+                self._encoded.known.learn(Conditioned(image, side, active_entry(table.parts[0], 0)), context)
+
+    def _see_latents(self, _arguments: Given, latents: Any) -> None:
         tensor = latents[0] if isinstance(latents, tuple) else latents
         if isinstance(tensor, Tensor) and tensor.dim() == 4:
             self._latents = (tensor.shape[-2], tensor.shape[-1])
+            if self._kind.repeats_later and self._prompts is not None and len(tensor) != self.images:
+                self._encoded.repeat(len(tensor))
 
     def _see_crop(self, arguments: dict[str, Any], crop: Any) -> None:
         """Inpainting with `padding_mask_crop`: the maps lie where the crop is pasted into the picture."""
@@ -448,12 +517,6 @@ class Tracer:
         """Versions of diffusers before 0.28 paste the crop into a picture of the size that was generated."""
         if self._crop is not None:
             self._crop = ((picture.height, picture.width), self._crop[1])
-
-    def _table(self, prompt: str) -> PromptTable:
-        """SDXL's refiner has only the second tokenizer; elsewhere both give the same positions."""
-        tokenizer = self._pipeline.tokenizer or self._pipeline.tokenizer_2
-        convert = getattr(self._pipeline, "maybe_convert_prompt", None)
-        return plain_table(prompt, tokenizer, convert(prompt, tokenizer) if convert else None)
 
     def _rows(self, call: ModelCall) -> Sequence[TracedText | None]:
         for encoded in self._earlier:
@@ -476,36 +539,14 @@ class Tracer:
         if call.conditioning is None or len(call.conditioning) != call.rows:
             raise ShapeError(f"expected a text for each of {call.rows} rows, got none that can be told apart")
         candidates = self._encoded.known.candidates(call.conditioning)
-        found = assign(candidates, self.images, self._capture.calls)
         self._strange += sum(not texts for texts in candidates)
-        first = self._seen.first(call.timestep, found)
-        self._repeated += first != found
-        return [None if text is None else self._text(text) for text in first]
+        found, is_repeated = self._steps.texts(call.timestep, candidates, self.images, self._capture.calls)
+        self._repeated += is_repeated
+        if self._capture.is_joint:
+            self._capture.step = max(self._steps.number, 0)
+        return [None if text is None else self._text(text) for text in found]
 
     def _text(self, text: Conditioned) -> TracedText | None:
         assert self._prompts is not None
         table = self._prompts.of(text.side)[text.image]
         return None if table is None else self._texts.text(text.image, text.side, table.parts[0], 0, text.entry)
-
-
-class _SeenAtStep:
-    """Which texts were looked at in the calls of one step: guidance by a further pass (SAG) looks again.
-
-    Loops hand every call of a step the same tensor of the timestep, and the next step another one.
-    """
-
-    def __init__(self) -> None:
-        self._timestep: Any = None
-        self._texts: set[tuple[int, Side]] = set()
-
-    def first(self, timestep: Any, texts: Sequence[Conditioned | None]) -> list[Conditioned | None]:
-        """The texts that were not looked at in an earlier call with this very timestep; None for the others."""
-        if timestep is None or timestep is not self._timestep:
-            self._timestep, self._texts = timestep, set()
-        new = [None if text is None or (text.image, text.side) in self._texts else text for text in texts]
-        self._texts |= {(text.image, text.side) for text in texts if text is not None}
-        return new
-
-
-def _as_list(prompt: str | Sequence[str]) -> list[str]:
-    return [prompt] if isinstance(prompt, str) else list(prompt)

@@ -51,14 +51,24 @@ class _Wrapper:
         functools.update_wrapper(self, self.original)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
+        try:
+            given = self._given(arguments, named)
+        except TypeError:
+            return self.original(*arguments, **named)  # which says what is wrong
         result = self.original(*arguments, **named)
-        given = dict(self._signature.bind(*arguments, **named).arguments)
-        for name, parameter in self._signature.parameters.items():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                given.update(given.pop(name, {}))
         for listener in self.listeners:
             listener(given, result)
         return result
+
+    def _given(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+        """By name, as they are before the method changes its lists."""
+        bound = self._signature.bind(*arguments, **named)
+        bound.apply_defaults()
+        given = {name: list(value) if isinstance(value, list) else value for name, value in bound.arguments.items()}
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                given.update(given.pop(name, {}))
+        return given
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         copied = memo.get(id(self._owner))

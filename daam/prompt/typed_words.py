@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from daam.prompt.table import PromptTable, ScheduleEntry, Span, TokenColumn
-from daam.prompt.words import split_words
+from daam.prompt.words import is_unspaced, split_words
 
 Derived = TypeVar("Derived")
 
@@ -181,10 +181,15 @@ def _typed_groups(columns: Sequence[TokenColumn]) -> list[list[TokenColumn]]:
 
 
 def _are_one_word(before: TokenColumn, after: TokenColumn) -> bool:
-    """Two neighbours that the tokenizer cut apart and nobody else would: `1|girl`, `8|k`, `cat|'s`."""
+    """Two neighbours that the tokenizer cut apart and nobody else would: `1|girl`, `8|k`, `cat|'s`.
+
+    In a script without blanks what the tokenizer took for a word is one.
+    """
     if before.kind != "text" or after.kind != "text" or before.span is None or after.span is None:
         return False
     if before.span[1] != after.span[0]:
+        return False
+    if is_unspaced(before.piece[-1:]) and is_unspaced(after.piece[:1]):
         return False
     is_ending = len(after.piece) > 1 and after.piece[0] == "'" and after.piece[1:].isalpha()
     return before.piece[-1:].isalnum() and (after.piece[:1].isalnum() or is_ending)
@@ -193,8 +198,8 @@ def _are_one_word(before: TokenColumn, after: TokenColumn) -> bool:
 def _word(columns: Sequence[TokenColumn], tokens: Sequence[TokenColumn]) -> Word:
     text, end = "", -1
     for token in tokens:
-        if token.span is not None and token.span[0] >= end:  # tokens of one character, such as an emoji's, share it
-            text, end = text + token.piece, token.span[1]
+        if token.span is not None and token.span[1] > end:  # tokens of one character, such as an emoji's, share it
+            text, end = text + token.piece[max(0, end - token.span[0]) :], token.span[1]
     spans = [token.span for token in tokens if token.span is not None]
     span = (min(start for start, _ in spans), max(end for _, end in spans))
     return Word(split_words(text), text, tuple(token.column for token in tokens), span, is_sign(text))

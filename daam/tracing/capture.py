@@ -21,6 +21,7 @@ from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
 from daam.tracing.families.base import SelfAttended, argument
+from daam.tracing.families.joint import Joint
 from daam.tracing.latest import Budget, LatestSelfAttention
 from daam.tracing.layout import Wanted
 from daam.tracing.plan import ModelCall, RowPlan, TracedText
@@ -99,6 +100,23 @@ class Capture:
     def _new_latest(self, budget: Budget) -> LatestSelfAttention:
         return LatestSelfAttention(budget, self._family.replaced_self_attention, self._family.refined_refusal)
 
+    @property
+    def probe_refusal(self) -> str | None:
+        """Why words that are not in the prompt cannot be probed; None where they can."""
+        return self._family.probe_refusal
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether text and image attend to each other in one softmax."""
+        return isinstance(self._family, Joint)
+
+    @property
+    def blind_spot(self) -> str:
+        """Why layers that ran with a text may not have been seen."""
+        if self.is_joint:
+            return "no block of the model was seen to attend to picture and prompt together, as this kind of model does"
+        return "the model's attention processors do not call `to_q` and `to_k`"
+
     def install(self, stack: ExitStack) -> None:
         """Sets the hooks; the stack removes them."""
         stack.callback(self._leave)
@@ -159,6 +177,7 @@ class Capture:
         """What hooks are left, on copies of the model, do nothing from now on."""
         self._is_watching = False
         self._forget_call()
+        self._engine.release()
 
     def _forget_call(self) -> None:
         self._texts = {}

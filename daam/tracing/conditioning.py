@@ -5,7 +5,7 @@ Rows are not counted and their order is not taken for granted. Knows no host: wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,6 +42,14 @@ class ConditioningBook:
     def learn(self, text: Conditioned, context: Tensor) -> None:
         """Args: context: [column, channel], as the model will get it."""
         self._known.append((text, context))
+
+    def repeated(self, times: int) -> ConditioningBook:
+        """The same contexts for pictures of which there are several for each text, one behind the other."""
+        book = ConditioningBook()
+        for text, context in self._known:
+            for number in range(times):
+                book.learn(text._replace(image=text.image * times + number), context)
+        return book
 
     def candidates(self, conditioning: Conditioning) -> list[list[Conditioned]]:
         """For each row the texts that it was made from; several where texts are alike.
@@ -98,7 +106,12 @@ def _versions(conditioning: Conditioning) -> tuple[int, ...]:
     return tuple(version_of(row) for row in rows)
 
 
-def assign(candidates: Sequence[Sequence[Conditioned]], images: int, entry: int) -> list[Conditioned | None]:
+def assign(
+    candidates: Sequence[Sequence[Conditioned]],
+    images: int,
+    entry: int,
+    taken: Collection[tuple[int, Side]] = (),
+) -> list[Conditioned | None]:
     """One text for each row; None for rows that are made from none, or again from one that has its row.
 
     Of rows made from one text the first are the pictures' own, in their order: guidance by a perturbed pass
@@ -107,16 +120,17 @@ def assign(candidates: Sequence[Sequence[Conditioned]], images: int, entry: int)
     Args:
         images: number of pictures.
         entry: of the schedule, where texts of several entries are alike.
+        taken: (image, side) of texts that have their rows already.
     """
     sides: tuple[Side, ...] = ("negative", "positive") if len(candidates) > images else ("positive", "negative")
-    taken: set[tuple[int, Side]] = set()
+    done = set(taken)
     found: list[Conditioned | None] = []
     for texts in candidates:
-        free = [text for text in texts if (text.image, text.side) not in taken]
+        free = [text for text in texts if (text.image, text.side) not in done]
         free.sort(key=lambda text: (sides.index(text.side), text.image, text.entry != entry, text.entry))
         chosen = free[0] if free else None
         if chosen is not None:
-            taken.add((chosen.image, chosen.side))
+            done.add((chosen.image, chosen.side))
         found.append(chosen)
     return found
 

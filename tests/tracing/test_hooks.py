@@ -140,7 +140,7 @@ def test_a_fault_in_a_hook_is_told_once_and_never_costs_the_picture(
 def test_a_fault_in_reading_the_prompts_never_costs_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = sd1()
     before = run(pipeline, "a circle")
-    monkeypatch.setattr("daam.hosts.diffusers_trace.plain_table", lambda *_: 1 / 0)
+    monkeypatch.setattr("daam.hosts.diffusers_prompts.plain_table", lambda *_: 1 / 0)
     with daam.trace(pipeline) as tracer:
         assert (run(pipeline, "a circle") == before).all()
     with pytest.raises(TraceError, match="division by zero"):
@@ -151,7 +151,7 @@ def test_tracing_nothing_is_an_error_that_says_so() -> None:
     pipeline = sd1()
     with daam.trace(pipeline) as tracer:
         pass
-    with pytest.raises(TraceError, match="no prompt was seen and the UNet was not called"):
+    with pytest.raises(TraceError, match="no prompt was seen and the model was not called"):
         tracer.heat_maps()
     with daam.trace(pipeline) as tracer:
         run(pipeline, "a circle")
@@ -163,7 +163,7 @@ def test_a_prompt_that_was_read_is_not_said_to_be_missing() -> None:
     pipeline = sd1()
     with daam.trace(pipeline) as tracer:
         pipeline.encode_prompt("a circle", "cpu", 1, False)
-    with pytest.raises(TraceError, match="a prompt was read, but no call of the pipeline's UNet came to its end"):
+    with pytest.raises(TraceError, match="a prompt was read, but no call of the pipeline's model came to its end"):
         tracer.heat_maps()
 
 
@@ -224,7 +224,7 @@ def test_an_unknown_joint_attention_model_is_refused_in_one_sentence() -> None:
         sample_size=8, num_mmdit_layers=1, num_single_dit_layers=1, attention_head_dim=8, num_attention_heads=2,
         joint_attention_dim=16, caption_projection_dim=16, pos_embed_max_size=16,
     )  # fmt: skip
-    with pytest.raises(TraceError, match=r"known \(Flux, .*Z-Image\); AuraFlowTransformer2DModel has none"):
+    with pytest.raises(TraceError, match=r"known \(Flux, .*\); AuraFlowTransformer2DModel has none"):
         find_family(model)
 
 

@@ -149,16 +149,15 @@ def test_double_and_single_blocks_are_layers_with_the_attention_after_norm_and_r
     model, given = flux(), flux_call(rows=2)
     before = model(**given)[0]
     capture = Capture(model, lambda call: [TEXT, None])
-    with joint_truth() as truth, ExitStack() as stack:
+    names = [f"{kind}.{n}" for kind in ("transformer_blocks", "single_transformer_blocks") for n in (0, 1)]
+    with joint_truth(model, names) as truth, ExitStack() as stack:
         capture.install(stack)
         after = model(**given)[0]
     assert capture.fault is None and torch.equal(before, after) and is_clean(model)
     found = capture.accumulator.on_cpu(0)[TEXT.key].sums
-    assert list(found) == [
-        f"{kind}.{n}" for kind in ("transformer_blocks", "single_transformer_blocks") for n in (0, 1)
-    ]
-    for maps, whole in zip(found.values(), truth.probabilities):
-        expected = whole[0, 7:, [1, 3]].T.reshape(2, 3, 5)
+    assert list(found) == names
+    for name, maps in found.items():
+        expected = truth.probabilities[name][0][0, 7:, [1, 3]].T.reshape(2, 3, 5)
         torch.testing.assert_close(maps.double(), expected, rtol=1e-5, atol=1e-6)
 
 

@@ -159,6 +159,11 @@ class Flux2(Flux):
     name = "Flux 2"
     class_name = "Flux2Transformer2DModel"
 
+    def _grid(self, given: Mapping[str, Any]) -> tuple[int, int]:
+        if given.get("kv_cache_mode") is not None:
+            raise TraceError("the keys of pictures to be like are kept from the first step on, and not told apart here")
+        return super()._grid(given)
+
 
 class Chroma(Flux):
     """Flux without its CLIP; what its mask hides, and how, is in the mask that the attention function gets."""

@@ -89,7 +89,10 @@ class Joint:
         if call.refusal is not None:
             raise TraceError(f"{name}: {call.refusal}")
         if len(call.query) != places.sample.rows:
-            raise ShapeError(f"expected {places.sample.rows} rows in {name}, got {len(call.query)}")
+            raise ShapeError(
+                f"expected {places.sample.rows} rows in {name}, got {len(call.query)}: something runs some of the rows "
+                "by themselves, as perturbed-attention guidance does"
+            )
         query, heads = call.query, call.query.shape[2]
         key = call.key.repeat_interleave(heads // call.key.shape[2], dim=2) if call.key.shape[2] != heads else call.key
         mask = None if call.mask is None else of_image(call.mask, places, dim=2)

@@ -5,13 +5,15 @@
 On a fast graphics card it is Python and the dispatcher that limit a UNet of many small kernels. The layouts here have
 all the layers of the real models and hardly a number in them. Printed are: how many more ATen operators each traced
 layer costs in a call of the model (counted, so that no noise touches it); how much longer the call takes, medians of
-plain and traced calls in turn, of wall time and of the process's own CPU time; and the peak of memory.
+plain and traced calls in turn, of wall time and of the process's own CPU time; how many more page faults a call has
+(new memory that is touched: on a CPU they cost more than the copies); and the peak of memory.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -130,25 +132,30 @@ def extra_operators(calls: ModelCalls, tracing: Tracing, repeats: int = 2) -> fl
 
 @dataclass(frozen=True)
 class Times:
-    """Medians of one call of the model: seconds of wall time, and of the process's own CPU time."""
+    """Medians of one call of the model: seconds of wall time and of the process's own CPU time, and page faults."""
 
     wall: float
     processor: float
+    faults: float
+
+
+def spent() -> tuple[float, float, int]:
+    """Of this process: wall time, CPU time, page faults."""
+    return time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def timed(calls: ModelCalls, tracing: Tracing, blocks: int, calls_per_block: int) -> tuple[Times, Times]:
     """Plain and traced. Blocks of calls alternate; the first call of each is left out."""
-    found: dict[bool, tuple[list[float], list[float]]] = {False: ([], []), True: ([], [])}
+    found: dict[bool, list[tuple[float, ...]]] = {False: [], True: []}
     for block in range(2 * blocks):
         is_traced = block % 2 == 1
         with calls.traced(tracing) if is_traced else nullcontext():
             for number in range(calls_per_block + 1):
-                wall, processor = time.perf_counter(), time.process_time()
+                before = spent()
                 calls.call()
                 if number:
-                    found[is_traced][0].append(time.perf_counter() - wall)
-                    found[is_traced][1].append(time.process_time() - processor)
-    plain, traced = (Times(*map(statistics.median, found[is_traced])) for is_traced in (False, True))
+                    found[is_traced].append(tuple(now - then for now, then in zip(spent(), before)))
+    plain, traced = (Times(*map(statistics.median, zip(*found[is_traced]))) for is_traced in (False, True))
     return plain, traced
 
 
@@ -169,6 +176,7 @@ def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argpa
     return (
         f"{name:6} {pictures:8}  {who:16} {calls.layers:7} {extra:12.2f} {1e3 * plain.wall:10.2f} "
         f"{1e3 * traced.wall:11.2f} {traced.wall / plain.wall:7.3f} {traced.processor / plain.processor:10.3f} "
+        f"{traced.faults - plain.faults:12.0f} "
         f"{memory[0]:12.1f} {memory[1]:13.1f}"
     )
 
@@ -186,7 +194,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     print(f"{machine(options.device)}; medians of {options.blocks * options.calls} calls")
     print("model  pictures  trace             layers  extra calls  plain, ms  traced, ms   ratio  CPU ratio  "
-          "peak, MiB  traced, MiB")  # fmt: skip
+          "extra faults    peak, MiB  traced, MiB")  # fmt: skip
     probing = functools.partial(trace, probe=PROBE)
     rows: list[tuple[int, str, Tracing]] = [(1, "ours", trace), (4, "ours", trace), (1, "ours, probe", probing)]
     if options.castorini:

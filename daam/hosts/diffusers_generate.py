@@ -12,7 +12,7 @@ from torch import Tensor
 
 from daam.errors import PromptError, SettingError, TraceError
 from daam.hosts.diffusers_encode import Encoded, TextEncoding
-from daam.hosts.diffusers_models import set_sampler
+from daam.hosts.diffusers_models import name_of, set_sampler
 from daam.hosts.diffusers_trace import Tracer, trace
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.table import ScheduleEntry, active_entry
@@ -139,7 +139,14 @@ def _generate(
             callback_on_step_end_tensor_inputs=contexts.tensor_names,
         ).images
         seconds = time.perf_counter() - started
-    notes = Notes(settings.prompt, settings.seed, settings=asdict(settings), seconds={"sampling": seconds}, date=now())
+    notes = Notes(
+        settings.prompt,
+        settings.seed,
+        model=name_of(pipeline),
+        settings=asdict(settings),
+        seconds={"sampling": seconds},
+        date=now(),
+    )
     try:
         traces = [tracer.image_trace(image) for image in range(len(pictures))]
     except TraceError as error:  # the pictures are there all the same

@@ -132,3 +132,9 @@ def set_sampler(pipeline: Any, name: str) -> Sampler:
     scheduler = getattr(diffusers, sampler.scheduler)
     pipeline.scheduler = scheduler.from_config(pipeline.scheduler.config, **sampler.settings)
     return sampler
+
+
+def name_of(pipeline: Any) -> str:
+    """What a pipeline was loaded as: its id on the hub, or the name of its folder; "" where it was not loaded."""
+    name = str(getattr(getattr(pipeline, "config", None), "_name_or_path", None) or "")
+    return Path(name).name if Path(name).exists() else name

@@ -204,6 +204,7 @@ class Capture:
         """What hooks are left, on copies of the model, do nothing from now on."""
         self._is_watching = False
         self._forget_call()
+        self._engine.release()
 
     def _forget_call(self) -> None:
         self._texts = {}

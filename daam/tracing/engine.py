@@ -18,8 +18,26 @@ from daam.tracing.families.base import Attended
 from daam.tracing.layout import Layout, Wanted, WantedRow
 from daam.tracing.probe import Probe, ProbeKeys
 
-HELD_BYTES = 64 * 2**20
+HELD_BYTES = 48 * 2**20
 """What is set aside at once; more is worked off before the call ends, so that the peak stays flat."""
+
+ROOM_BYTES = 16 * 2**20
+"""What is kept from call to call to set small layers aside in: new memory in each call costs more than the copies."""
+
+
+class Room:
+    """Memory for some layers of one shape, kept from call to call. Attributes: places: of each layer."""
+
+    def __init__(self, like: Tensor, layers: int):
+        """Args: like: [layer * row, place, channel], of so many layers."""
+        with torch.inference_mode(False):  # so that it may be written to inside and outside of that mode
+            self._whole = torch.empty_like(like)
+        self.places = self._whole.chunk(layers)
+        self.bytes = like.numel() * like.element_size()
+
+    def of_first(self, layers: int) -> Tensor:
+        """What stands in the places of the first layers: [layer * row, place, channel]."""
+        return self._whole if layers == len(self.places) else self._whole[: layers * len(self.places[0])]
 
 
 class Task:
@@ -33,15 +51,18 @@ class Task:
         self.is_dropped = False
 
     def drop(self) -> None:
-        self.joined = self.bias = None
         self.is_dropped = True
 
 
 @dataclass(eq=False)
 class _Group:
-    """Runs of different layers of one shape, and what came of them once they were worked off."""
+    """Runs of different layers of one shape, and what came of them once they were worked off.
+
+    Attributes: room: where they are set aside, one behind the other; None where each has memory of its own.
+    """
 
     layout: Layout
+    room: Room | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
     block: Block | None = None
 
@@ -60,12 +81,17 @@ class Engine:
         self._groups: list[_Group] = []
         self._open: dict[Layout, _Group] = {}
         self._held = 0
+        self._rooms: dict[Layout, Room] = {}
 
     def wanted(self, rows: tuple[WantedRow, ...]) -> Wanted:
         """What is wanted of layers that run with these rows: to be asked for once in a call, it is slow to find."""
         if rows not in self._wanted:
             self._wanted[rows] = Wanted(rows, self._keep_details, self._keep_heads)
         return self._wanted[rows]
+
+    def release(self) -> None:
+        """Gives back what is kept from call to call to work in."""
+        self._rooms.clear()
 
     def forget(self) -> None:
         """Forgets what a call left behind."""
@@ -88,14 +114,18 @@ class Engine:
         if layout.is_in_parts:
             block = layout.block_in_parts(attended.layer, attended.query, keys, layout.bias(attended.mask))
             task = Task(attended.layer, None)
-            self._groups.append(_Group(layout, {attended.layer: task}, block))
+            self._groups.append(_Group(layout, tasks={attended.layer: task}, block=block))
             return task
-        task = Task(attended.layer, layout.joined(attended.query, keys), layout.bias(attended.mask))
         group = self._open.get(layout)
-        if group is None or task.layer in group.tasks:
+        if group is None or attended.layer in group.tasks:
             group = self._new_group(layout)
+        elif group.room is not None and len(group.tasks) == len(group.room.places):
+            self._leave_room(group)
+        place = None if group.room is None else group.room.places[len(group.tasks)]
+        task = Task(attended.layer, layout.joined(attended.query, keys, place), layout.bias(attended.mask))
         group.tasks[task.layer] = task
-        self._held += layout.joined_bytes
+        if place is None:
+            self._held += layout.joined_bytes
         if len(group.tasks) >= layout.layers_at_once:
             self._work_off(group)
         elif self._held > HELD_BYTES:
@@ -126,7 +156,7 @@ class Engine:
     def _new_group(self, layout: Layout) -> _Group:
         if layout in self._open:  # one of its layers runs again
             self._work_off(self._open[layout])
-        group = self._open[layout] = _Group(layout)
+        group = self._open[layout] = _Group(layout, self._rooms.get(layout))
         self._groups.append(group)
         return group
 
@@ -135,16 +165,32 @@ class Engine:
             self._work_off(group)
 
     def _work_off(self, group: _Group) -> None:
+        """All of its runs; those that were dropped are sorted out at the end of the call."""
         del self._open[group.layout]
-        self._held -= len(group.tasks) * group.layout.joined_bytes
-        tasks = {layer: task for layer, task in group.tasks.items() if not task.is_dropped}
-        parts = [task.joined for task in tasks.values() if task.joined is not None]
-        if parts:
-            biases = [task.bias for task in tasks.values() if task.bias is not None]
-            group.block = group.layout.block(tuple(tasks), parts, biases)
-        for task in tasks.values():
+        tasks = list(group.tasks.values())
+        parts = [task.joined for task in tasks if task.joined is not None]
+        biases = [task.bias for task in tasks if task.bias is not None]
+        if group.room is not None:
+            joined = group.room.of_first(len(tasks))
+        else:
+            joined = parts[0] if len(parts) == 1 else torch.cat(parts)
+            self._held -= len(tasks) * group.layout.joined_bytes
+            self._make_room(group.layout, joined, len(tasks))
+        group.block = group.layout.block(tuple(group.tasks), joined, biases)
+        for task in tasks:
             task.joined = task.bias = None
-        group.tasks = tasks
+
+    def _make_room(self, layout: Layout, joined: Tensor, layers: int) -> None:
+        """For as many layers in the next call, where they are small."""
+        kept = sum(room.bytes for room in self._rooms.values())
+        if layout not in self._rooms and kept + layers * layout.joined_bytes <= ROOM_BYTES:
+            self._rooms[layout] = Room(joined, layers)
+
+    def _leave_room(self, group: _Group) -> None:
+        """More layers run than in calls before: what was left in the room stays there until it is worked off."""
+        group.room = None
+        del self._rooms[group.layout]
+        self._held += len(group.tasks) * group.layout.joined_bytes
 
 
 def _kept(block: Block, tasks: Sequence[Task]) -> Block:

@@ -90,18 +90,20 @@ class Layout:
         joined_rows = batch if is_slice else len(rows)
         self.joined_bytes = joined_rows * (positions + self._tokens) * channels * attended.query.element_size()
 
-    def joined(self, query: Tensor, keys: Sequence[Tensor]) -> Tensor:
+    def joined(self, query: Tensor, keys: Sequence[Tensor], place: Tensor | None = None) -> Tensor:
         """A copy of what a layer attended with, which its model may change afterwards: the queries, then the keys.
 
         Args:
             query, keys: [row, place, head * channel] or [row, place, head, channel].
+            place: where the copy is to stand, shaped as what is returned; None gives it memory of its own.
 
         Returns:
             [row, position + token, head * channel] with the wanted rows among its rows, in the model's own type.
         """
         parts = (query, *keys) if query.dim() == 3 else tuple(part.flatten(2) for part in (query, *keys))
-        whole = torch.cat(parts, dim=1)
-        return whole if self._chosen is None else whole.index_select(0, self._chosen)
+        if self._chosen is None:
+            return torch.cat(parts, dim=1, out=place)
+        return torch.index_select(torch.cat(parts, dim=1), 0, self._chosen, out=place)
 
     def bias(self, mask: Tensor | None) -> Tensor | None:
         """What a layer's mask adds to the scores of the wanted rows; a copy, which its model may change afterwards.
@@ -120,9 +122,13 @@ class Layout:
             return torch.zeros(chosen.shape, device=chosen.device).masked_fill_(~chosen, -torch.inf)
         return chosen.to(torch.float32, copy=True)
 
-    def block(self, layers: tuple[str, ...], parts: Sequence[Tensor], biases: Sequence[Tensor]) -> Block:
-        """What some layers give. Args: parts: what `joined` made of each; biases: `bias`, if there is any."""
-        joined = parts[0] if len(parts) == 1 else torch.cat(list(parts))
+    def block(self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor]) -> Block:
+        """What some layers give.
+
+        Args:
+            joined: what `joined` made of each, one behind the other.
+            biases: `bias` of each, if there is any.
+        """
         view = by_head(joined, len(layers), self._heads, self._rows, self._copies)
         positions = joined.shape[1] - self._tokens
         bias = self._flat(torch.stack(list(biases))) if biases else self._bias_of(len(layers))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
 import torch
@@ -158,6 +160,16 @@ def test_a_fault_in_the_trace_leaves_the_pictures(monkeypatch: pytest.MonkeyPatc
     assert (pixels(after) == pixels(before)).all() and after.traces == []
     with pytest.raises(TraceError, match="no memory for maps"):
         after.heat_maps()
+
+
+def test_the_notes_name_the_model_that_was_loaded(tmp_path: Path) -> None:
+    settings = GenerationSettings("a circle", steps=1, width=64, height=64)
+    assert generate(sd1(), settings).notes.model == ""
+    sd1().save_pretrained(tmp_path / "mine")
+    loaded = diffusers.StableDiffusionPipeline.from_pretrained(tmp_path / "mine")
+    assert generate(loaded, settings).notes.model == "mine"
+    loaded.config["_name_or_path"] = "somebody/a-model"
+    assert generate(loaded, settings).notes.model == "somebody/a-model"
 
 
 def test_the_pipelines_own_scheduler_comes_back() -> None:

@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import time
+import unittest
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -167,12 +168,19 @@ class Server:
             return False
         return True
 
+    def needs(self, what: str) -> None:
+        """Skips the test where the WebUI has it not."""
+        if what in self.kind.lacks:
+            raise unittest.SkipTest(f"{self.kind.name}: {self.kind.lacks[what]}")
+
     def get(self, path: str, **query: str) -> Any:
         return self._ask(urllib.request.Request(f"{self.url}{path}?{urllib.parse.urlencode(query)}"))
 
     def post(self, path: str, payload: Any = None, **query: str) -> Any:
         if path in GENERATING and payload:
             payload = {**self.kind.payload, **payload}
+            if payload.get("hr_upscaler") == "Latent":
+                payload["hr_upscaler"] = self.kind.latent_upscaler
         data = json.dumps({} if payload is None else payload).encode()
         url = f"{self.url}{path}?{urllib.parse.urlencode(query)}"
         return self._ask(urllib.request.Request(url, data, {"Content-Type": "application/json"}, method="POST"))

@@ -82,6 +82,14 @@ class Page:
             viewer.locator(".attention-heatmap-menu summary").click()
         found.click()
 
+    def said(self, where: str) -> str:
+        """What stands under the gallery: "log" or "info". Gradio 3 gives a block and what is in it one id."""
+        return str(self[f"#html_{where}_{{tab}}"].last.inner_text())
+
+    def choose(self, dropdown: str, value: str) -> None:
+        """Of the options that an opened dropdown shows; Gradio 4 names them in another way than 3."""
+        self[f"{dropdown} ul.options li[data-value='{value}'], {dropdown} ul.options li[aria-label='{value}']"].click()
+
     def screenshot(self, name: str) -> None:
         folder = os.environ.get("SCREENSHOTS")
         if folder:
@@ -107,7 +115,7 @@ def test_open_the_panel_fill_it_and_generate(browser: Any, server: Server, theme
     assert terms == "a, red, circle, and, blue, square, on, white, background"
     page.fill("#{tab}_attention_heatmap_terms textarea", "red, circle, blue, square, background, unicorn")
     assert len(page.generate()) == 2
-    assert "'unicorn' is not in the prompt" in page["#html_log_{tab}.prose"].inner_text()
+    assert "'unicorn' is not in the prompt" in page.said("log")
     page["#{tab}_gallery .thumbnail-item"].nth(1).click()
     page.page.wait_for_timeout(1000)
     page.screenshot(f"panel-{theme}")
@@ -135,10 +143,10 @@ def test_sliders_and_dropdowns_act(browser: Any, server: Server) -> None:
     page.open_fold()
     page["#{tab}_attention_heatmap_use_grid input"].uncheck()
     page["#{tab}_attention_heatmap_colormap input"].click()
-    page["#{tab}_attention_heatmap_colormap ul.options li[data-value=viridis]"].click()
+    page.choose("#{tab}_attention_heatmap_colormap", "viridis")
     second = page.generate()
     assert len(first) == len(second) == 2
-    infotext = page["#html_info_{tab}.prose"].inner_text()
+    infotext = page.said("info")
     assert "Heatmap alpha: 0.9" in infotext and "Heatmap colormap: viridis" in infotext and "grid: False" in infotext
     page.page.close()
 
@@ -174,9 +182,9 @@ def test_what_there_is_to_say_stands_under_a_scripts_pictures_too(browser: Any, 
     page.open_panel()
     page.fill("#{tab}_attention_heatmap_terms textarea", "red, unicorn")
     page["#{tab}_script_container #script_list input"].click()
-    page["#{tab}_script_container #script_list ul.options li[data-value=Loopback]"].click()
+    page.choose("#{tab}_script_container #script_list", "Loopback")
     page.generate()
-    log = page["#html_log_{tab}.prose"].inner_text()
+    log = page.said("log")
     assert log.count("'unicorn' is not in the prompt") == 1 and log.count("saving is off for them too") == 1
     page.page.close()
 
@@ -437,10 +445,10 @@ def test_the_viewer_follows_the_cells_of_a_plot(browser: Any, server: Server) ->
     page.page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.open_panel()
     page["#{tab}_script_container #script_list input"].click()
-    page["#{tab}_script_container #script_list ul.options li[data-value='X/Y/Z plot']"].click()
+    page.choose("#{tab}_script_container #script_list", "X/Y/Z plot")
     page.page.wait_for_timeout(2000)
     page["#script_{tab}_xyz_plot_x_type input"].click()
-    page["#script_{tab}_xyz_plot_x_type ul.options li[data-value='Prompt S/R']"].click()
+    page.choose("#script_{tab}_xyz_plot_x_type", "Prompt S/R")
     page.page.wait_for_timeout(1500)
     page.fill("#script_{tab}_xyz_plot_x_values textarea", "circle, star")
     page["#{tab}_script_container label:has-text('Include Sub Images') input"].check()

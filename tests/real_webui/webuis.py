@@ -25,6 +25,7 @@ PLOT = (
 )  # fmt: skip
 
 
+INFOTEXT, BATCHING = "an infotext in a request", "one row at a time"
 ONLY_FORGES = ("flux",)
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
@@ -43,6 +44,8 @@ class Webui:
         payload: what each request to generate must have besides.
         absent: by a row's name, or by its section, why it is not run.
         changed: by a row's name, what of it is another here; its payload is added to the row's.
+        lacks: what tests of the API and the page ask for, and why it is not there.
+        latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
         plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
     """
 
@@ -56,6 +59,8 @@ class Webui:
     payload: Mapping[str, Any] = field(default_factory=dict)
     absent: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    lacks: Mapping[str, str] = field(default_factory=dict)
+    latent_upscaler: str = "Latent"
     plot: tuple[str, ...] = PLOT
 
     @property
@@ -122,6 +127,8 @@ FORGE_NEO = Webui(
         "512x712": {"size": (512, 704)},  # this host makes them divisible by 64
         "520x600": {"size": (512, 576)},
     },
+    lacks={INFOTEXT: "the host itself fails to read an infotext in a request", BATCHING: _NO_SETTING},
+    latent_upscaler="None",
     plot=(*PLOT[:7], "row_count", *PLOT[7:]),
 )  # fmt: skip
 FORGE = Webui(
@@ -132,11 +139,13 @@ FORGE = Webui(
         "texts moved from row to row after our callback": _MOVED,
         "prompts from file": {"payload": {"script_args": [False, False, "start", "a red circle", False]}},
     },
+    lacks={BATCHING: _NO_SETTING},
 )  # fmt: skip
 REFORGE = Webui(
     "reForge", "REFORGE_DIR", flags=("--always-cpu",), settings={"sd_model_checkpoint": "sd1.safetensors"},
     checkpoints=_SMALL, has_small_encoders=False, absent={**_ABSENT, **_TOO_LARGE},
     changed={"texts moved from row to row after our callback": _MOVED},
+    lacks={BATCHING: _NO_SETTING},
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
 WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE)

@@ -78,13 +78,62 @@ def test_no_more_is_set_aside_than_the_budget(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(engine.Engine, "see", see)
     with daam.trace(pipeline) as whole:
         run(pipeline, "a red circle")
-    monkeypatch.setattr(engine, "HELD_BYTES", max(held) // 2)
+    monkeypatch.setattr(engine, "HELD_BYTES", max(held) // 4)
+    monkeypatch.setattr(engine, "ROOM_BYTES", max(held) // 4)
     most, held = max(held), []
     with daam.trace(pipeline) as tracer:
         run(pipeline, "a red circle")
     assert 0 < max(held) <= most // 2
     assert (tracer.heat_maps()["circle"].values == whole.heat_maps()["circle"].values).all()
     assert layout.CHUNK_ELEMENTS * 4 <= 32 * 2**20
+
+
+def call_of(names: str, seed: int) -> list[Attended]:
+    """Layers of one shape, with numbers of their own."""
+    torch.manual_seed(seed)
+    return [Attended(name, torch.randn(2, 4, 8), (torch.randn(2, 7, 8),), 2, None, (2, 2)) for name in names]
+
+
+def sums_of(worker: engine.Engine, call: list[Attended], *, dropped: str = "") -> dict[str, Tensor]:
+    rows = ((1, TracedText(TextKey(0, "positive"), (1, 2))),)
+    for attended in call:
+        task = worker.see(attended, worker.wanted(rows))
+        if attended.layer in dropped:
+            task.drop()
+    blocks, order = worker.finish()
+    assert order == tuple(attended.layer for attended in call)
+    return {layer: sums for block in blocks for layer, sums in zip(block.layers, block.sums)}
+
+
+def test_calls_with_more_and_with_fewer_layers_give_what_each_gives_by_itself() -> None:
+    """The memory that layers are set aside in is kept from call to call."""
+    worker = engine.Engine(keep_details=False, keep_heads=False, probe=None)
+    for seed, names in enumerate(("ab", "abcd", "abcd", "b", "dcba", "abcde")):
+        alone = engine.Engine(keep_details=False, keep_heads=False, probe=None)
+        call = call_of(names, seed)
+        found, expected = sums_of(worker, call), sums_of(alone, call)
+        assert found.keys() == expected.keys() == set(names)
+        assert all(torch.equal(found[name], expected[name]) for name in names)
+    without = sums_of(worker, call, dropped="bd")
+    assert without.keys() == set("ace") and all(torch.equal(without[name], found[name]) for name in "ace")
+
+
+def test_layers_are_set_aside_in_the_same_memory_in_each_call_until_the_end() -> None:
+    pipeline, addresses = sd1(), []
+    original = layout.Layout.joined
+
+    def joined(self: Any, *arguments: Any) -> Tensor:
+        found = original(self, *arguments)
+        addresses.append(found.data_ptr())
+        return found
+
+    with pytest.MonkeyPatch.context() as patch, daam.trace(pipeline) as tracer:
+        patch.setattr(layout.Layout, "joined", joined)
+        run(pipeline, "a red circle", num_inference_steps=4)
+    a_call = len(addresses) // 4
+    second, third = (addresses[call * a_call : (call + 1) * a_call] for call in (1, 2))
+    assert len(set(second)) == a_call and second == third
+    assert not tracer._capture._engine._rooms
 
 
 def test_texts_that_come_together_in_ever_new_ways_do_not_hold_ever_more(monkeypatch: pytest.MonkeyPatch) -> None:

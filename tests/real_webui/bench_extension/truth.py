@@ -5,6 +5,7 @@ Independent of `daam`: it records each run of each layer; the test says which ru
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -50,7 +51,8 @@ class Truth:
 
         Args:
             sums: layer to [column, height, width].
-            where: "calls": [first, step] or [first, step, end]; "run": of each layer in a call; "row": of the run.
+            where: "calls": [first, step] or [first, step, end]; "run": of each layer in a call; "row": of the run;
+                "period": after how many tokens the text stands there again, where it does.
         """
         first, step, *end = where["calls"]
         chosen = self.calls[first : (end or [None])[0] : step]
@@ -62,6 +64,42 @@ class Truth:
             fitting = [run[where["row"]] for run in runs if run.shape[1] == maps[0].numel()]
             if not fitting:
                 return 1.0
-            expected = sum(positions[:, list(columns)].T for positions in fitting)
+            expected = sum(_folded(positions, where.get("period"))[:, list(columns)].T for positions in fitting)
             worst = max(worst, float((maps.flatten(1) - expected).abs().max()))
         return worst
+
+
+def _folded(positions: torch.Tensor, period: int | None) -> torch.Tensor:
+    """[position, token] with what several copies of one text got added up."""
+    return positions if period is None else positions.unflatten(1, (-1, period)).sum(1)
+
+
+class JointTruth(Truth):
+    """The same of joint attention in Forge's Flux, by a wrapper of the tests' own around its attention function.
+
+    Blocks are told by the order in which they run.
+    """
+
+    def __init__(self, unet: torch.nn.Module) -> None:
+        self.calls = []
+        self._module = sys.modules[type(unet.double_blocks[0]).__module__]
+        self._original = self._module.attention_function
+        self._module.attention_function = self._attention
+        self._names = [f"double_blocks.{number}" for number in range(len(unet.double_blocks))]
+        self._names += [f"single_blocks.{number}" for number in range(len(unet.single_blocks))]
+        self._text = 0
+        self._handles = [(unet, unet.register_forward_pre_hook(self._begin, with_kwargs=True))]
+
+    def _begin(self, _module: torch.nn.Module, _inputs: Any, named: dict[str, Any]) -> None:
+        self.calls.append({})
+        self._text = named["context"].shape[1]
+
+    def _attention(self, q: torch.Tensor, k: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+        scores = q[:, :, self._text :].double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
+        name = self._names[len(self.calls[-1])]
+        self.calls[-1][name] = [scores.softmax(-1).sum(1).float()]
+        return self._original(q, k, *others, **named)
+
+    def remove(self) -> None:
+        self._module.attention_function = self._original
+        super().remove()

@@ -20,7 +20,7 @@ from PIL import Image
 HERE = Path(__file__).resolve().parents[1]
 IS_FORGE = importlib.util.find_spec("modules_forge") is not None
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from truth import Truth  # noqa: E402
+from truth import JointTruth, Truth  # noqa: E402
 
 if IS_FORGE:
     from forge import make_encoders_small
@@ -93,7 +93,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
         Bench.moves = mode == "moved rows"
         _forget_truth()
         if mode == "truth":
-            Bench.truth = Truth(unet())
+            Bench.truth = JointTruth(unet()) if hasattr(unet(), "double_blocks") else Truth(unet())
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
         Bench.seconds = time.perf_counter() - Bench.started

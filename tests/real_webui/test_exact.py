@@ -1,0 +1,92 @@
+"""The maps are what the model really attended to: against hooks of the tests' own, row by row, in each WebUI."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from daam.results.settings import SETTINGS
+from tests.real_webui.rows import FLUX, LONG, SMALL
+from tests.real_webui.server import Server
+
+TOLERANCE = 1e-4
+"""Of probabilities added up over heads and steps."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """Whose maps are compared: of which picture, side and AND part."""
+
+    image: int
+    side: str = "positive"
+    part: int = 0
+
+
+@dataclass(frozen=True)
+class Case:
+    """Attributes: images, parts: of the generation; period: of a side's text, where the host sets it behind itself."""
+
+    payload: dict[str, Any]
+    images: int = 1
+    parts: int = 1
+    period: tuple[str, int] | None = None
+    only_forges: bool = False
+    checkpoint: str = "sd1"
+
+    def row(self, text: Text, *, is_forge: bool) -> int:
+        """Number of the text's row in the one call of each step.
+
+        Forge: the negative group, then the parts from the last to the first, each with all images. A1111: every part
+        of every image, then the negative prompts.
+        """
+        if not is_forge:
+            positive = text.image * self.parts + text.part
+            return positive if text.side == "positive" else self.images * self.parts + text.image
+        group = 0 if text.side == "negative" else self.parts - text.part
+        return group * self.images + text.image
+
+
+TWO = {"prompt": "a red circle AND a tree", "batch_size": 2}
+CASES = {
+    "plain": Case({}),
+    "a batch of two with two parts": Case(TWO, images=2, parts=2),
+    "a negative prompt of two chunks": Case({"negative_prompt": LONG}, period=("positive", 77), only_forges=True),
+    "a prompt of two chunks": Case({"prompt": LONG}, period=("negative", 77), only_forges=True),
+    "SDXL": Case({"batch_size": 2}, images=2, checkpoint="sdxl", only_forges=True),
+    "Flux with guidance": Case({**FLUX, "cfg_scale": 4}, checkpoint="flux", only_forges=True),
+    "Flux, a batch of two with two parts": Case(
+        {**FLUX, **TWO, "cfg_scale": 4}, images=2, parts=2, checkpoint="flux", only_forges=True
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+def test_maps_are_what_the_model_attended_to(server: Server, case: Case) -> None:
+    kind = server.kind
+    checkpoint = kind.checkpoint(case.checkpoint)
+    if checkpoint is None or (case.only_forges and not kind.is_forge):
+        pytest.skip(f"not of {kind.name}")
+    values = {"enabled": True, "with_negative": True}
+    scripts = {
+        "Attention Heatmap": {"args": [values.get(setting.name, setting.default) for setting in SETTINGS]},
+        "Bench": {"args": ["truth"]},
+    }
+    size = {"width": 64, "height": 64} if kind.is_forge else {}
+    negative = {"negative_prompt": "an ugly tree"}
+    payload = {"prompt": "a red circle", **negative, **SMALL, **size, **case.payload, "alwayson_scripts": scripts}
+    payload["override_settings"] = {"sd_model_checkpoint": checkpoint}
+    answer = server.post("/sdapi/v1/txt2img", payload)
+    result = json.loads(answer["info"])["extra_generation_params"]["Attention Heatmap result"]
+    texts = [Text(image, "positive", part) for image in range(case.images) for part in range(case.parts)]
+    texts += [Text(image, "negative") for image in range(case.images)]
+    for text in texts:
+        where: dict[str, Any] = {"calls": [0, 1], "run": 0, "row": case.row(text, is_forge=kind.is_forge)}
+        if case.period is not None and case.period[0] == text.side:
+            where["period"] = case.period[1]
+        query = {"result": result, "image": text.image, "side": text.side, "part": text.part, "entry": 0}
+        error = server.post("/bench/error", where, **{name: str(value) for name, value in query.items()})
+        assert error < TOLERANCE, text
+    assert server.get("/bench/state")["hooks"] == 0

@@ -89,12 +89,12 @@ class JointTruth:
     Attributes:
         probabilities: of each block, [row, position, token] of each call's first attention, summed over heads in double
             precision. What the model gets is still its own function's result.
-        values: of each block, its values and results [row, position, head, channel].
+        outputs: of each block, what its first attention gives, [row, position, head * channel] in double precision.
     """
 
     def __init__(self) -> None:
         self.probabilities: dict[str, list[Tensor]] = {}
-        self.values: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        self.outputs: dict[str, list[Tensor]] = {}
         self.block: str | None = None
 
     def wrap(self, original: Any, is_dispatched: bool) -> Any:
@@ -103,11 +103,11 @@ class JointTruth:
             result = original(query, key, value, *arguments, **named)
             if block is not None:
                 mask = named.get("attn_mask", arguments[0] if arguments else None)
-                four = (query, key, value, result)
-                q, k, v, r = (each.transpose(1, 2) for each in four) if is_dispatched else four
+                parts = (query, key, value)
+                q, k, v = (each.transpose(1, 2) for each in parts) if is_dispatched else parts
                 whole = full_attention(q, k, mask, named.get("scale"))
                 self.probabilities.setdefault(block, []).append(whole.sum(1))
-                self.values.setdefault(block, []).append((v.transpose(1, 2), r.transpose(1, 2)))
+                self.outputs.setdefault(block, []).append((whole @ v.double()).transpose(1, 2).flatten(2))
             return result
 
         return attend

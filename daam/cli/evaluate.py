@@ -40,7 +40,7 @@ def make_parser() -> Parser:
     group.add_argument("--vocabulary", default="none", metavar="NAME", help="none, coco80, coco27, or a file")
     group.add_argument("--missing", choices=["zero", "skip"], help="a missing prediction is an IoU of 0, or left out")
     group.add_argument(
-        "--map", default="plain", dest="map_kind", metavar="KIND", help="of heat map: plain, refined, balanced"
+        "--map", default="plain", dest="map_kind", metavar="KIND", help="of heat map: plain, refined, output, balanced"
     )
     group.add_argument(
         "--protocol", choices=["ours", "castorini"], default="ours", help="castorini: as the authors' code"

@@ -18,7 +18,7 @@ from daam.hosts.diffusers_prompts import Encoded, Given, model_of, per_picture, 
 from daam.hosts.diffusers_steps import Steps
 from daam.hosts.listening import listen
 from daam.maps.heat_maps import HeatMaps
-from daam.maps.readings import REFINED
+from daam.maps.readings import OUTPUTS, REFINED
 from daam.prompt.table import PromptTable, active_entry
 from daam.prompt.terms import every_word, parse_terms
 from daam.tracing.capture import Capture
@@ -32,7 +32,7 @@ from daam.tracing.text_maps import TextMaps
 from daam.tracing.texts import TextBook
 
 logger = logging.getLogger(__name__)
-KEEP = ("steps", "heads", *REFINED)
+KEEP = ("steps", "heads", *REFINED, OUTPUTS)
 
 
 @dataclass(frozen=True)
@@ -102,6 +102,8 @@ def trace(pipeline: Any, *, keep: str | Iterable[str] = (), terms: str = "", pro
         keep: "steps", "heads" or both: axes to keep besides the layers, for `terms`. Memory then grows with them.
             "refined": the refined maps of every word that names something too, which takes up to 256 MiB on the model's
             device and some work at the end; "refined if cheap": only where that is well under a second and 64 MiB.
+            "outputs": maps in the attention's output space too, for `select(reading="output")`, where text and image
+            have joint attention.
         terms: comma-separated terms to keep those axes for; empty means every word.
         probe: comma-separated words that need not be in the prompt; `heat_maps(side="probe")` then has their maps.
 
@@ -135,7 +137,8 @@ class Tracer:
     def __init__(self, pipeline: Any, keep: tuple[str, ...], terms: str, probe: str):
         self._pipeline = pipeline
         self._model = model_of(pipeline)
-        self._keep = tuple(axis for axis in keep if axis not in REFINED)
+        self._keep = tuple(axis for axis in keep if axis not in (*REFINED, OUTPUTS))
+        self._with_outputs = OUTPUTS in keep
         self._refined = next((budget for name, budget in REFINED.items() if name in keep), None)
         self._refined_of: dict[tuple[int, int], tuple[dict[TextKey, TextMaps], str]] = {}
         self._terms = parse_terms(terms)
@@ -158,6 +161,8 @@ class Tracer:
         self._kind = prompts_of(pipeline)
         if probe and self._capture.probe_refusal:
             raise TraceError(self._capture.probe_refusal)
+        if self._with_outputs and self._capture.outputs_refusal:
+            raise TraceError(f"there are no maps in the output space: {self._capture.outputs_refusal}")
 
     def __enter__(self) -> Tracer:
         if self._stack is not None:
@@ -235,6 +240,7 @@ class Tracer:
         size, region = self._crop or (self._size, None)
         remarks = tuple(self.notes)
         keep = (*self._keep, "refined") if self._refined is not None and not not_refined else self._keep
+        keep += (OUTPUTS,) if self._with_outputs else ()
         return ImageTrace(size, positive, negative, texts, self._calls, keep, region, probe, remarks, not_refined)
 
     def self_attention(self, image: int = 0) -> LatestOfImage:
@@ -254,7 +260,7 @@ class Tracer:
 
     def _texts_of(self, image: int) -> tuple[dict[TextKey, TextMaps], str]:
         """The maps of one picture's texts on the CPU, and why they have no refined maps; refined once after a call."""
-        texts = self._capture.accumulator.on_cpu(image)
+        texts = self._capture.texts(image)
         if self._capture.latest is None:
             return texts, ""
         key = (self._capture.calls, image)
@@ -393,7 +399,12 @@ class Tracer:
         self._texts = self._new_texts()
 
     def _new_texts(self) -> TextBook:
-        return TextBook(keep_details=bool(self._keep), terms=self._terms, is_refined=self._refined is not None)
+        return TextBook(
+            keep_details=bool(self._keep),
+            terms=self._terms,
+            is_refined=self._refined is not None,
+            with_outputs=self._with_outputs,
+        )
 
     def _new_capture(self) -> Capture:
         steps, heads = "steps" in self._keep, "heads" in self._keep
@@ -404,6 +415,7 @@ class Tracer:
             keep_heads=heads,
             probe=self._probe,
             refined=self._refined,
+            keep_outputs=self._with_outputs,
         )
 
     def _see_start(self, _arguments: Given, _result: Any) -> None:

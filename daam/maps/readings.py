@@ -15,6 +15,8 @@ from daam.tracing.image_trace import ImageTrace
 from daam.tracing.latest import ASKED, BY_THE_WAY, Budget
 from daam.tracing.text_maps import LayerMaps, TextMaps
 
+OUTPUTS = "outputs"
+"""How a trace is asked to keep what output maps need."""
 REFINED_LAYER = "refined"
 """Stands in the place of the layers' names for maps that are made from all of them."""
 
@@ -26,7 +28,7 @@ class Reading:
     Attributes:
         read: a text and the chosen layers' maps [column, height, width] give maps of the same columns.
         threshold: share of its maximum from which such a map covers a pixel, unless another is asked for.
-        takes_parts: whether a part of the layers, heads or steps can be read this way.
+        takes_parts: whether a part of the layers, heads or steps can be read this way; takes_layers: of the layers.
         needs: of the axes that a trace keeps, the one without which it cannot be read this way.
         help: what it is, in a few words.
         note: what stands beside such a map, in one or two words; empty where it needs none.
@@ -40,6 +42,7 @@ class Reading:
     needs: str | None = None
     note: str = ""
     remark: str = ""
+    takes_layers: bool = False
 
 
 def plain(text: TextMaps, maps: LayerMaps) -> LayerMaps:
@@ -71,6 +74,19 @@ def refined(text: TextMaps, maps: LayerMaps) -> LayerMaps:
     return {REFINED_LAYER: whole, **{layer: kept * rest for layer, kept in maps.items()}}
 
 
+def output(text: TextMaps, maps: LayerMaps) -> LayerMaps:
+    """In the attention's output space (`daam.tracing.outputs`); the tokens around the words have no map there."""
+    every = list(text.text.columns)
+    found = {}
+    for layer in maps:
+        if layer in text.outputs:
+            own = text.outputs[layer]
+            found[layer] = torch.zeros(len(every), *own.shape[-2:])
+            for word, columns in zip(own, text.text.output_words):
+                found[layer][[every.index(column) for column in columns]] = word
+    return found
+
+
 READINGS: dict[str, Reading] = {
     "plain": Reading(plain, 0.4, "the paper's: attention added up over all layers"),
     "refined": Reading(
@@ -82,6 +98,17 @@ READINGS: dict[str, Reading] = {
         note="estimated region",
         remark="Refined maps are an estimate of each word's region, carried along the model's self-attention; how "
         "strong a word is, is measured on the plain ones.",
+    ),
+    "output": Reading(
+        output,
+        0.5,
+        "how like each place is to each word in what attention gives, where models have joint attention",
+        takes_parts=False,
+        takes_layers=True,
+        needs=OUTPUTS,
+        note="output space",
+        remark="Output maps compare the image with each word in the attention's output space, word against word "
+        "(after ConceptAttention); how strong a word is, is measured on the plain ones.",
     ),
     "balanced": Reading(balanced, 0.4, "each layer divided by its mean", note="layers alike"),
 }
@@ -113,8 +140,12 @@ def remark_of(name: str, trace: ImageTrace) -> str:
     reading = reading_of(name)
     if reading.needs is None or reading.needs in trace.keep:
         return reading.remark
-    reason = trace.not_refined or "they were not kept"
+    reason = _why_missing(reading, trace) or "they were not kept"
     return f"There are no {name} maps, the plain ones are shown: {reason}."
+
+
+def _why_missing(reading: Reading, trace: ImageTrace) -> str:
+    return trace.not_refined if reading.needs == "refined" else trace.no_outputs if reading.needs == OUTPUTS else ""
 
 
 def check_reading(name: str, trace: ImageTrace, *, is_part: bool = False) -> None:
@@ -128,8 +159,8 @@ def check_reading(name: str, trace: ImageTrace, *, is_part: bool = False) -> Non
     """
     reading = reading_of(name)
     if reading.needs is not None and reading.needs not in trace.keep:
-        if trace.not_refined:
-            raise NotKeptError(f"there are no {name} maps: {trace.not_refined}")
+        if _why_missing(reading, trace):
+            raise NotKeptError(f"there are no {name} maps: {_why_missing(reading, trace)}")
         raise NotKeptError(f'{name} maps were not kept: trace with `daam.trace(pipe, keep="{reading.needs}")`')
     if is_part and not reading.takes_parts:
         raise SettingError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from daam.errors import NotKeptError, SettingError
-from daam.maps.readings import READINGS, check_reading
+from daam.maps.readings import READINGS, check_reading, reading_of
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.text_maps import TextMaps
 
@@ -69,7 +69,8 @@ class Selection:
             SettingError: no such head or step was traced, or there is no such reading.
         """
         kept_axes, calls = trace.keep, trace.calls
-        check_reading(self.reading, trace, is_part=self.is_part)
+        is_part = self.uses_details if reading_of(self.reading).takes_layers else self.is_part
+        check_reading(self.reading, trace, is_part=is_part)
         for axis, wanted in (("heads", self.heads), ("steps", self.steps)):
             if wanted is not None and axis not in kept_axes:
                 raise NotKeptError(f'{axis} were not kept: trace with `daam.trace(pipe, keep="{axis}")`')

@@ -55,7 +55,8 @@ class DrawingSettings:
         for setting in SETTINGS:
             if setting.look is not None:
                 setting.read_look(getattr(self, setting.look))
-        if self.layer_patterns and not READINGS[self.reading].takes_parts:
+        reading = READINGS[self.reading]
+        if self.layer_patterns and not (reading.takes_parts or reading.takes_layers):
             raise SettingError(
                 f"{self.reading} maps are made from all layers: leave the layers empty, or take the plain map"
             )

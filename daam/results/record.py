@@ -146,12 +146,16 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
             tensors[f"{name}.{number}.detail.{layer}"] = torch.stack(list(kept.values()))
         if maps.refined is not None:
             tensors[f"{name}.{number}.refined"] = maps.refined.contiguous()
+        for layer, tensor in maps.outputs.items():
+            tensors[f"{name}.{number}.output.{layer}"] = tensor.contiguous()
         texts.append(
             {
                 "key": maps.text.key._asdict(),
                 "columns": maps.text.columns,
                 "detail_columns": maps.text.detail_columns,
                 "refined_columns": maps.text.refined_columns if maps.refined is not None else (),
+                "output_words": maps.text.output_words if maps.outputs else (),
+                "outputs": list(maps.outputs),
                 "counts": maps.counts,
                 "steps": {layer: list(kept) for layer, kept in maps.details.items()},
                 "heads": maps.heads,
@@ -166,6 +170,7 @@ def _trace_to_data(trace: ImageTrace, name: str, tensors: dict[str, Tensor]) -> 
         "region": trace.region,
         "remarks": trace.remarks,
         "not_refined": trace.not_refined,
+        "no_outputs": trace.no_outputs,
         "probe": None if trace.probe is None else asdict(trace.probe),
         "texts": texts,
     }
@@ -176,7 +181,9 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
     for number, row in enumerate(data["texts"]):
         key = TextKey(**row["key"])
         columns, details, refined = (tuple(row.get(name, ())) for name in _COLUMNS)
-        maps = TextMaps(TracedText(key, columns, details, refined))
+        words = tuple(tuple(word) for word in row.get("output_words", ()))
+        maps = TextMaps(TracedText(key, columns, details, refined, output_words=words))
+        maps.outputs = {layer: tensors[f"{name}.{number}.output.{layer}"] for layer in row.get("outputs", ())}
         maps.refined = tensors[f"{name}.{number}.refined"] if refined else None
         maps.counts, maps.heads = row["counts"], row["heads"]
         maps.sums = {layer: tensors[f"{name}.{number}.sum.{layer}"] for layer in maps.counts}
@@ -194,6 +201,7 @@ def _data_to_trace(data: dict[str, Any], name: str, tensors: dict[str, Tensor]) 
     trace = ImageTrace(
         (height, width), _table(data["positive"]), negative, texts, data["calls"], tuple(data["keep"]), region, probe,
         tuple(map(str, data.get("remarks", ()))), str(data.get("not_refined", "")),
+        str(data.get("no_outputs", "")),
     )  # fmt: skip
     check_trace(trace)
     return trace

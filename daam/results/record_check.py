@@ -155,12 +155,23 @@ def _check_maps(maps: TextMaps, calls: int) -> None:
             _check_number(f"step of {layer}", step, EVERY_STEP, calls - 1)
         for values in (tensor, *details.values()):
             _check_values(layer, values)
+    _check_outputs(maps)
     refined, columns = maps.refined, maps.text.refined_columns
     if refined is None:
         return
     if refined.dim() != 3 or len(refined) != len(columns) or not set(columns) <= set(maps.text.columns):
         raise ValueError(f"expected {len(columns)} refined maps of the kept columns, got {tuple(refined.shape)}")
     _check_values("the refined", refined)
+
+
+def _check_outputs(maps: TextMaps) -> None:
+    words = maps.text.output_words
+    if not {column for word in words for column in word} <= set(maps.text.columns) or not all(words):
+        raise ValueError("expected words of kept columns in the output space")
+    for layer, tensor in maps.outputs.items():
+        if layer not in maps.sums or tensor.shape != (len(words), *maps.sums[layer].shape[1:]):
+            raise ValueError(f"expected {len(words)} output maps of {layer}, got shape {tuple(tensor.shape)}")
+        _check_values(f"{layer}'s outputs", tensor)
 
 
 def _check_values(name: str, values: Tensor) -> None:

@@ -125,5 +125,6 @@ class Result:
         sums = [tensor for text in texts for tensor in text.sums.values()]
         details = [tensor for text in texts for kept in text.details.values() for tensor in kept.values()]
         refined = [text.refined for text in texts if text.refined is not None]
-        maps = sum(tensor.numel() * tensor.element_size() for tensor in sums + details + refined)
+        outputs = [tensor for text in texts for tensor in text.outputs.values()]
+        maps = sum(tensor.numel() * tensor.element_size() for tensor in sums + details + refined + outputs)
         return maps + sum(4 * picture.width * picture.height for picture in self.pictures)

@@ -232,7 +232,8 @@ class Settings:
         "Map",
         "plain",
         "plain: the attention itself. refined: an estimate of each word's region that follows outlines, from what the "
-        "model saw as belonging together at the end. balanced: each layer of the model divided by its mean.",
+        "model saw as belonging together at the end. output: image and words compared in what attention gives, in "
+        "models with joint attention such as Flux. balanced: each layer of the model divided by its mean.",
         infotext="Heatmap map",
         place=("colours", 4),
         listed=lambda: tuple(READINGS),
@@ -240,7 +241,7 @@ class Settings:
         is_axis=True,
         has_start_value=True,
         is_in_app=True,
-        option=Option("--map", "plain, refined or balanced", "NAME"),
+        option=Option("--map", "plain, refined, output or balanced", "NAME"),
     )
 
     @classmethod

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
@@ -20,13 +21,15 @@ from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import SelfAttended, argument
+from daam.tracing.families.base import Outputs, SelfAttended, argument
 from daam.tracing.families.joint import Joint
 from daam.tracing.latest import Budget, LatestSelfAttention
 from daam.tracing.layout import Wanted
-from daam.tracing.plan import ModelCall, RowPlan, TracedText
+from daam.tracing.outputs import OutputMaps
+from daam.tracing.plan import ModelCall, RowPlan, TextKey, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.runs import LayerRuns
+from daam.tracing.text_maps import TextMaps
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +48,7 @@ class Capture:
     Attributes:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
         latest: what refined maps are made along; None where none are wanted.
+        outputs: maps in the attention's output space; None where none are wanted.
         thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
@@ -60,10 +64,12 @@ class Capture:
         keep_heads: bool = False,
         probe: Probe | None = None,
         refined: Budget | None = None,
+        keep_outputs: bool = False,
     ):
         """
         Args:
             refined: what refined maps may cost; None where none are wanted.
+            keep_outputs: maps in the attention's output space too, where the model has any.
 
         Raises:
             TraceError: the model's attention is of no known family, or it is compiled so that hooks would not run, or
@@ -74,6 +80,7 @@ class Capture:
         self._family = find_family(model)
         if probe is not None and self._family.probe_refusal:
             raise TraceError(self._family.probe_refusal)
+        self._keep_outputs = keep_outputs and self.outputs_refusal is None
         self._probe = probe
         self._keep_steps, self._keep_heads = keep_steps, keep_heads
         self._refined = refined
@@ -92,6 +99,7 @@ class Capture:
         keep_details = self._keep_steps or self._keep_heads
         self._engine = Engine(keep_details=keep_details, keep_heads=self._keep_heads, probe=self._probe)
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
+        self.outputs = OutputMaps() if self._keep_outputs else None
         self.latest = None if self._refined is None else self._new_latest(self._refined)
         self.fault: Exception | None = None
         self.calls = 0
@@ -104,6 +112,24 @@ class Capture:
     def probe_refusal(self) -> str | None:
         """Why words that are not in the prompt cannot be probed; None where they can."""
         return self._family.probe_refusal
+
+    @property
+    def outputs_refusal(self) -> str | None:
+        """Why there are no maps in the attention's output space; None where there may be."""
+        if self.is_joint:
+            return None
+        return "only in a model with joint attention words have an output of their own"
+
+    def texts(self, image: int) -> dict[TextKey, TextMaps]:
+        """The maps of one picture's texts as they are now, on the CPU.
+
+        Raises:
+            TraceError: some are not finite.
+        """
+        found = self.accumulator.on_cpu(image)
+        if self.outputs is None:
+            return found
+        return {key: replace(text, outputs=self.outputs.of(key)) for key, text in found.items()}
 
     @property
     def is_joint(self) -> bool:
@@ -126,7 +152,8 @@ class Capture:
         stack.callback(self._model.register_forward_hook(end).remove)
         see_self = None if self._refined is None else self._see_self
         guard = functools.partial(self._guarded, only_wanted=True)
-        sight = Sight(guard, self._see, lambda: self._latent_size, see_self)
+        see_outputs = self._see_outputs if self._keep_outputs else None
+        sight = Sight(guard, self._see, lambda: self._latent_size, see_self, see_outputs)
         self._family.install(stack, sight)
 
     def _guarded(self, hook: Callable[..., None], *, only_wanted: bool = False) -> Callable[..., None]:
@@ -185,6 +212,8 @@ class Capture:
         self._runs.end_call()
         self._pending.clear()
         self._engine.forget()
+        if self.outputs is not None:
+            self.outputs.forget_call()
 
     def _begin_call(self, model: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         if model is not self._model:  # a copy that was made while we watched has our hooks
@@ -227,6 +256,10 @@ class Capture:
             earlier.remove(each)
         earlier.append(_Run(numbers, run.is_recognised, self._engine.see(attended, wanted)))
 
+    def _see_outputs(self, outputs: Outputs) -> None:
+        if self.outputs is not None:
+            self.outputs.see(outputs, self._texts)
+
     def _see_self(self, attended: SelfAttended) -> None:
         if self.latest is not None:
             self.latest.see(attended)
@@ -244,6 +277,8 @@ class Capture:
             return
         blocks, order = self._engine.finish()
         self.accumulator.add(blocks, order, step=self.calls if self.step is None else self.step, call=self.calls)
+        if self.outputs is not None:
+            self.outputs.end_call()
         self.calls += 1
         self.calls_with_text += bool(self._texts)
         self._forget_call()

@@ -27,6 +27,7 @@ class ImageTrace:
             full resolution does; None where it is the whole picture.
         remarks: what to know of these maps, in sentences: that the generation was interrupted, say.
         not_refined: why there are no refined maps, as a sentence; empty where there are some, or none were asked for.
+        no_outputs: the same of maps in the attention's output space.
     """
 
     picture_size: tuple[int, int]
@@ -39,6 +40,7 @@ class ImageTrace:
     probe: PromptTable | None = None
     remarks: tuple[str, ...] = ()
     not_refined: str = ""
+    no_outputs: str = ""
 
     def table(self, side: Side) -> PromptTable | None:
         return {"positive": self.positive, "negative": self.negative, "probe": self.probe}[side]

@@ -32,7 +32,11 @@ def _added(total: TextMaps, maps: TextMaps) -> TextMaps:
         heads[name] = maps.heads[layer]
         if layer in maps.details:
             details[name] = _joined_steps(details.get(name, {}), maps.details[layer])
-    return replace(total, sums=sums, counts=counts, heads=heads, details=details)
+    outputs = dict(total.outputs)
+    for layer, similar in maps.outputs.items():
+        name = layer_of_size(layer, similar, outputs)
+        outputs[name] = outputs[name] + similar if name in outputs else similar
+    return replace(total, outputs=outputs, sums=sums, counts=counts, heads=heads, details=details)
 
 
 def _joined_steps(first: Mapping[int, Tensor], second: Mapping[int, Tensor]) -> dict[int, Tensor]:

@@ -40,6 +40,7 @@ class TracedText:
         columns: the columns of the context whose maps are kept.
         detail_columns: the columns whose maps are kept for each step or head, when that was asked for.
         refined_columns: the columns that have refined maps too, when those were asked for.
+        output_words: the columns of each word and sign that has maps in the output space, when those were asked for.
         repeats: how often the text stands behind itself along the keys; its maps are those of all its copies together.
     """
 
@@ -48,6 +49,7 @@ class TracedText:
     detail_columns: tuple[int, ...] = ()
     refined_columns: tuple[int, ...] = ()
     repeats: int = 1
+    output_words: tuple[tuple[int, ...], ...] = ()
 
 
 @dataclass(frozen=True)

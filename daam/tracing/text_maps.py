@@ -29,6 +29,7 @@ class TextMaps:
         heads: layer to its number of heads.
         refined: [column, height, width], float32, of the text's `refined_columns`: see `daam.tracing.refining`; None
             where there are none.
+        outputs: layer to [word, height, width], float32, of the text's `output_words`: see `daam.tracing.outputs`.
     """
 
     text: TracedText
@@ -37,6 +38,7 @@ class TextMaps:
     details: dict[str, dict[int, Tensor]] = field(default_factory=dict)
     heads: dict[str, int] = field(default_factory=dict)
     refined: Tensor | None = None
+    outputs: LayerMaps = field(default_factory=dict)
 
     @property
     def steps(self) -> list[int]:

@@ -10,21 +10,29 @@ from collections.abc import Sequence
 from daam.prompt.content import content_columns
 from daam.prompt.table import PromptPart, ScheduleEntry
 from daam.prompt.terms import Term, columns_of_terms
-from daam.prompt.typed_words import kept_columns, word_columns
+from daam.prompt.typed_words import kept_columns, word_columns, words_of
 from daam.tracing.plan import Side, TextKey, TracedText
 
 
 class TextBook:
     """Made once for each text of a generation: finding the words of an entry takes longer than a hook should."""
 
-    def __init__(self, *, keep_details: bool = False, terms: Sequence[Term] = (), is_refined: bool = False):
+    def __init__(
+        self,
+        *,
+        keep_details: bool = False,
+        terms: Sequence[Term] = (),
+        is_refined: bool = False,
+        with_outputs: bool = False,
+    ):
         """
         Args:
             keep_details: whether maps of single steps or heads are kept.
             terms: those that they are kept for; none stands for every word.
             is_refined: whether refined maps are wanted, of the words that name something.
+            with_outputs: whether maps in the attention's output space are wanted, of every word and sign.
         """
-        self._is_refined = is_refined
+        self._is_refined, self._with_outputs = is_refined, with_outputs
         self._keep_details = keep_details
         self._terms = tuple(terms)
         self._texts: dict[TextKey, TracedText | None] = {}
@@ -47,4 +55,5 @@ class TextBook:
             return None
         details = columns_of_terms(self._terms, entry) if self._keep_details else ()
         refined = content_columns(entry) if self._is_refined and key.side == "positive" else ()
-        return TracedText(key, kept_columns(entry), details, refined)
+        outputs = tuple(word.columns for word in words_of(entry).words) if self._with_outputs else ()
+        return TracedText(key, kept_columns(entry), details, refined, output_words=outputs)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from daam.errors import DaamError, describe
-from daam.maps.readings import REFINED, kept_for
+from daam.maps.readings import OUTPUTS, READINGS, REFINED, kept_for
 from daam.prompt.terms import parse_terms
 from daam.results.result import Result
 from daam.results.settings import Settings
@@ -73,7 +73,8 @@ class Run:
         settings = self.settings
         terms = tuple(parse_terms(settings.terms))
         refined = REFINED[kept_for(settings.reading)]
-        wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps, terms, refined)
+        with_outputs = READINGS[settings.reading].needs == OUTPUTS
+        wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps, terms, refined, with_outputs)
         watch_next_sampling(p, wanted, probe=probe, done=done, afterwards=self._see_other_generation)
 
     def _see_other_generation(self, owner: Any) -> None:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from daam.errors import TraceError, describe
+from daam.maps.readings import OUTPUTS
 from daam.prompt.table import PromptTable
 from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
@@ -49,6 +50,7 @@ class Wanted:
     Attributes:
         terms: whose steps are kept; none stands for every word.
         refined: what refined maps may cost; None where none are wanted.
+        with_outputs: maps in the attention's output space too, where the model has any.
     """
 
     passes: Passes = "both"
@@ -56,6 +58,7 @@ class Wanted:
     keep_steps: bool = False
     terms: tuple[Term, ...] = ()
     refined: Budget | None = None
+    with_outputs: bool = False
 
 
 def see_denoiser_call(params: Any) -> None:
@@ -146,7 +149,12 @@ class Watch:
         self._passes: dict[bool, PassTables] = {}
         self._entries: dict[bool, EntriesInUse] = {}
         is_refined = wanted.refined is not None
-        self._texts = TextBook(keep_details=wanted.keep_steps, terms=wanted.terms, is_refined=is_refined)
+        self._texts = TextBook(
+            keep_details=wanted.keep_steps,
+            terms=wanted.terms,
+            is_refined=is_refined,
+            with_outputs=wanted.with_outputs,
+        )
         self._fault: Exception | None = None
         self._size = (0, 0)
         self._foreign_calls = 0
@@ -253,7 +261,7 @@ class Watch:
         if not self._passes:
             raise TraceError(f"no step of the {self._wanted_passes} pass ran that could be traced")
         tables = functools.reduce(PassTables.joined, self._passes.values())
-        texts = join_texts([capture.accumulator.on_cpu(image) for capture in self._captures.values()])
+        texts = join_texts([capture.texts(image) for capture in self._captures.values()])
         probe = self._probe.table if self._probe is not None else None
         positive, negative = tables.positive[image], tables.negative[image]
         keep: tuple[str, ...] = ("steps",) if self._wanted.keep_steps else ()
@@ -262,8 +270,10 @@ class Watch:
             texts, not_refined = with_refined(texts, self._last.latest, image)
             self._last.latest.let_go(image)
             keep += () if not_refined else ("refined",)
+        no_outputs = (self._last.outputs_refusal or "") if self._wanted.with_outputs and self._last is not None else ""
+        keep += (OUTPUTS,) if self._wanted.with_outputs and not no_outputs else ()
         return ImageTrace(
-            self._size, positive, negative, texts, self.calls, keep, None, probe, self.remarks, not_refined
+            self._size, positive, negative, texts, self.calls, keep, None, probe, self.remarks, not_refined, no_outputs
         )
 
     def _wants_pass(self) -> bool:
@@ -274,7 +284,14 @@ class Watch:
         if unet not in self._captures:
             probe = self._probe if unet is self._probed_model else None  # another checkpoint has another encoder
             keep_steps, refined = self._wanted.keep_steps, self._wanted.refined
-            capture = Capture(unet, self._texts_of_rows, keep_steps=keep_steps, probe=probe, refined=refined)
+            capture = Capture(
+                unet,
+                self._texts_of_rows,
+                keep_steps=keep_steps,
+                probe=probe,
+                refined=refined,
+                keep_outputs=self._wanted.with_outputs,
+            )
             capture.install(stack)
             self._captures[unet] = capture
         capture = self._captures[unet]

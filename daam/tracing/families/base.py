@@ -66,6 +66,22 @@ class SelfAttended(NamedTuple):
     size: tuple[int, int]
 
 
+class Outputs(NamedTuple):
+    """What one layer's joint attention gave in one call: the model's own tensors, not copies.
+
+    Attributes:
+        layer: its name inside the model.
+        image: [batch, position, channel] of the picture's positions, the heads' channels one behind the other.
+        text: [batch, column, channel] from the text's column 0 on.
+        size: (height, width) of the positions.
+    """
+
+    layer: str
+    image: Tensor
+    text: Tensor
+    size: tuple[int, int]
+
+
 class Sample(NamedTuple):
     """What a model is called to denoise.
 
@@ -92,12 +108,14 @@ class Sight:
         see: takes what a layer attended with.
         latent_size: (height, width) of the latent of the call that runs.
         see_self: takes what a layer attended to the picture itself with; None where that is of no interest.
+        see_outputs: takes what a layer's joint attention gave; None where that is of no interest.
     """
 
     guard: Callable[[Callable[..., None]], Callable[..., None]]
     see: Callable[[Attended], None]
     latent_size: Callable[[], tuple[int, int]]
     see_self: Callable[[SelfAttended], None] | None = None
+    see_outputs: Callable[[Outputs], None] | None = None
 
 
 class Family(Protocol):

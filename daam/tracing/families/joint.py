@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from daam.errors import ShapeError, TraceError
-from daam.tracing.families.base import Attended, Sample, Sight
+from daam.tracing.families.base import Attended, Outputs, Sample, Sight
 from daam.tracing.families.diffusers_joint import DIFFUSERS_MODELS
 from daam.tracing.families.forge_joint import FORGE_MODELS
 from daam.tracing.families.joint_model import JointModel, Places, of_image
@@ -99,6 +99,9 @@ class Joint:
         query = of_image(query, places, dim=1)
         first = places.first_column
         sight.see(Attended(name, query, (key,), heads, call.scale, places.grid, first, mask=mask))
+        if sight.see_outputs is not None:
+            image, text = of_image(call.result, places, dim=1), call.result[:, first:]
+            sight.see_outputs(Outputs(name, image.flatten(2), text.flatten(2), places.grid))
 
 
 def _end_block(watch: Watch, block: nn.Module, *_: Any) -> None:

@@ -349,7 +349,7 @@ def test_an_interrupted_study_keeps_what_is_there(server: Server) -> None:
     payload = {**STUDY, "steps": 12, "script_args": ["", "0.5, 0.6, 0.7, 0.8", True]}
     thread = threading.Thread(target=lambda: answers.append(server.post("/sdapi/v1/txt2img", payload)))
     thread.start()
-    for _ in range(600):
+    for _ in range(6000):
         if " 4 of " in (server.get("/sdapi/v1/progress")["textinfo"] or ""):  # three are through
             break
         time.sleep(0.05)

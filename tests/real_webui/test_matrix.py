@@ -30,9 +30,15 @@ SMALLER = {"width": 64, "height": 64}
 
 @pytest.fixture(scope="module", autouse=True)
 def table(server: Server) -> Iterator[None]:
-    """The style that a row uses; afterwards the table."""
+    """The style that a row uses; of each WebUI its own table."""
     (server.data / "styles.csv").write_text('name,prompt,negative_prompt\ntiny style,"{prompt}, grass",ugly\n', "utf-8")
     yield
+    RESULTS.clear()
+
+
+def keep(server: Server, row: MatrixRow, result: str) -> None:
+    """Into the table, which is written anew with each row: a run of an hour may be cut short."""
+    RESULTS[name_of(row)] = result
     folder = os.environ.get("MATRIX_TABLES")
     if folder:
         lines = [f"Run on {date.today()} with {server.kind.name}, Python {platform.python_version()}.", ""]
@@ -42,7 +48,6 @@ def table(server: Server) -> Iterator[None]:
         ]
         name = server.kind.variable.removesuffix("_DIR").lower()
         (Path(folder) / f"{name}.md").write_text("\n".join(lines) + "\n", "utf-8")
-    RESULTS.clear()
 
 
 def name_of(row: MatrixRow) -> str:
@@ -60,7 +65,7 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
     elif sampler and sampler not in samplers(server):
         reason = "the host has no such sampler"
     if reason:
-        RESULTS[name_of(row)] = f"not run: {reason}"
+        keep(server, row, f"not run: {reason}")
         pytest.skip(reason)
     changed = dict(kind.changed.get(row.name, {}))
     payload = {**row.payload, **changed.pop("payload", {})}
@@ -113,7 +118,7 @@ def ordinary(server: Server, row: MatrixRow) -> bytes:
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_row(server: Server, row: MatrixRow) -> None:
     row = row_here(server, row)
-    RESULTS[name_of(row)] = "FAILED"
+    keep(server, row, "FAILED")
     if row.optimization:
         assert server.post("/bench/optimization", name=row.optimization) in (row.optimization, "none", "")
     ordinary(server, row)  # loads the checkpoint
@@ -130,7 +135,7 @@ def test_row(server: Server, row: MatrixRow) -> None:
         assert not isinstance(without, ApiError), without
         assert not isinstance(with_maps, ApiError), with_maps
         check_answer(server, row, without, with_maps)
-    RESULTS[name_of(row)] = f"ok – says: {row.note}" if row.note else "ok"
+    keep(server, row, f"ok – says: {row.note}" if row.note else "ok")
 
 
 def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_maps: dict[str, Any]) -> None:

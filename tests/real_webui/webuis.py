@@ -86,6 +86,7 @@ class Webui:
 _SMALL = {"embedded": "sd1", "sd1": "sd1", "inpainting": "inpainting"}
 _NO_SETTING = "the host has no such setting, or does not follow it"
 _NO_SCRIPT = "the host has no such script"
+_NO_INFOTEXT = "the host itself fails to read an infotext in a request"
 _ABSENT = {
     **dict.fromkeys(("pad cond/uncond", "pad cond/uncond v0", "conditions one by one"), _NO_SETTING),
     **dict.fromkeys(
@@ -127,7 +128,7 @@ FORGE_NEO = Webui(
         "512x712": {"size": (512, 704)},  # this host makes them divisible by 64
         "520x600": {"size": (512, 576)},
     },
-    lacks={INFOTEXT: "the host itself fails to read an infotext in a request", BATCHING: _NO_SETTING},
+    lacks={INFOTEXT: _NO_INFOTEXT, BATCHING: _NO_SETTING},
     latent_upscaler="None",
     plot=(*PLOT[:7], "row_count", *PLOT[7:]),
 )  # fmt: skip
@@ -139,7 +140,7 @@ FORGE = Webui(
         "texts moved from row to row after our callback": _MOVED,
         "prompts from file": {"payload": {"script_args": [False, False, "start", "a red circle", False]}},
     },
-    lacks={BATCHING: _NO_SETTING},
+    lacks={INFOTEXT: _NO_INFOTEXT, BATCHING: _NO_SETTING},
 )  # fmt: skip
 REFORGE = Webui(
     "reForge", "REFORGE_DIR", flags=("--always-cpu",), settings={"sd_model_checkpoint": "sd1.safetensors"},

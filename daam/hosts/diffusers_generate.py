@@ -108,6 +108,11 @@ def _generate(
     probe: str,
     on_step: OnStep | None,
 ) -> Result:
+    if getattr(pipeline, "unet", None) is None:
+        raise TraceError(
+            f"expected a pipeline of Stable Diffusion 1.x, 2.x or XL, got {type(pipeline).__name__}: the WebUI's "
+            "syntax is for their text encoders; in Python, daam.trace(pipe) around a call of the pipeline has its maps"
+        )
     sampler = set_sampler(pipeline, settings.sampler)
     steps = settings.steps * sampler.calls_per_step
     tokenizer = ClipTokenizer.from_transformers(pipeline.tokenizer or pipeline.tokenizer_2)

@@ -96,6 +96,7 @@ _ABSENT = {
     **dict.fromkeys(("back to InvokeAI", "LoRA, functional", "hypertile"), _NO_SETTING),
     "hypernetwork": "the host has none",
     "refiner switch (SD1 to SD1)": "its two models have other sizes here",
+    "refiner switch (SDXL)": "no small refiner is made for this host yet",
     "hires fix, other checkpoint": "SD 2 is not loaded here",
 }
 _TOO_LARGE = dict.fromkeys(

@@ -4,9 +4,9 @@
 
 On a fast graphics card it is Python and the dispatcher that limit a UNet of many small kernels. The layouts here have
 all the layers of the real models and hardly a number in them. Printed are: how many more ATen operators each traced
-layer costs in a call of the model (counted, so that no noise touches it); how much longer the call takes, medians of
-plain and traced calls in turn, of wall time and of the process's own CPU time; how many more page faults a call has
-(new memory that is touched: on a CPU they cost more than the copies); and the peak of memory.
+layer costs in a call of the model (counted, so that no noise touches it); how much longer the call takes, the median
+over pairs of plain and traced calls, of wall time and of the process's own CPU time; how many more page faults a call
+has (new memory that is touched: on a CPU they cost more than the copies); and the peak of memory.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import functools
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -144,19 +144,25 @@ def spent() -> tuple[float, float, int]:
     return time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def timed(calls: ModelCalls, tracing: Tracing, blocks: int, calls_per_block: int) -> tuple[Times, Times]:
-    """Plain and traced. Blocks of calls alternate; the first call of each is left out."""
-    found: dict[bool, list[tuple[float, ...]]] = {False: [], True: []}
+def timed(calls: ModelCalls, tracing: Tracing, blocks: int, calls_per_block: int) -> list[tuple[Times, Times]]:
+    """Plain and traced, pair after pair: blocks of calls alternate, and the first call of each is left out."""
+    found = []
     for block in range(2 * blocks):
-        is_traced = block % 2 == 1
-        with calls.traced(tracing) if is_traced else nullcontext():
+        each = []
+        with calls.traced(tracing) if block % 2 else nullcontext():
             for number in range(calls_per_block + 1):
                 before = spent()
                 calls.call()
                 if number:
-                    found[is_traced].append(tuple(now - then for now, then in zip(spent(), before)))
-    plain, traced = (Times(*map(statistics.median, zip(*found[is_traced]))) for is_traced in (False, True))
-    return plain, traced
+                    each.append([now - then for now, then in zip(spent(), before)])
+        found.append(Times(*map(statistics.median, zip(*each))))
+    return list(zip(found[::2], found[1::2]))
+
+
+def quartiles(ratios: Iterable[float]) -> tuple[float, float, float]:
+    """The median, the lower and the upper quartile. Of pairs, a machine that slows down counts for little."""
+    low, middle, high = statistics.quantiles(list(ratios), n=4)
+    return middle, low, high
 
 
 def peak(calls: ModelCalls, device: str, tracing: Tracing | None) -> int:
@@ -171,11 +177,14 @@ def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argpa
     """A row of the table."""
     calls = ModelCalls(name, pictures, options.device, options.dtype)
     extra = extra_operators(calls, tracing)
-    plain, traced = timed(calls, tracing, options.blocks, options.calls)
+    pairs = timed(calls, tracing, options.blocks, options.calls)
+    plain, traced = (Times(*map(statistics.median, zip(*map(astuple, each)))) for each in zip(*pairs))
+    wall, low, high = quartiles(second.wall / first.wall for first, second in pairs)
+    processor = statistics.median(second.processor / first.processor for first, second in pairs)
     memory = [peak(calls, options.device, chosen) / MIB for chosen in (None, tracing)]
     return (
         f"{name:6} {pictures:8}  {who:16} {calls.layers:7} {extra:12.2f} {1e3 * plain.wall:10.2f} "
-        f"{1e3 * traced.wall:11.2f} {traced.wall / plain.wall:7.3f} {traced.processor / plain.processor:10.3f} "
+        f"{1e3 * traced.wall:11.2f} {wall:7.3f} {f'{low:.2f}-{high:.2f}':>11} {processor:10.3f} "
         f"{traced.faults - plain.faults:12.0f} "
         f"{memory[0]:12.1f} {memory[1]:13.1f}"
     )
@@ -184,17 +193,17 @@ def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argpa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", choices=list(MODELS), help="may be repeated; default: both")
-    parser.add_argument("--blocks", type=int, default=15, help="of plain and of traced calls; they alternate")
-    parser.add_argument("--calls", type=int, default=10, help="in each block")
+    parser.add_argument("--blocks", type=int, default=40, help="of plain and of traced calls; they alternate")
+    parser.add_argument("--calls", type=int, default=4, help="in each block")
     parser.add_argument("--castorini", type=Path, metavar="CHECKOUT", help="measure castorini/daam beside ours")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     options.dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
     torch.set_num_threads(options.threads)
-    print(f"{machine(options.device)}; medians of {options.blocks * options.calls} calls")
-    print("model  pictures  trace             layers  extra calls  plain, ms  traced, ms   ratio  CPU ratio  "
-          "extra faults    peak, MiB  traced, MiB")  # fmt: skip
+    print(f"{machine(options.device)}; medians of {options.blocks} pairs of {options.calls} calls")
+    print("model  pictures  trace             layers  extra calls  plain, ms  traced, ms   ratio   quartiles  "
+          "CPU ratio  extra faults    peak, MiB  traced, MiB")  # fmt: skip
     probing = functools.partial(trace, probe=PROBE)
     rows: list[tuple[int, str, Tracing]] = [(1, "ours", trace), (4, "ours", trace), (1, "ours, probe", probing)]
     if options.castorini:

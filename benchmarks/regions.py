@@ -125,7 +125,7 @@ def _large(values: NDArray[np.floating], shape: tuple[int, ...]) -> Values:
 
 
 MAPS: dict[str, Maker] = {
-    **{name: _reading(name) for name in READINGS},
+    **{name: _reading(name) for name, reading in READINGS.items() if reading.needs in (None, "refined")},
     "control: plain, blurred": blurred,
     "control: refined along another picture": along_another,
     "control: plain, grouped by colour, 16×16": by_colour(16),

@@ -25,10 +25,12 @@ PLAIN = {
     "daam.pictures.overlay": ("overlay",),
     "daam.prompt.content": ("names_something",),
     "daam.prompt.terms": ("parse_terms", "find_term"),
+    "daam.prompt.words": ("word_spans",),
     "daam.prompt.typed_words": ("entry_words", "mark_columns"),
     "daam.rewriting.removal": ("remove",),
     "daam.rewriting.weights": ("set_weight", "change_weight"),
     "daam.tracing.attention": ("cross_attention_probabilities",),
+    "daam.tracing.outputs": ("similarity",),
     "daam.tracing.refining": ("refine",),
 }
 """More that is called from outside, by module."""

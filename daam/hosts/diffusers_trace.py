@@ -159,10 +159,10 @@ class Tracer:
         self._stack: ExitStack | None = None
         self._capture = self._new_capture()
         self._kind = prompts_of(pipeline)
-        if probe and self._capture.probe_refusal:
-            raise TraceError(self._capture.probe_refusal)
-        if self._with_outputs and self._capture.outputs_refusal:
-            raise TraceError(f"there are no maps in the output space: {self._capture.outputs_refusal}")
+        if probe and self._capture.family.probe_refusal:
+            raise TraceError(self._capture.family.probe_refusal)
+        if self._with_outputs and self._capture.family.outputs_refusal:
+            raise TraceError(f"there are no maps in the output space: {self._capture.family.outputs_refusal}")
 
     def __enter__(self) -> Tracer:
         if self._stack is not None:
@@ -225,7 +225,7 @@ class Tracer:
         if not 0 <= image < len(self._prompts.positive):
             raise TraceError(f"expected an image of 0..{len(self._prompts.positive) - 1}, got {image}")
         if self._capture.calls_with_text and self._capture.accumulator.is_empty:
-            raise TraceError(f"nothing was traced: {self._capture.blind_spot}")
+            raise TraceError(f"nothing was traced: {self._capture.family.blind_spot}")
         self._encoded.known.check()
         self._capture.check()
         texts, not_refined = self._texts_of(image)
@@ -554,7 +554,7 @@ class Tracer:
         self._strange += sum(not texts for texts in candidates)
         found, is_repeated = self._steps.texts(call.timestep, candidates, self.images, self._capture.calls)
         self._repeated += is_repeated
-        if self._capture.is_joint:
+        if self._capture.family.calls_by_side:
             self._capture.step = max(self._steps.number, 0)
         return [None if text is None else self._text(text) for text in found]
 

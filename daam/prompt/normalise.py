@@ -13,6 +13,11 @@ import regex
 from daam.prompt.limits import MAX_MENDED_CHARACTERS, check_limit
 from daam.prompt.table import Span
 
+try:
+    import ftfy
+except ModuleNotFoundError:  # some hosts do without, and would cut prompts in another way if it were there
+    ftfy = None
+
 _BLANKS = regex.compile(r"\s+")
 _CHARACTER = regex.compile(r"(?s:.)")
 _PIECE = regex.compile(r"\s+|\S+")
@@ -54,10 +59,7 @@ def normalise_as(text: str, clean: Callable[[str], str]) -> Normalised:
 
 
 def _mend(text: str, **options: bool) -> str:
-    """Some hosts do without ftfy, and would cut prompts in another way if it were there: then nothing is mended."""
-    try:
-        import ftfy
-    except ModuleNotFoundError:
+    if ftfy is None:
         return unicodedata.normalize("NFC", text)
     fixed: str = ftfy.fix_text(text, **options)
     return fixed

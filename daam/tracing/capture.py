@@ -21,8 +21,7 @@ from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import Outputs, SelfAttended, argument
-from daam.tracing.families.joint import Joint
+from daam.tracing.families.base import Family, Outputs, SelfAttended, argument
 from daam.tracing.latest import Budget, LatestSelfAttention
 from daam.tracing.layout import Wanted
 from daam.tracing.outputs import OutputMaps
@@ -80,7 +79,7 @@ class Capture:
         self._family = find_family(model)
         if probe is not None and self._family.probe_refusal:
             raise TraceError(self._family.probe_refusal)
-        self._keep_outputs = keep_outputs and self.outputs_refusal is None
+        self._keep_outputs = keep_outputs and self._family.outputs_refusal is None
         self._probe = probe
         self._keep_steps, self._keep_heads = keep_steps, keep_heads
         self._refined = refined
@@ -109,16 +108,9 @@ class Capture:
         return LatestSelfAttention(budget, self._family.replaced_self_attention, self._family.refined_refusal)
 
     @property
-    def probe_refusal(self) -> str | None:
-        """Why words that are not in the prompt cannot be probed; None where they can."""
-        return self._family.probe_refusal
-
-    @property
-    def outputs_refusal(self) -> str | None:
-        """Why there are no maps in the attention's output space; None where there may be."""
-        if self.is_joint:
-            return None
-        return "only in a model with joint attention words have an output of their own"
+    def family(self) -> Family:
+        """What is known of the model's kind of layers."""
+        return self._family
 
     def texts(self, image: int) -> dict[TextKey, TextMaps]:
         """The maps of one picture's texts as they are now, on the CPU.
@@ -130,18 +122,6 @@ class Capture:
         if self.outputs is None:
             return found
         return {key: replace(text, outputs=self.outputs.of(key)) for key, text in found.items()}
-
-    @property
-    def is_joint(self) -> bool:
-        """Whether text and image attend to each other in one softmax."""
-        return isinstance(self._family, Joint)
-
-    @property
-    def blind_spot(self) -> str:
-        """Why layers that ran with a text may not have been seen."""
-        if self.is_joint:
-            return "no block of the model was seen to attend to picture and prompt together, as this kind of model does"
-        return "the model's attention processors do not call `to_q` and `to_k`"
 
     def install(self, stack: ExitStack) -> None:
         """Sets the hooks; the stack removes them."""

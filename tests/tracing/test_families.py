@@ -47,6 +47,9 @@ class ImageFirstFamily:
 
     probe_refusal: ClassVar[str | None] = "not here"
     refined_refusal: ClassVar[str | None] = "nor here"
+    outputs_refusal: ClassVar[str | None] = "nor these"
+    blind_spot: ClassVar[str] = "unknown"
+    calls_by_side: ClassVar[bool] = False
 
     def __init__(self, model: Any):
         self._model = model

@@ -124,10 +124,16 @@ class Family(Protocol):
     Attributes:
         probe_refusal: why words that are not in the prompt cannot be probed; None where they can.
         refined_refusal: why there are no refined maps; None where there may be.
+        outputs_refusal: why there are no maps in the attention's output space; None where there may be.
+        blind_spot: why layers that ran with a text may not have been seen.
+        calls_by_side: whether pipelines may call the model once for each side, so that a step has several calls.
     """
 
     probe_refusal: ClassVar[str | None]
     refined_refusal: ClassVar[str | None]
+    outputs_refusal: ClassVar[str | None]
+    blind_spot: ClassVar[str]
+    calls_by_side: ClassVar[bool]
 
     @classmethod
     def find(cls, model: nn.Module) -> Family | None:

@@ -52,6 +52,9 @@ class CrossAttention:
 
     probe_refusal: ClassVar[str | None] = None
     refined_refusal: ClassVar[str | None] = None
+    outputs_refusal: ClassVar[str | None] = "only in a model with joint attention words have an output of their own"
+    blind_spot: ClassVar[str] = "the model's attention processors do not call `to_q` and `to_k`"
+    calls_by_side: ClassVar[bool] = False
 
     def __init__(self, layers: list[CrossAttentionLayer]):
         self.layers = layers

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from daam.errors import ShapeError, TraceError
 from daam.tracing.families.base import Sample
-from daam.tracing.families.joint_model import JointBlock, JointModel, Places
+from daam.tracing.families.joint_model import JointBlock, JointModel, Places, blocks_of_lists
 from daam.tracing.families.seam import AttentionCall, Binding
 
 PACKING = 2
@@ -44,11 +44,7 @@ class DiffusersModel:
         return cls(model) if any(kind.__name__ == cls.class_name for kind in type(model).__mro__) else None
 
     def blocks(self) -> Sequence[JointBlock]:
-        return [
-            JointBlock(f"{name}.{number}", block)
-            for name in self.lists
-            for number, block in enumerate(getattr(self._model, name))
-        ]
+        return blocks_of_lists(self._model, self.lists)
 
     def bindings(self, block: nn.Module) -> Sequence[Binding]:
         return attention_bindings(block)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.tracing.families.base import Sample, argument, first_input
-from daam.tracing.families.joint_model import JointBlock, JointModel, Places
+from daam.tracing.families.joint_model import JointBlock, JointModel, Places, blocks_of_lists
 from daam.tracing.families.seam import AttentionCall, Binding
 
 FUNCTION = "attention_function"
@@ -40,11 +40,7 @@ class ForgeModel:
         return cls(model) if type(model).__name__ in cls.class_names else None
 
     def blocks(self) -> Sequence[JointBlock]:
-        return [
-            JointBlock(f"{name}.{number}", block)
-            for name in self.lists
-            for number, block in enumerate(getattr(self._model, name))
-        ]
+        return blocks_of_lists(self._model, self.lists)
 
     def bindings(self, block: nn.Module) -> Sequence[Binding]:
         return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]

@@ -34,6 +34,11 @@ class Joint:
     refined_refusal: ClassVar[str | None] = (
         "a model with joint attention has no self-attention of the picture by itself, along which maps are refined"
     )
+    outputs_refusal: ClassVar[str | None] = None
+    blind_spot: ClassVar[str] = (
+        "no block of the model was seen to attend to picture and prompt together, as this kind of model does"
+    )
+    calls_by_side: ClassVar[bool] = True
 
     def __init__(self, model: JointModel):
         self._model = model

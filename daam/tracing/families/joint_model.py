@@ -70,6 +70,13 @@ class JointModel(Protocol):
         """
 
 
+def blocks_of_lists(model: nn.Module, lists: Sequence[str]) -> list[JointBlock]:
+    """The blocks of some lists of a model, named as it names them."""
+    return [
+        JointBlock(f"{name}.{number}", block) for name in lists for number, block in enumerate(getattr(model, name))
+    ]
+
+
 def of_image(tensor: Tensor, places: Places, dim: int) -> Tensor:
     """The part of a tensor that is of the picture's positions, along one of its dimensions; all where it has one."""
     if tensor.shape[dim] == 1:

@@ -38,6 +38,9 @@ class WebuiSd3:
     refined_refusal: ClassVar[str | None] = (
         "a model with joint attention has no self-attention of the picture by itself, along which maps are refined"
     )
+    outputs_refusal: ClassVar[str | None] = "of the WebUI's Stable Diffusion 3 only queries and keys are seen"
+    blind_spot: ClassVar[str] = "the model's blocks do not make their queries and keys as the WebUI's do"
+    calls_by_side: ClassVar[bool] = False
 
     def __init__(self, blocks: list[_Block]):
         self._blocks = blocks

@@ -1,7 +1,7 @@
-"""Small checkpoints that Forge Neo, Forge and reForge take for SD 1.5, SDXL and Flux. Made in the tests' own Python.
+"""Small checkpoints that the Forges take for SD 1.5, SDXL and Flux. Made in the tests' own Python.
 
 These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
-configurations, of which Forge and Forge Neo are shown small ones (see bench_extension/forge.py).
+configurations, of which they are shown small ones where that can be (see bench_extension/forge.py).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
 from tests.real_webui.forge_flux import t5_shapes, transformer_shapes
-from tests.real_webui.forge_sizes import CLIP_LAYERS, VAE_SIZES
+from tests.real_webui.forge_sizes import CLIP_LAYERS, OPEN_CLIP_LAYERS, VAE_SIZES
 from tests.real_webui.random_weights import randomised
 
 VAE: dict[str, Any] = {
@@ -47,7 +47,7 @@ def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, with_flux: bool, is
     """Writes them, and a LoRA and a textual inversion for SD 1.5, into a data folder of the host.
 
     Args:
-        is_small: text encoders and VAE too.
+        is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
     checkpoints = folder / "models" / "Stable-diffusion"
@@ -101,7 +101,7 @@ def _open_clip() -> dict[str, Tensor]:
         "text_projection": (width, width),
         "ln_final.weight": (width,), "ln_final.bias": (width,),
     }  # fmt: skip
-    for layer in range(CLIP_LAYERS):
+    for layer in range(OPEN_CLIP_LAYERS):
         linear = {"attn.in_proj_": (3, 1), "attn.out_proj.": (1, 1), "mlp.c_fc.": (4, 1), "mlp.c_proj.": (1, 4)}
         inside: dict[str, tuple[int, ...]] = {}
         for name, (out, into) in linear.items():

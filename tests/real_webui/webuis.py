@@ -39,7 +39,7 @@ class Webui:
         flags: to start it with, besides FLAGS.
         settings: besides SETTINGS.
         checkpoints: what it has of those that rows name: one of its own for each.
-        has_small_encoders: whether its text encoders and VAE can be made small too.
+        has_small_encoders: whether its CLIP-L and its VAE can be made small too.
         ready: what its log says when it can be used.
         payload: what each request to generate must have besides.
         absent: by a row's name, or by its section, why it is not run.
@@ -143,11 +143,14 @@ FORGE = Webui(
     },
     lacks={INFOTEXT: _NO_INFOTEXT, BATCHING: _NO_SETTING},
 )  # fmt: skip
+_LDM_PATCHED: dict[str, Any] = {
+    "flags": ("--always-cpu",), "settings": {"sd_model_checkpoint": "sd1.safetensors"},
+    "checkpoints": {**_SMALL, "sdxl": "sdxl"}, "has_small_encoders": False,
+    "changed": {"texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
+}  # fmt: skip
 REFORGE = Webui(
-    "reForge", "REFORGE_DIR", flags=("--always-cpu",), settings={"sd_model_checkpoint": "sd1.safetensors"},
-    checkpoints=_SMALL, has_small_encoders=False, absent={**_ABSENT, **_TOO_LARGE},
-    changed={"texts moved from row to row after our callback": _MOVED},
-    lacks={BATCHING: _NO_SETTING},
+    "reForge", "REFORGE_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE},
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
-WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE)
+FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE})
+WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE, FORGE_CLASSIC)

@@ -95,7 +95,6 @@ _ABSENT = {
     **dict.fromkeys(("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem"), _NO_SETTING),
     **dict.fromkeys(("back to InvokeAI", "LoRA, functional", "hypertile"), _NO_SETTING),
     "hypernetwork": "the host has none",
-    "refiner switch (SD1 to SD1)": "its two models have other sizes here",
     "refiner switch (SDXL)": "no small refiner is made for this host yet",
     "hires fix, other checkpoint": "SD 2 is not loaded here",
 }
@@ -115,6 +114,9 @@ A1111 = Webui(
     },
     ready="Model loaded in",
 )  # fmt: skip
+_REFINER: dict[str, Any] = {
+    "refiner switch (SD1 to SD1)": {"checkpoint": "sd1", "payload": {"refiner_checkpoint": "other"}}
+}
 _HIRES = {"hr_additional_modules": ["Use same choices"]}
 _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
@@ -123,6 +125,10 @@ FORGE_NEO = Webui(
     checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux"}, payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
+        "refiner switch (SD1 to SD1)": {
+            **_REFINER["refiner switch (SD1 to SD1)"],
+            "options": {"refiner_use_steps": True},  # it switches by the noise that is left, if not told to
+        },
         "texts moved from row to row after our callback": _MOVED,
         "loopback": {"payload": {"script_args": [2, 0.5, "Linear"]}},
         "SD upscale": {"payload": {"script_args": [16, "None", 1.5, True]}},
@@ -138,6 +144,7 @@ FORGE = Webui(
     settings={"sd_model_checkpoint": "sd1.safetensors"}, checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
+        **_REFINER,
         "texts moved from row to row after our callback": _MOVED,
         "prompts from file": {"payload": {"script_args": [False, False, "start", "a red circle", False]}},
     },
@@ -146,7 +153,7 @@ FORGE = Webui(
 _LDM_PATCHED: dict[str, Any] = {
     "flags": ("--always-cpu",), "settings": {"sd_model_checkpoint": "sd1.safetensors"},
     "checkpoints": {**_SMALL, "sdxl": "sdxl"}, "has_small_encoders": False,
-    "changed": {"texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
+    "changed": {**_REFINER, "texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
 }  # fmt: skip
 REFORGE = Webui(
     "reForge", "REFORGE_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE},

@@ -1,4 +1,4 @@
-"""The token table of a text that SD.Next encodes: fragments of one weight, cut by its own parser, in chunks of 77 columns.
+"""The token table of a text that SD.Next encodes: fragments of one weight that its parser cut, in chunks of 77 columns.
 
 Its parsers leave out brackets and weights, and the native one blanks and some punctuation too; so each letter of a
 fragment is looked for in the typed text, in order. Knows no host: fragments are given.
@@ -153,8 +153,8 @@ class _Letters:
                 self._next += 1
             if self._next == len(self._letters):
                 raise TraceError(
-                    f"SD.Next's prompt parser made {piece!r} of the prompt, which is not where it was typed, so that no "
-                    "column can be given to a word"
+                    f"SD.Next's prompt parser made {piece!r} of the prompt, which is not where it was typed, so that "
+                    "no column can be given to a word"
                 )
             found.append(self._letters[self._next][1])
             self._next += 1

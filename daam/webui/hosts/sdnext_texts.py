@@ -1,4 +1,4 @@
-"""How SD.Next reads a prompt: its own parser, of which there are four kinds, before pipelines of CLIP; else the pipeline.
+"""How SD.Next reads a prompt: by its own parser, which has four ways, before pipelines of CLIP; else by the pipeline.
 
 The parser's fragments are asked for, not made again; only where they were typed is found here.
 """

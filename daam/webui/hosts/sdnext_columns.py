@@ -7,7 +7,7 @@ fragment is looked for in the typed text, in order. Knows no host: fragments are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from daam.errors import TraceError
@@ -29,6 +29,10 @@ class Fragment(NamedTuple):
     weight: float
 
 
+Chunking = Callable[[Sequence[Fragment]], Sequence[Sequence[int]]]
+"""Fragments between two BREAKs to the tokens of each of their chunks, from its start to its padding."""
+
+
 class _Cell(NamedTuple):
     """What goes into one column; nothing typed stands behind one without span."""
 
@@ -43,9 +47,13 @@ class _Cell(NamedTuple):
 class Columns:
     """Makes the columns of texts with one tokenizer of transformers."""
 
-    def __init__(self, tokenizer: object, *, splits_at_break: bool):
-        """Args: splits_at_break: BREAK begins a new chunk; else it is a word that is encoded."""
-        self._tokenizer = tokenizer
+    def __init__(self, tokenizer: object, *, splits_at_break: bool, chunks: Chunking | None = None):
+        """
+        Args:
+            splits_at_break: BREAK begins a new chunk; else it is a word that is encoded.
+            chunks: how the host cuts a text; None where a chunk is full before the next one begins.
+        """
+        self._tokenizer, self._chunks = tokenizer, chunks
         self._splits_at_break = splits_at_break
         self._added: Mapping[str, int] = tokenizer.get_added_vocab()  # type: ignore[attr-defined]
 
@@ -61,8 +69,7 @@ class Columns:
         Raises:
             TraceError: the fragments are not in the text, or more columns hold words than were encoded.
         """
-        cells = list(self._sections(text, fragments))
-        chunks = [section[place : place + BODY] for section in cells for place in range(0, len(section) or 1, BODY)]
+        chunks = [chunk for section in self._sections(text, fragments) for chunk in self._cut(*section)]
         columns = [column for number, chunk in enumerate(chunks) for column in self._chunk(number, chunk)]
         count = sum(map(len, chunks))
         if length is not None:
@@ -80,21 +87,42 @@ class Columns:
         attention = tuple((fragment.text, fragment.weight) for fragment in fragments)
         return ScheduleEntry(first_step, end_at_step, text.text, count, attention, made, tuple(columns))
 
-    def _sections(self, text: SourceText, fragments: Sequence[Fragment]) -> Iterator[list[_Cell]]:
+    def _sections(
+        self, text: SourceText, fragments: Sequence[Fragment]
+    ) -> Iterator[tuple[list[Fragment], list[_Cell]]]:
+        """What stands between two BREAKs."""
         letters = _Letters(text)
-        section: list[_Cell] = []
-        words, is_empty = 0, True
+        section: list[Fragment] = []
+        cells: list[_Cell] = []
+        words = 0
         for fragment in fragments:
             if fragment.text == BREAK and self._splits_at_break:
-                if not is_empty:
-                    yield section
-                section, is_empty = [], True
+                if section:
+                    yield section, cells
+                section, cells = [], []
                 continue
             added = self._cells(fragment, letters, words)
             words = 1 + max((cell.word for cell in added if cell.word is not None), default=words - 1)
-            section, is_empty = section + added, False
-        if not is_empty:
-            yield section
+            section, cells = [*section, fragment], cells + added
+        if section:
+            yield section, cells
+
+    def _cut(self, section: Sequence[Fragment], cells: Sequence[_Cell]) -> Iterator[Sequence[_Cell]]:
+        """The cells of each chunk."""
+        if self._chunks is None:
+            yield from (cells[place : place + BODY] for place in range(0, len(cells) or 1, BODY))
+            return
+        end, place = _ends(self._tokenizer)[1], 0
+        for tokens in self._chunks(section):
+            body = list(tokens)[1:]
+            body = body[: body.index(end)] if end in body else body
+            own = cells[place : place + len(body)]
+            if [cell.token for cell in own] != body:
+                raise TraceError(
+                    "SD.Next cuts the prompt into other tokens than its tokenizer does fragment by fragment"
+                )
+            yield own
+            place += len(body)
 
     def _cells(self, fragment: Fragment, letters: _Letters, words: int) -> list[_Cell]:
         cells: list[_Cell] = []

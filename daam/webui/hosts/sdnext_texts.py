@@ -5,7 +5,7 @@ The parser's fragments are asked for, not made again; only where they were typed
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,7 +18,7 @@ from daam.prompt.schedule import StepRule, read_schedule
 from daam.prompt.source_text import SourceText
 from daam.prompt.table import PromptPart, ScheduleEntry
 from daam.prompt.tags import take_out_tags
-from daam.webui.hosts.sdnext_columns import Columns, Fragment
+from daam.webui.hosts.sdnext_columns import Chunking, Columns, Fragment
 
 PARSERS = ("native", "a1111", "compel", "xhinker")
 """Values of the setting "Prompt attention parser"; "fixed" leaves the prompt to the pipeline."""
@@ -45,7 +45,9 @@ def clip_table(
     if text.text != encoded:
         typed, text, tags = encoded, SourceText.typed(encoded), ()
     tokenizer = getattr(pipeline, "tokenizer", None) or pipeline.tokenizer_2
-    columns = Columns(tokenizer, splits_at_break=parser != "xhinker" and not negative)
+    splits = parser != "xhinker"
+    chunks = _chunking(pipeline, tokenizer) if splits else None
+    columns = Columns(tokenizer, splits_at_break=splits and not negative, chunks=chunks)
     entries: list[ScheduleEntry] = []
     for end, part in _schedule(text, steps):
         own = _first_encoders(part)
@@ -53,6 +55,20 @@ def clip_table(
         first = entries[-1].end_at_step + 1 if entries else 1
         entries.append(columns.entry(own, fragments, first, end, length))
     return PromptTable(typed, (PromptPart(text.text, 1.0, tuple(entries)),), tags)
+
+
+def _chunking(pipeline: Any, tokenizer: Any) -> Chunking:
+    """As compel cuts long texts: at the end of a sentence, a phrase or a word. Nothing is encoded."""
+    encoder = getattr(pipeline, "text_encoder", None) or pipeline.text_encoder_2
+    provider = prompt_parser_diffusers.EmbeddingsProvider(tokenizer, encoder, truncate=False, device="cpu")
+
+    def chunks(fragments: Sequence[Fragment]) -> list[list[int]]:
+        texts, weights = [each.text for each in fragments], [each.weight for each in fragments]
+        tokens = provider.get_token_ids_and_expand_weights(texts, weights, "cpu")[0].tolist()
+        size = provider.max_token_count
+        return [tokens[place : place + size] for place in range(0, len(tokens), size)]
+
+    return chunks
 
 
 def further_texts(prompt: str) -> str:

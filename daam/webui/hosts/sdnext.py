@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modules import images, paths, processing_diffusers, shared
+from modules import images, paths, shared
 from PIL import Image
 
 from daam.prompt import Emphasis, PromptTable
@@ -20,7 +20,7 @@ from daam.webui.hosts.a1111_page import A1111Page
 from daam.webui.hosts.a1111_settings import setting_place
 from daam.webui.hosts.protocol import CommonHost, Place, SamplingWatch, Wanted
 from daam.webui.hosts.sdnext_texts import typed_table
-from daam.webui.hosts.sdnext_watch import PipelineWatch
+from daam.webui.hosts.sdnext_watch import PipelineWatch, processing_module
 
 _INDEX = re.compile(r"(?:^|, )Index: (\d+)x(\d+)(?:,|$)")
 """In the infotext of one picture of several: number of the batch and of the picture in it, from 1."""
@@ -34,7 +34,7 @@ class SdNextSampling:
 
     def sampling_function(self, p: Any) -> Place:
         """Looked up in its module at each call; batches of other objects, as of the detailer, go through it too."""
-        return Place(processing_diffusers, "process_diffusers")
+        return Place(processing_module(), "process_diffusers")
 
     def own_watch(self, p: Any, wanted: Wanted) -> SamplingWatch:
         return PipelineWatch(p, wanted, has_hires_pass=self.has_hires_pass(p))

@@ -10,9 +10,10 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any
 
-from modules import processing_diffusers, prompt_parser_diffusers, shared
+from modules import prompt_parser_diffusers, shared
 from torch import Tensor
 
 from daam.errors import TraceError, describe
@@ -34,6 +35,11 @@ logger = logging.getLogger(__name__)
 REFINER = "Refiner"
 """What SD.Next calls the pass of its refiner."""
 _EMBEDDINGS: dict[Side, str] = {"positive": "prompt_embeds", "negative": "negative_prompt_embeds"}
+
+
+def processing_module() -> Any:
+    """Imported no sooner than something is generated: it asks for the loaded model."""
+    return import_module("modules.processing_diffusers")
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,7 @@ class PipelineWatch:
         """While it runs, the calls of pipelines for `p` are traced; nothing of it is left then."""
         with ExitStack() as stack:
             stack.callback(self._end_pass)
-            stack.callback(listen(processing_diffusers, "set_pipeline_args", self._see_arguments))
+            stack.callback(listen(processing_module(), "set_pipeline_args", self._see_arguments))
             yield
 
     def _see_arguments(self, given: Mapping[str, Any], arguments: Any) -> None:

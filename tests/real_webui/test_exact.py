@@ -40,8 +40,8 @@ class Case:
     def row(self, text: Text, *, has_groups: bool) -> int:
         """Number of the text's row in the one call of each step.
 
-        Forge and SD.Next: the negative group, then the parts from the last to the first, each with all images. A1111: every part
-        of every image, then the negative prompts.
+        Forge and SD.Next: the negative group, then the parts from the last to the first, each with all images. A1111:
+        every part of every image, then the negative prompts.
         """
         if not has_groups:
             positive = text.image * self.parts + text.part

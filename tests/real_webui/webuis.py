@@ -164,6 +164,7 @@ SDNEXT = Webui(
     settings={
         "sd_model_checkpoint": "Diffusers/embedded", "offline_mode": True, "diffusers_offload_mode": "none",
         "samples_format": "png", "prompt_attention": "native", "image_metadata": True,
+        "sdnq_dequantize_compile": False, "te_shared_te": False,  # which want Triton, and text encoders from a hub
     },
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,

@@ -391,7 +391,10 @@ def _company() -> list[MatrixRow]:
 def _own() -> list[MatrixRow]:
     """Beside what a host brings along: rows of scripts that others have as extensions, or not at all."""
     section, two = "The host's own", {"prompt": "a red circle AND a tree", "batch_size": 2}
-    control = {"enabled": True, "module": "None", "model": "tinycontrol", "image": picture(), "weight": 1.0}
+    control = {
+        "enabled": True, "module": "None", "model": "tinycontrol", "image": picture(), "weight": 1.0,
+        "save_detected_map": False,  # which would stand behind the heat maps
+    }  # fmt: skip
 
     def row(name: str, script: str, values: dict[int, Any], payload: dict[str, Any], **others: Any) -> MatrixRow:
         return MatrixRow(section, name, payload, "sd1", scripts={script: values}, **others)

@@ -119,7 +119,13 @@ class _Kind:
         encoded = self.encoded(self._pipeline.encode_prompt(**given))["positive"]
         length = None if encoded.lengths is None else encoded.lengths[0]
         context = encoded.contexts[0]
-        return self.fitted(self.table(text, {}, "positive"), len(context), length), context  # type: ignore[attr-defined]
+        return self.fitted(self.table(text, {}, "positive"), len(context), length), context
+
+    def encoded(self, result: Any) -> dict[Side, Encoded]:
+        raise NotImplementedError
+
+    def table(self, prompt: str, given: Given, side: Side) -> PromptTable:
+        raise NotImplementedError
 
     def fitted(self, table: PromptTable, columns: int, length: int | None) -> PromptTable:
         return fitted(table, columns, length)

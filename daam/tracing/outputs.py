@@ -1,9 +1,9 @@
 """Similarity of image and words in the attention's output space, in models with joint attention. Knows no model.
 
 After ConceptAttention (Helbling et al., ICML 2025): in each block and call, the attention's output at an image position
-times that at a word, softmax over the words. There, words are concepts with a stream of their own, as words that are not
-in the prompt have it here too (`families/second_text.py`); else they are the prompt's own words and signs, whose outputs
-the model has computed anyway. Of a word of several tokens it is their mean.
+times that at a word, softmax over the words. There, words are concepts with a stream of their own; so are words that
+are not in the prompt here (`families/second_text.py`). The others are the prompt's own words and signs, whose outputs
+the model has computed anyway. Of a word of several tokens it is the mean.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ class Joint:
         if self._stream is not None:
             return None
         return (
-            "words that are not in the prompt can be probed where text and image each have a stream of their own, as in "
-            f"Flux; {self._model.name} has none that is known"
+            "words that are not in the prompt can be probed where text and image each have a stream of their own, as "
+            f"in Flux; {self._model.name} has none that is known"
         )
 
     def install(self, stack: ExitStack, sight: Sight) -> None:

@@ -85,7 +85,7 @@ class JointModel(Protocol):
         """The names under which this block calls its attention function."""
 
     def text_stream(self) -> TextStream | None:
-        """Along which words that are not in the prompt can run; None where text and image have no streams of their own."""
+        """Along which words that are not in the prompt can run; None where text and image have one stream for both."""
 
     def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
         """Where text and image stand in a call of the model with these arguments.

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
@@ -56,8 +55,6 @@ Look = Callable[["Binding", tuple[Any, ...], Mapping[str, Any], Any], None]
 """Gets a call of the binding's function: arguments, named arguments, result. Must not raise."""
 
 _LOCK = threading.Lock()  # guards the exchange of names, which threads share
-_ALONE: dict[int, Watch] = {}
-"""By thread: the watch that alone may look."""
 
 
 class Watch:
@@ -83,21 +80,6 @@ class Watch:
         running = self._running.get(threading.get_ident())
         if running is not None and (block is None or block is running.block):
             self._leave(threading.get_ident())
-
-    @contextmanager
-    def alone(self, block: nn.Module, bindings: Sequence[Binding]) -> Iterator[None]:
-        """While this lasts no other watch looks at what this thread computes: it is not the model's own doing."""
-        thread = threading.get_ident()
-        before, _ALONE[thread] = _ALONE.get(thread), self
-        try:
-            self.begin(block, bindings)
-            yield
-        finally:
-            self.end()
-            if before is None:
-                del _ALONE[thread]
-            else:
-                _ALONE[thread] = before
 
     def leave(self) -> None:
         """Looks at nothing any more, in any thread."""
@@ -146,9 +128,7 @@ class _Wrapper:
         functools.update_wrapper(self, self.original)
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
-        thread = threading.get_ident()
-        alone = _ALONE.get(thread)
-        watches = [each for each in self._watches.get(thread, ()) if alone is None or each[0] is alone]
+        watches = self._watches.get(threading.get_ident(), ())
         looking = [(watch, binding) for watch, binding in watches if watch.enter_call()]
         try:
             result = self.original(*arguments, **named)

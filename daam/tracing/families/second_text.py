@@ -1,8 +1,9 @@
-"""Words that are not in the prompt, as a text of their own beside it, in models with a stream for text and one for image.
+"""Words that are not in the prompt, as a text of their own beside it, where text and image have a stream each.
 
 After ConceptAttention (Helbling et al., ICML 2025): in each block the words attend to the picture as it is and to each
-other, and go on to the next block, while the picture knows nothing of them. So each such block runs a second time, with
-these words in the place of the prompt; of what it gives, the picture's part is thrown away.
+other, and go on to the next block, while the picture knows nothing of them. So each such block runs once more, before
+the model runs it, with these words in the place of the prompt; of what it gives, the picture's part is thrown away.
+Other watchers of the block may see both runs: the last one of a call counts.
 """
 
 from __future__ import annotations
@@ -72,8 +73,11 @@ class SecondText:
                 seen.append(call)
 
         watch = Watch(look)
-        with watch.alone(block, bindings):
+        watch.begin(block, bindings)
+        try:
             found = block.forward(**self._stream.arguments(given, self._state, self._words.places))
+        finally:
+            watch.end()
         if not seen:
             raise TraceError(f"{self._names[block]}: it was not seen to attend to picture and words together")
         self._state = found[0]

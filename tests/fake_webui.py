@@ -55,6 +55,9 @@ class FakeWebUI:
         vars(xyz).update(axis_options=self.axes, AxisOption=AxisOption)
         self.host = MagicMock(spec=Host)
         self.host.axes_module.return_value = xyz
+        self.host.sampling_function.side_effect = lambda p: (p, "sample")
+        self.host.own_watch.return_value = self.host.own_table.return_value = None
+        self.host.unshown_comments.return_value = []
         self.host.option.side_effect = lambda name, default: default
         self.host.add_option.side_effect = self._add_option
         self.host.panel.side_effect = lambda value, label, elem_id: self.gradio.InputAccordion(

@@ -89,7 +89,7 @@ def sd2() -> StableDiffusionPipeline:
     return pipeline
 
 
-def _sdxl_parts(channels: int, ids: int) -> dict[str, Any]:
+def _sdxl_parts(channels: int, ids: int, pooled: int = 32) -> dict[str, Any]:
     unet = make_unet(
         down_block_types=(DOWN, CROSS_DOWN),
         up_block_types=(CROSS_UP, UP),
@@ -97,7 +97,7 @@ def _sdxl_parts(channels: int, ids: int) -> dict[str, Any]:
         use_linear_projection=True,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
-        projection_class_embeddings_input_dim=32 + 8 * ids,
+        projection_class_embeddings_input_dim=pooled + 8 * ids,
         cross_attention_dim=channels,
     )
     tokenizer = CLIPTokenizer.from_pretrained(TOKENIZER)

@@ -50,6 +50,17 @@ def one_text(prompt: str, columns: Sequence[TokenColumn], count: int | None = No
     return PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),))
 
 
+def pieces_of(tokenizer: Any, text: str) -> list[TokenPiece]:
+    """The tokens of a text, without start and end, each with its place in it.
+
+    Raises:
+        PromptError: tokens and text cannot be brought together.
+    """
+    ids = tuple(int(token) for token in tokenizer(text)["input_ids"])
+    pieces = _fast_pieces(tokenizer, text) if tokenizer.is_fast else _slow_pieces(tokenizer, text, ids)
+    return [TokenPiece(token, *span, word) for token, (span, word) in zip(ids[1:], pieces)]
+
+
 _Piece = tuple[Span, int]
 """Span in the text, and number of the word."""
 

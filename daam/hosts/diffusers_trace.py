@@ -147,7 +147,7 @@ class Tracer:
         self._encoded = EncodedPrompts()
         self._earlier: list[EncodedPrompts] = []
         self._texts = self._new_texts()
-        self._is_expected = False
+        self._is_expected = self._are_all = False
         self._fault: Exception | None = None
         self._size = (0, 0)
         self._latents: tuple[int, int] | None = None
@@ -335,7 +335,11 @@ class Tracer:
         return 0 if self._prompts is None else len(self._prompts.positive)
 
     def expect(
-        self, positive: Sequence[PromptTable | str], negative: Sequence[PromptTable | str | None] | None = None
+        self,
+        positive: Sequence[PromptTable | str],
+        negative: Sequence[PromptTable | str | None] | None = None,
+        *,
+        are_all: bool = False,
     ) -> None:
         """Says what the next generation's embeddings were made from, one text or table for each picture.
 
@@ -351,6 +355,7 @@ class Tracer:
 
         Args:
             positive, negative: plain text, as the pipeline's own tokenizer cuts it, or a token table.
+            are_all: a text that `encode_prompt` gets until the next `expect` is no prompt of these pictures.
 
         Raises:
             SettingError: there are not as many negative texts as positive ones, or they are neither text nor table.
@@ -364,7 +369,7 @@ class Tracer:
         tables = [self._expected_table(text) for text in positive]
         negative_tables = [None if text is None else self._expected_table(text) for text in negative]
         self._begin(TracedPrompts(tuple(tables), tuple(negative_tables)))
-        self._is_expected = True
+        self._is_expected, self._are_all = True, are_all
 
     def learn(self, text: Conditioned, context: Tensor) -> None:
         """Says what a text is encoded to, for callers that hand the pipeline other embeddings on the way.
@@ -426,6 +431,8 @@ class Tracer:
         self._capture.thread = threading.get_ident()  # another thread may run a pipeline that shares the model
         is_negative = self._kind.has_own_calls and not self._is_first_call and self._capture.calls == 0
         self._is_first_call = False
+        if self._are_all and self._kind.prompts(given, "positive") is not None:
+            return
         try:
             encoded = self._kind.encoded(result)
             self._has_mixed_masks &= is_negative

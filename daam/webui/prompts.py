@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from daam.demo_model import TOKENIZER
 from daam.errors import TraceError
-from daam.prompt import ClipTokenizer, PromptTable, ScheduleEntry, parse_prompt
+from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
+from daam.prompt.joined import joined_tables
 from daam.prompt.t5 import in_t5_columns, with_t5_columns
 from daam.prompt.terms import parse_terms
 from daam.tracing.probe import Probe, make_probe
@@ -25,8 +26,8 @@ class PassTables:
     def joined(self, later: PassTables) -> PassTables:
         """These tables with the parts of a later pass behind their own."""
         return PassTables(
-            tuple(_joined(*pair) for pair in zip(self.positive, later.positive)),
-            tuple(_joined(*pair) for pair in zip(self.negative, later.negative)),
+            tuple(joined_tables(*pair) for pair in zip(self.positive, later.positive)),
+            tuple(joined_tables(*pair) for pair in zip(self.negative, later.negative)),
         )
 
 
@@ -107,7 +108,7 @@ def make_probe_of(terms: str) -> Probe | None:
 
 def table_of(prompt: str) -> PromptTable:
     """The table of a typed prompt by the WebUI's settings of now. Raises as `pass_tables`."""
-    return parse_prompt(
+    return host().own_table(prompt) or parse_prompt(
         prompt, clip_tokenizer(), emphasis=host().emphasis_mode(), embeddings=host().embedding_vectors(),
         comma_padding=host().comma_padding(), use_old_scheduling=host().uses_old_scheduling(),
     )  # fmt: skip
@@ -142,31 +143,6 @@ def _without_padding(chunks: Sequence[Sequence[int]]) -> list[list[int]]:
 
 def _texts(table: PromptTable) -> list[list[str]]:
     return [[entry.text for entry in part.schedule] for part in table.parts]
-
-
-def _joined(first: PromptTable, later: PromptTable) -> PromptTable:
-    """Both tables as one; where the prompts differ, the later one stands in a line of its own behind the first."""
-    later = replace(later, parts=tuple(replace(part, sampling_pass=1) for part in later.parts))
-    if later.prompt == first.prompt:
-        return replace(first, parts=first.parts + later.parts)
-    later = _moved(later, len(first.prompt) + 1)
-    prompt = f"{first.prompt}\n{later.prompt}"
-    return PromptTable(prompt, first.parts + later.parts, first.tags + later.tags)
-
-
-def _moved(table: PromptTable, by: int) -> PromptTable:
-    """The table with every span moved."""
-
-    def moved_entry(entry: ScheduleEntry) -> ScheduleEntry:
-        columns = tuple(
-            column if column.span is None else replace(column, span=(column.span[0] + by, column.span[1] + by))
-            for column in entry.columns
-        )
-        return replace(entry, columns=columns)
-
-    parts = tuple(replace(part, schedule=tuple(map(moved_entry, part.schedule))) for part in table.parts)
-    tags = tuple(replace(tag, span=(tag.span[0] + by, tag.span[1] + by)) for tag in table.tags)
-    return replace(table, parts=parts, tags=tags)
 
 
 def clip_tokenizer() -> ClipTokenizer:

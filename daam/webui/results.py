@@ -56,7 +56,7 @@ def add_heat_maps(p: Any, processed: Any, run: Run) -> None:
 def _add_heat_maps(p: Any, processed: Any, run: Run) -> None:
     if not run.settings.enabled:
         return
-    places = dict(enumerate(host().generated_pictures(p, processed)))
+    places = host().generated_pictures(p, processed)
     numbers = [number for number in sorted(run.traces) if number in places]
     if not numbers:
         if not run.notes:

@@ -13,10 +13,10 @@ from daam.prompt.terms import parse_terms
 from daam.results.result import Result
 from daam.results.settings import Settings
 from daam.tracing.image_trace import ImageTrace
-from daam.webui.hosts import host
+from daam.webui.hosts import SamplingWatch, Wanted, host
 from daam.webui.messages import sentence, told
 from daam.webui.prompts import make_probe_of
-from daam.webui.watching import Wanted, Watch, stop_telling, watch_next_sampling
+from daam.webui.watching import Watch, forget_sampling, stop_telling, watch_next_sampling
 
 logger = logging.getLogger(__name__)
 _RUN = "_attention_heatmap_run"
@@ -61,7 +61,7 @@ class Run:
         first = p.iteration * p.batch_size
         count = len(p.prompts)
 
-        def done(watch: Watch) -> None:
+        def done(watch: SamplingWatch) -> None:
             for image in range(count):
                 try:
                     self.traces[first + image] = watch.image_trace(image)
@@ -69,13 +69,20 @@ class Run:
                     logger.warning("no heat maps: %s", describe(error), exc_info=not isinstance(error, DaamError))
                     self.note(f"no heat maps: {told(error)}")
 
-        probe = make_probe_of(self.settings.probe)
+        watch_next_sampling(p, self._watch_of(p), done=done, afterwards=self._see_other_generation)
+
+    def _watch_of(self, p: Any) -> SamplingWatch:
         settings = self.settings
-        terms = tuple(parse_terms(settings.terms))
-        refined = REFINED[kept_for(settings.reading)]
-        with_outputs = READINGS[settings.reading].needs == OUTPUTS
-        wanted = Wanted(settings.passes, settings.with_negative, settings.keep_steps, terms, refined, with_outputs)
-        watch_next_sampling(p, wanted, probe=probe, done=done, afterwards=self._see_other_generation)
+        wanted = Wanted(
+            settings.passes,
+            settings.with_negative,
+            settings.keep_steps,
+            tuple(parse_terms(settings.terms)),
+            REFINED[kept_for(settings.reading)],
+            READINGS[settings.reading].needs == OUTPUTS,
+            settings.probe,
+        )
+        return host().own_watch(p, wanted) or Watch(p, wanted, make_probe_of(wanted.probe))
 
     def _see_other_generation(self, owner: Any) -> None:
         """Pictures are finished one by one, in their order; before that, all of the batch."""
@@ -98,6 +105,7 @@ def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
         return None
     end_run(p)
     stop_telling()
+    forget_sampling(p)
     overrides = vars(p).get(_OVERRIDES, {})
     if not Settings.is_enabled(values) and not overrides:
         return None

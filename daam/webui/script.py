@@ -68,6 +68,8 @@ class PanelScript:
     @_harmless
     def postprocess(self, p: Any, processed: Any, *values: Any) -> None:
         run = run_of(p)
+        for line in host().unshown_comments(p):
+            processed.comments += f"{line}\n"
         if run is None or not processed.images:
             return
         run.finished = True

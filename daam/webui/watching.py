@@ -11,54 +11,33 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
 from daam.errors import TraceError, describe
 from daam.maps.readings import OUTPUTS
 from daam.prompt.table import PromptTable
-from daam.prompt.terms import Term
 from daam.tracing.capture import Capture
 from daam.tracing.conditioning import RowWitness
 from daam.tracing.image_trace import ImageTrace
 from daam.tracing.joining import join_texts
-from daam.tracing.latest import Budget
 from daam.tracing.plan import ModelCall, TracedText
 from daam.tracing.probe import Probe
 from daam.tracing.refined_maps import with_refined
 from daam.tracing.texts import TextBook
 from daam.webui.encoded import EntriesInUse, Readers
-from daam.webui.hosts import DenoiserCall, Row, host
+from daam.webui.hosts import DenoiserCall, Passes, Row, SamplingWatch, Wanted, host
 from daam.webui.moved_rows import MovedRows
 from daam.webui.prompts import PassTables, pass_tables
 
 logger = logging.getLogger(__name__)
-Passes = Literal["both", "first", "second"]
 _active: ContextVar[Watch | None] = ContextVar("attention heatmap: the sampling that is watched", default=None)
 _afterwards: ContextVar[Callable[[Any], None] | None] = ContextVar("attention heatmap: who is told", default=None)
 MOST_ENCODED_MEANWHILE = 64
 """Texts that are kept of those encoded during the sampling; an extension may encode its own in each step."""
 _WATCHED = "_attention_heatmap_watch"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is traced: of hires fix both passes or one; the negative prompt's words too; each step by itself.
-
-    Attributes:
-        terms: whose steps are kept; none stands for every word.
-        refined: what refined maps may cost; None where none are wanted.
-        with_outputs: maps in the attention's output space too, where the model has any.
-    """
-
-    passes: Passes = "both"
-    with_negative: bool = False
-    keep_steps: bool = False
-    terms: tuple[Term, ...] = ()
-    refined: Budget | None = None
-    with_outputs: bool = False
 
 
 def see_denoiser_call(params: Any) -> None:
@@ -80,30 +59,31 @@ def stop_telling() -> None:
 
 def watch_next_sampling(
     p: Any,
-    wanted: Wanted,
+    watch: SamplingWatch,
     *,
-    probe: Probe | None,
-    done: Callable[[Watch], None],
+    done: Callable[[SamplingWatch], None],
     afterwards: Callable[[Any], None] | None = None,
 ) -> None:
-    """Wraps `p.sample` for its next call, which is traced; the call before it is always the one that was there.
+    """Wraps what samples `p` for its next call, which is traced; what is called is always what was there before.
 
     Args:
         done: gets the watch when sampling ended, also after an interruption.
         afterwards: gets the processing object of each denoiser call after that, until `stop_telling`: of generations
             that other extensions run on the picture.
     """
-    _unwrap(p)
-    had_own = "sample" in vars(p)
-    previous = p.sample
+    forget_sampling(p)
+    owner, name = host().sampling_function(p)
+    had_own = name in vars(owner)
+    previous = getattr(owner, name)
 
     @functools.wraps(previous)
     def sample(*arguments: Any, **named: Any) -> Any:
+        if owner is not p and not (arguments and arguments[0] is p):
+            return previous(*arguments, **named)
         if had_own:
-            p.sample = previous
-        elif vars(p).get("sample") is sample:
-            del p.sample
-        watch = Watch(p, wanted, probe)
+            setattr(owner, name, previous)
+        elif vars(owner).get(name) is sample:
+            delattr(owner, name)
         try:
             with watch.installed():
                 return previous(*arguments, **named)
@@ -112,18 +92,19 @@ def watch_next_sampling(
             _afterwards.set(afterwards)
 
     setattr(sample, _WATCHED, previous if had_own else None)
-    p.sample = sample
+    setattr(owner, name, sample)
 
 
-def _unwrap(p: Any) -> None:
+def forget_sampling(p: Any) -> None:
     """Takes away a wrapper whose sampling never began, because something failed before."""
-    own = vars(p).get("sample")
+    owner, name = host().sampling_function(p)
+    own = vars(owner).get(name)
     if own is not None and hasattr(own, _WATCHED):
         previous = getattr(own, _WATCHED)
         if previous is None:
-            del p.sample
+            delattr(owner, name)
         else:
-            p.sample = previous
+            setattr(owner, name, previous)
 
 
 class Watch:

@@ -30,5 +30,5 @@ def test_a_throw_away_host_is_found_by_its_mark(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_outside_of_a_webui_that_is_said() -> None:
-    with pytest.raises(SettingError, match=r"expected a WebUI with one of backend.*, modules\.sd_hijack; "):
+    with pytest.raises(SettingError, match=r"expected a WebUI with one of modules.*, backend.*, modules\.sd_hijack; "):
         host()

@@ -33,7 +33,7 @@ def finished(trace: ImageTrace, terms: str, folder: Path, *, keeps_records: bool
         results, runs = import_module("daam.webui.results"), import_module("daam.webui.run")
         kept = import_module("daam.webui.options").KEEP_RECORDS
         fake.host.option.side_effect = lambda name, default: keeps_records if name == kept else default
-        fake.host.generated_pictures.return_value = [0]
+        fake.host.generated_pictures.return_value = {0: 0}
         fake.host.pasted_region.return_value = fake.host.grid_background.return_value = None
         fake.host.selected_script.return_value = None
         fake.host.model_name.return_value = "tiny"

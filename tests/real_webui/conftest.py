@@ -48,7 +48,8 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     data = tmp_path_factory.mktemp(kind.variable.lower())
     make_checkpoints(folder, data, kind)
     try:
-        with Server(folder, data, "--gradio-allowed-path", str(folder), kind=kind) as started:
+        allowed = "--allowed-paths" if kind.has_pipelines else "--gradio-allowed-path"
+        with Server(folder, data, allowed, str(folder), kind=kind) as started:
             yield started
     finally:
         remove_models(data)

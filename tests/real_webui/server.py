@@ -21,7 +21,7 @@ from typing import Any
 
 from PIL import Image
 
-from tests.real_webui.webuis import A1111, FLAGS, SETTINGS, Webui
+from tests.real_webui.webuis import A1111, SETTINGS, Webui
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
@@ -53,12 +53,18 @@ def environment() -> dict[str, str]:
 
 def version_mark(webui: Path) -> dict[str, str]:
     """Forge Neo asks at the terminal whether to go on where its settings file does not name its version."""
-    found = re.search(r'VERSION_UID\b[^=\n]*= "(.+)"', (webui / "modules" / "launch_utils.py").read_text("utf-8"))
+    file = webui / "modules" / "launch_utils.py"
+    found = re.search(r'VERSION_UID\b[^=\n]*= "(.+)"', file.read_text("utf-8")) if file.exists() else None
     return {"VERSION_UID": found[1]} if found else {}
 
 
 def make_checkpoints(webui: Path, folder: Path, kind: Webui = A1111) -> None:
     """Into the data folder of a WebUI of that kind."""
+    if kind.has_pipelines:
+        from tests.real_webui.sdnext_checkpoints import make_sdnext_checkpoints
+
+        make_sdnext_checkpoints(folder, set(kind.checkpoints) - {"embedded", "sd1"})
+        return
     if kind.is_forge:
         from tests.real_webui.forge_checkpoints import make_forge_checkpoints
 
@@ -120,7 +126,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        command = [webui_python(self._webui), "launch.py", *FLAGS, *self.kind.flags, *self._flags]
+        command = [webui_python(self._webui), "launch.py", *self.kind.common, *self.kind.flags, *self._flags]
         command += ["--data-dir", str(self.data), "--port", str(port)]
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(

@@ -11,6 +11,7 @@ import pytest
 from daam.results.settings import SETTINGS
 from tests.real_webui.rows import FLUX, LONG, SMALL
 from tests.real_webui.server import Server
+from tests.real_webui.webuis import AND
 
 TOLERANCE = 1e-4
 """Of probabilities added up over heads and steps."""
@@ -36,13 +37,13 @@ class Case:
     only_forges: bool = False
     checkpoint: str = "sd1"
 
-    def row(self, text: Text, *, is_forge: bool) -> int:
+    def row(self, text: Text, *, has_groups: bool) -> int:
         """Number of the text's row in the one call of each step.
 
-        Forge: the negative group, then the parts from the last to the first, each with all images. A1111: every part
-        of every image, then the negative prompts.
+        Forge and SD.Next: the negative group, then the parts from the last to the first, each with all images. A1111:
+        every part of every image, then the negative prompts.
         """
-        if not is_forge:
+        if not has_groups:
             positive = text.image * self.parts + text.part
             return positive if text.side == "positive" else self.images * self.parts + text.image
         group = 0 if text.side == "negative" else self.parts - text.part
@@ -54,6 +55,7 @@ CASES = {
     "plain": Case({}),
     "a batch of two with two parts": Case(TWO, images=2, parts=2),
     "a negative prompt of two chunks": Case({"negative_prompt": LONG}, period=("positive", 77), only_forges=True),
+    "a batch of two with emphasis": Case({"prompt": "a (red:1.3) circle, [blue] tree", "batch_size": 2}, images=2),
     "a prompt of two chunks": Case({"prompt": LONG}, period=("negative", 77), only_forges=True),
     "SDXL": Case({"batch_size": 2}, images=2, checkpoint="sdxl", only_forges=True),
     "Flux with guidance": Case({**FLUX, "cfg_scale": 4}, checkpoint="flux", only_forges=True),
@@ -67,8 +69,10 @@ CASES = {
 def test_maps_are_what_the_model_attended_to(server: Server, case: Case) -> None:
     kind = server.kind
     checkpoint = kind.checkpoint(case.checkpoint)
-    if checkpoint is None or (case.only_forges and not kind.is_forge):
+    if checkpoint is None or (case.only_forges and not kind.has_groups):
         pytest.skip(f"not of {kind.name}")
+    if case.parts > 1:
+        server.needs(AND)
     values = {"enabled": True, "with_negative": True}
     scripts = {
         "Attention Heatmap": {"args": [values.get(setting.name, setting.default) for setting in SETTINGS]},
@@ -83,8 +87,8 @@ def test_maps_are_what_the_model_attended_to(server: Server, case: Case) -> None
     texts = [Text(image, "positive", part) for image in range(case.images) for part in range(case.parts)]
     texts += [Text(image, "negative") for image in range(case.images)]
     for text in texts:
-        where: dict[str, Any] = {"calls": [0, 1], "run": 0, "row": case.row(text, is_forge=kind.is_forge)}
-        if case.period is not None and case.period[0] == text.side:
+        where: dict[str, Any] = {"calls": [0, 1], "run": 0, "row": case.row(text, has_groups=kind.has_groups)}
+        if kind.is_forge and case.period is not None and case.period[0] == text.side:
             where["period"] = case.period[1]
         query = {"result": result, "image": text.image, "side": text.side, "part": text.part, "entry": 0}
         error = server.post("/bench/error", where, **{name: str(value) for name, value in query.items()})

@@ -25,7 +25,7 @@ PLOT = (
 )  # fmt: skip
 
 
-INFOTEXT, BATCHING = "an infotext in a request", "one row at a time"
+INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
 ONLY_FORGES = ("flux",)
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
@@ -36,9 +36,11 @@ class Webui:
 
     Attributes:
         variable: the environment's that names its folder, with its Python environment in venv/ or beside it.
-        flags: to start it with, besides FLAGS.
+        common: flags to start it with.
+        flags: further ones.
         settings: besides SETTINGS.
         checkpoints: what it has of those that rows name: one of its own for each.
+        has_pipelines: whether it samples with pipelines of diffusers, so that models are folders.
         has_small_encoders: whether its text encoders and VAE can be made small too.
         ready: what its log says when it can be used.
         payload: what each request to generate must have besides.
@@ -51,9 +53,11 @@ class Webui:
 
     name: str
     variable: str
+    common: tuple[str, ...] = FLAGS
     flags: tuple[str, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    has_pipelines: bool = False
     has_small_encoders: bool = True
     ready: str = "Startup time"
     payload: Mapping[str, Any] = field(default_factory=dict)
@@ -65,11 +69,16 @@ class Webui:
 
     @property
     def is_forge(self) -> bool:
-        return bool(self.checkpoints)
+        return bool(self.checkpoints) and not self.has_pipelines
+
+    @property
+    def has_groups(self) -> bool:
+        """A call's rows are the negative prompts, then the positive ones."""
+        return self.is_forge or self.has_pipelines
 
     def checkpoint(self, name: str) -> str | None:
         """What it calls a checkpoint; None where it cannot load one of that kind here."""
-        if self.is_forge:
+        if self.checkpoints:
             return self.checkpoints.get(name)
         return None if name in ONLY_FORGES else name
 
@@ -150,4 +159,19 @@ REFORGE = Webui(
     lacks={BATCHING: _NO_SETTING},
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
-WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE)
+SDNEXT = Webui(
+    "SD.Next (July 2026)", "SDNEXT_DIR", common=("--skip-all", *FLAGS[-2:]),
+    settings={
+        "sd_model_checkpoint": "Diffusers/embedded", "offline_mode": True, "diffusers_offload_mode": "none",
+        "samples_format": "png", "prompt_attention": "native", "image_metadata": True,
+        "sdnq_dequantize_compile": False, "te_shared_te": False,  # which want Triton, and text encoders from a hub
+    },
+    checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
+    has_pipelines=True,
+    lacks={
+        INFOTEXT: "the host has no such field",
+        BATCHING: _NO_SETTING,
+        AND: "the host takes AND for a word",
+    },
+)  # fmt: skip
+WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE, SDNEXT)

@@ -10,12 +10,16 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from daam.errors import SettingError
-from daam.webui.hosts.protocol import EncodedPrompts, Host
+from daam.webui.hosts.protocol import EncodedPrompts, Host, Passes, SamplingWatch, Wanted
 from daam.webui.hosts.rows import DenoiserCall, Encoded, EncodedEntry, Row, RowOrder
 
-__all__ = ["HOSTS", "DenoiserCall", "Encoded", "EncodedEntry", "EncodedPrompts", "Host", "Row", "RowOrder", "host"]
+__all__ = [
+    "HOSTS", "DenoiserCall", "Encoded", "EncodedEntry", "EncodedPrompts", "Host", "Passes", "Row", "RowOrder",
+    "SamplingWatch", "Wanted", "host",
+]  # fmt: skip
 
 HOSTS: dict[str, tuple[str, str]] = {
+    "modules.processing_diffusers": ("daam.webui.hosts.sdnext", "SdNext"),
     "backend.diffusion_engine": ("daam.webui.hosts.forge", "Forge"),
     "ldm_patched.modules": ("daam.webui.hosts.reforge", "ReForge"),
     "modules.sd_hijack": ("daam.webui.hosts.a1111", "A1111"),
@@ -26,6 +30,8 @@ HOSTS: dict[str, tuple[str, str]] = {
 @lru_cache(maxsize=1)
 def host() -> Host:
     """The WebUI that we run in.
+
+    One that samples with pipelines is a `CommonHost`: it has a watch and tables of its own, and is asked for no more.
 
     Raises:
         SettingError: it is none that is known.

@@ -14,12 +14,15 @@ from daam.webui.hosts.a1111_settings import setting_place
 class A1111Gallery:
     """See `protocol.Gallery`."""
 
-    def generated_pictures(self, p: Any, processed: Any) -> list[int]:
-        """Where the generated pictures stand in `processed.images`: grids come before, masks behind each."""
+    def generated_pictures(self, p: Any, processed: Any) -> dict[int, int]:
+        """Where each generated picture stands in `processed.images`: grids come before, masks behind each."""
         step = 1
         if getattr(p, "mask_for_overlay", None) is not None:
             step += bool(shared.opts.return_mask) + bool(shared.opts.return_mask_composite)
-        return list(range(processed.index_of_first_image, len(processed.images), step))
+        return dict(enumerate(range(processed.index_of_first_image, len(processed.images), step)))
+
+    def unshown_comments(self, p: Any) -> list[str]:
+        return []
 
     def pasted_region(self, p: Any) -> tuple[int, int, int, int] | None:
         """(left, top, width, height) where inpainting "only masked" pastes the picture; None for whole pictures."""

@@ -3,16 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from PIL import Image
 from torch import Tensor, nn
 
-from daam.prompt import Emphasis
+from daam.prompt import Emphasis, PromptTable
 from daam.prompt.t5 import T5
+from daam.prompt.terms import Term
+from daam.tracing.image_trace import ImageTrace
+from daam.tracing.latest import Budget
 from daam.webui.hosts.rows import DenoiserCall
+
+Passes = Literal["both", "first", "second"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is traced: of hires fix both passes or one; the negative prompt's words too; each step by itself.
+
+    Attributes:
+        terms: whose steps are kept; none stands for every word.
+        refined: what refined maps may cost; None where none are wanted.
+        with_outputs: maps in the attention's output space too, where the model has any.
+        probe: comma-separated words that need not be in the prompt.
+    """
+
+    passes: Passes = "both"
+    with_negative: bool = False
+    keep_steps: bool = False
+    terms: tuple[Term, ...] = ()
+    refined: Budget | None = None
+    with_outputs: bool = False
+    probe: str = ""
+
+
+class SamplingWatch(Protocol):
+    """What is seen of one sampling. A fault of its own ends it, is logged once, and never reaches the generation."""
+
+    def installed(self) -> AbstractContextManager[None]:
+        """While it runs, the sampling is watched; the hooks that it sets go with it."""
+
+    def image_trace(self, image: int) -> ImageTrace:
+        """What was traced of one image of the batch, right after it.
+
+        Raises:
+            TraceError: the trace failed, or no step ran.
+        """
+
+
+class Place(NamedTuple):
+    """Where a function lies: an object, and the name of its attribute."""
+
+    owner: Any
+    name: str
 
 
 @dataclass(frozen=True)
@@ -35,23 +82,46 @@ class EncodedPrompts:
 
 
 class Sampling(Protocol):
-    """Which model samples, what its calls are made of, and what was encoded for them."""
+    """How a generation samples, and who watches it."""
+
+    def on_denoiser_call(self, see: Callable[[Any], None]) -> None:
+        """Registers the callback that gets the host's parameters of each denoiser call, where it tells of any; once
+        for each start."""
+
+    def sampling_function(self, p: Any) -> Place:
+        """The function that samples one batch of `p`: an own one of `p`, or one that is called with `p` first."""
+
+    def own_watch(self, p: Any, wanted: Wanted) -> SamplingWatch | None:
+        """Who watches the next sampling where the host tells of no denoiser calls; None where it does (`Denoiser`).
+
+        Raises:
+            TermError: words to probe cannot be read.
+            TraceError: what samples is none that is known.
+        """
+
+    def replaced_generation(self, p: Any) -> str | None:
+        """Why what is sampled will not be the picture; None where it will."""
+
+    def has_hires_pass(self, p: Any) -> bool: ...
+
+    def is_interrupted(self) -> bool:
+        """Whether the user has interrupted or skipped what is being sampled."""
+
+    def model_name(self, p: Any) -> str: ...
+
+
+class Denoiser(Protocol):
+    """Which model samples, what its calls are made of, and what was encoded for them: of a host that tells of them."""
 
     @property
     def latent_factor(self) -> int:
         """Pixels of the picture for one of the latent, in each direction."""
-
-    def on_denoiser_call(self, see: Callable[[Any], None]) -> None:
-        """Registers the callback that gets the host's parameters of each denoiser call; once for each start."""
 
     def read_denoiser_call(self, params: Any, p: Any) -> DenoiserCall:
         """Args: params: what the callback got. p: the processing object that is thought to sample."""
 
     def owner_of(self, params: Any) -> Any:
         """The processing object that makes a denoiser call; None where the call does not say."""
-
-    def replaced_generation(self, p: Any) -> str | None:
-        """Why what is sampled will not be the picture; None where it will."""
 
     def current_unet(self) -> nn.Module:
         """The model that samples now; refiner and hires checkpoint change it.
@@ -60,21 +130,42 @@ class Sampling(Protocol):
             TraceError: it is not run as a torch module.
         """
 
-    def has_hires_pass(self, p: Any) -> bool: ...
-
     def in_hires_pass(self, p: Any) -> bool: ...
-
-    def is_interrupted(self) -> bool:
-        """Whether the user has interrupted or skipped what is being sampled."""
 
     def encoded_prompts(self, p: Any, *, hires: bool) -> EncodedPrompts:
         """Must be read while `p.sample` runs: before, they are not made yet; afterwards they are reset."""
 
-    def model_name(self, p: Any) -> str: ...
-
 
 class Texts(Protocol):
-    """How texts become tokens and contexts, by the host's settings of now."""
+    """How a typed prompt is read, by the host's settings of now."""
+
+    def own_table(self, prompt: str) -> PromptTable | None:
+        """The token table of a typed prompt where it is not read as AUTOMATIC1111's WebUI does; None where it is.
+
+        Raises:
+            TraceError: how it is read is not known.
+        """
+
+    def tokenizer(self) -> Any:
+        """The tokenizer of transformers that cleans texts in the host's way; None where it mends them with ftfy."""
+
+    def emphasis_mode(self) -> Emphasis:
+        """
+        Raises:
+            TraceError: it is one whose rules are not known here.
+        """
+
+    def embedding_vectors(self) -> dict[str, int]:
+        """Number of vectors of each textual-inversion embedding that fits the checkpoint, in the order of loading."""
+
+    def comma_padding(self) -> int:
+        """How far back a comma may be for the text after it to move to the next chunk."""
+
+    def uses_old_scheduling(self) -> bool: ...
+
+
+class Encoders(Protocol):
+    """How texts become tokens and contexts, by the host's settings of now: of a host with a `Denoiser`."""
 
     @property
     def encodes_while_sampling(self) -> bool:
@@ -85,9 +176,6 @@ class Texts(Protocol):
 
     def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
         """The token ids of each chunk of 77 columns that one of them makes of a text."""
-
-    def tokenizer(self) -> Any:
-        """The tokenizer of transformers that cleans texts in the host's way; None where it mends them with ftfy."""
 
     def t5(self) -> T5 | None:
         """The encoder of a loaded checkpoint that makes no chunks: behind those of CLIP (SD3), or alone (Flux).
@@ -107,26 +195,15 @@ class Texts(Protocol):
     def read_encoding(self, arguments: tuple[Any, ...], encoded: Any) -> list[tuple[str, Tensor]]:
         """The texts of one call of the text model, each with its context [column, channel]."""
 
-    def emphasis_mode(self) -> Emphasis:
-        """
-        Raises:
-            TraceError: it is one whose rules are not known here.
-        """
-
-    def embedding_vectors(self) -> dict[str, int]:
-        """Number of vectors of each textual-inversion embedding that fits the checkpoint, in the order of loading."""
-
-    def comma_padding(self) -> int:
-        """How far back a comma may be for the text after it to move to the next chunk."""
-
-    def uses_old_scheduling(self) -> bool: ...
-
 
 class Gallery(Protocol):
     """What becomes of pictures."""
 
-    def generated_pictures(self, p: Any, processed: Any) -> list[int]:
-        """Where the generated pictures stand in `processed.images`."""
+    def generated_pictures(self, p: Any, processed: Any) -> dict[int, int]:
+        """Where in `processed.images` each generated picture stands, by its number in the generation."""
+
+    def unshown_comments(self, p: Any) -> list[str]:
+        """Lines of `p.comment` that the host itself does not put under the pictures."""
 
     def pasted_region(self, p: Any) -> tuple[int, int, int, int] | None:
         """(left, top, width, height) where inpainting "only masked" pastes the picture; None for whole pictures."""
@@ -220,5 +297,9 @@ class Page(Protocol):
         """What a script returns: images, of which the first are grids, each with its infotext."""
 
 
-class Host(Sampling, Texts, Gallery, Page, Protocol):
-    """A WebUI."""
+class CommonHost(Sampling, Texts, Gallery, Page, Protocol):
+    """What every WebUI gives."""
+
+
+class Host(CommonHost, Denoiser, Encoders, Protocol):
+    """A WebUI that tells of each call of its denoiser. Others have a watch and tables of their own instead."""

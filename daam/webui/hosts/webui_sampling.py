@@ -8,12 +8,18 @@ from typing import Any
 from modules import script_callbacks, sd_samplers, shared
 from torch import Tensor
 
-from daam.webui.hosts.protocol import EncodedPrompts
+from daam.webui.hosts.protocol import EncodedPrompts, Place, SamplingWatch, Wanted
 from daam.webui.hosts.rows import EncodedEntry
 
 
 class WebuiSampling:
-    """Part of `protocol.Sampling`."""
+    """Part of `protocol.Sampling` and `protocol.Denoiser`."""
+
+    def sampling_function(self, p: Any) -> Place:
+        return Place(p, "sample")
+
+    def own_watch(self, p: Any, wanted: Wanted) -> SamplingWatch | None:
+        return None
 
     def on_denoiser_call(self, see: Callable[[Any], None]) -> None:
         """Registers the callback that gets the WebUI's parameters of each denoiser call; once for each start."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from modules import prompt_parser, shared
 
 from daam.errors import TraceError
-from daam.prompt import Emphasis
+from daam.prompt import Emphasis, PromptTable
 
 READING = (
     "get_learned_conditioning", "get_learned_conditioning_prompt_schedules", "get_multicond_prompt_list",
@@ -18,6 +18,9 @@ READING = (
 
 class WebuiTexts:
     """Part of `protocol.Texts`."""
+
+    def own_table(self, prompt: str) -> PromptTable | None:
+        return None
 
     def prompt_readers(self) -> list[str]:
         """Extensions that read prompts in the WebUI's place, by their folders' names."""

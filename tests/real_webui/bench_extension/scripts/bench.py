@@ -18,6 +18,7 @@ from modules import processing, script_callbacks, scripts, shared
 from PIL import Image
 
 HERE = Path(__file__).resolve().parents[1]
+IS_SDNEXT = importlib.util.find_spec("modules.processing_diffusers") is not None
 IS_FORGE = importlib.util.find_spec("modules_forge") is not None
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 from truth import JointTruth, Truth  # noqa: E402
@@ -26,7 +27,7 @@ if IS_FORGE:
     from forge import make_encoders_small
 
     make_encoders_small()
-else:
+elif not IS_SDNEXT:
     from make_checkpoints import register_open_clip
     from sd3 import make_sd3
 
@@ -39,6 +40,9 @@ MODES = (
 
 
 def unet() -> torch.nn.Module:
+    if IS_SDNEXT:
+        pipeline = shared.sd_model
+        return getattr(pipeline, "unet", None) or pipeline.transformer
     model = shared.sd_model.forge_objects.unet if IS_FORGE else shared.sd_model
     return model.model.diffusion_model
 
@@ -183,6 +187,8 @@ def on_denoiser(params: Any) -> None:
 def state() -> dict[str, Any]:
     """Everything that a leak would change."""
     whole = [unet(), shared.sd_model.forge_objects.clip.cond_stage_model] if IS_FORGE else [shared.sd_model]
+    if IS_SDNEXT:
+        whole = [part for part in shared.sd_model.components.values() if isinstance(part, torch.nn.Module)]
     modules = [module for each in whole for module in each.modules()]
     tensors = [thing for thing in gc.get_objects() if isinstance(thing, torch.Tensor)]
     return {

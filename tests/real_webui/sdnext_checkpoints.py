@@ -1,0 +1,39 @@
+"""Small models for SD.Next, as folders of diffusers: the embedded one, and tiny ones with random weights."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import diffusers
+
+from daam.demo_model import WEIGHTS
+
+FOLDER = Path("models") / "Diffusers"
+WIDTH = 776
+"""Of SDXL's second text encoder."""
+
+
+def make_sdnext_checkpoints(data: Path, names: set[str]) -> None:
+    """Into the data folder of an SD.Next; the embedded model is always there.
+
+    Args: names: of the families besides, as in `tests/pipelines.py` and `tests/joint_pipelines.py`.
+    """
+    from tests import joint_pipelines
+
+    folder = data / FOLDER
+    shutil.copytree(WEIGHTS, folder / "embedded")
+    for name in sorted(names):
+        made = sdxl() if name == "sdxl" else getattr(joint_pipelines, name)()
+        made.save_pretrained(folder / name, safe_serialization=True)
+
+
+def sdxl() -> Any:
+    """The host takes a second text encoder for SDXL's by its width, which is above 768."""
+    from tests import pipelines
+
+    parts = pipelines._sdxl_parts(channels=32 + WIDTH, ids=6, pooled=WIDTH)
+    parts["text_encoder_2"] = pipelines.make_text_encoder(WIDTH, projected=True)
+    encoder = pipelines.make_text_encoder()
+    return diffusers.StableDiffusionXLPipeline(**parts, text_encoder=encoder, tokenizer=parts["tokenizer_2"])

@@ -153,6 +153,20 @@
         return new File([blob], name, {type: blob.type});
     }
 
+    /** As a file that is dropped on an image box; SD.Next keeps its function for that to itself. */
+    function putFile(box, list) {
+        if (typeof dropReplaceImage === "function") {
+            dropReplaceImage(box, list);
+            return;
+        }
+        box.querySelector("button[aria-label=Clear]")?.click();
+        setTimeout(() => {
+            const input = box.querySelector("input[type=file]");
+            input.files = list;
+            input.dispatchEvent(new Event("change"));
+        }, 0);
+    }
+
     /** Opens "Inpaint upload" with the picture and the mask, and what it was made with, as the WebUI's own button does. */
     async function sendMask(picture, mask, made) {
         const files = {img_inpaint_base: await asFile(picture, "picture.png"), img_inpaint_mask: await asFile(mask, "mask.png")};
@@ -165,7 +179,7 @@
         for (const [id, file] of Object.entries(files)) {
             const list = new DataTransfer();
             list.items.add(file);
-            dropReplaceImage(find(`#${id}`), list.files);
+            putFile(find(`#${id}`), list.files);
         }
     }
 

@@ -1,12 +1,13 @@
-"""Small checkpoints that Forge Neo, Forge and reForge take for SD 1.5, SDXL and Flux. Made in the tests' own Python.
+"""Small checkpoints that the Forges take for SD 1.5, SDXL and Flux. Made in the tests' own Python.
 
 These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
-configurations, of which Forge and Forge Neo are shown small ones (see bench_extension/forge.py).
+configurations, of which they are shown small ones where that can be (see bench_extension/forge.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
 from tests.real_webui.forge_flux import t5_shapes, transformer_shapes
-from tests.real_webui.forge_sizes import CLIP_LAYERS, VAE_SIZES
+from tests.real_webui.forge_sizes import CLIP_LAYERS, OPEN_CLIP_LAYERS, VAE_SIZES
 from tests.real_webui.random_weights import randomised
 
 VAE: dict[str, Any] = {
@@ -44,10 +45,10 @@ OPEN_CLIP_WIDTH = 1280
 
 
 def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, with_flux: bool, is_small: bool) -> None:
-    """Writes them, and a LoRA and a textual inversion for SD 1.5, into a data folder of the host.
+    """Writes them, and a LoRA, a textual inversion and a ControlNet for SD 1.5, into a data folder of the host.
 
     Args:
-        is_small: text encoders and VAE too.
+        is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
     checkpoints = folder / "models" / "Stable-diffusion"
@@ -56,7 +57,7 @@ def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, with_flux: bool, is
     vae = _named("first_stage_model.", ldm_vae(_random(AutoencoderKL(**vae_config)), vae_config))
     clip = _text_encoder(CLIP_LAYERS if is_small else CLIP["num_hidden_layers"])
     parts = {**vae, **_named("cond_stage_model.transformer.", clip)}
-    for name, channels in (("sd1", 4), ("inpainting", 9)):
+    for name, channels in (("sd1", 4), ("other", 4), ("inpainting", 9)):
         _save({**parts, **_unet({**SD1, "in_channels": channels})}, checkpoints / f"{name}.safetensors")
     if with_sdxl:
         parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}
@@ -101,7 +102,7 @@ def _open_clip() -> dict[str, Tensor]:
         "text_projection": (width, width),
         "ln_final.weight": (width,), "ln_final.bias": (width,),
     }  # fmt: skip
-    for layer in range(CLIP_LAYERS):
+    for layer in range(OPEN_CLIP_LAYERS):
         linear = {"attn.in_proj_": (3, 1), "attn.out_proj.": (1, 1), "mlp.c_fc.": (4, 1), "mlp.c_proj.": (1, 4)}
         inside: dict[str, tuple[int, ...]] = {}
         for name, (out, into) in linear.items():
@@ -116,7 +117,7 @@ def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _save_extras(folder: Path) -> None:
-    for part in ("embeddings", "models/Lora"):
+    for part in ("embeddings", "models/Lora", "models/ControlNet"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     width, text = SD1["block_out_channels"][0], SD1["cross_attention_dim"]
     save_file({"emb_params": 0.3 * torch.randn(3, text)}, folder / "embeddings" / "tinyword.safetensors")
@@ -127,3 +128,22 @@ def _save_extras(folder: Path) -> None:
         lora[f"{name}.lora_up.weight"] = torch.randn(width, 2)
         lora[f"{name}.alpha"] = torch.tensor(2.0)
     save_file(lora, folder / "models" / "Lora" / "tinylora.safetensors")
+    _save(_control(), folder / "models" / "ControlNet" / "tinycontrol.safetensors")
+
+
+def _control() -> dict[str, Tensor]:
+    """A ControlNet: the UNet's half that looks, and what takes a picture in and gives the UNet's other half its hints.
+
+    Names and sizes of those parts are from the first publication (lllyasviel/ControlNet, cldm.py).
+    """
+    config = {**SD1, "in_channels": 4}
+    unet = ldm_unet(_random(UNet2DConditionModel(**config)), config)
+    kept = {name: tensor for name, tensor in unet.items() if not name.startswith(("output_blocks.", "out."))}
+    channels = (3, 16, 16, 32, 32, 96, 96, 256, 320)
+    parts = {f"input_hint_block.{2 * number}": (out, into, 3) for number, (into, out) in enumerate(pairwise(channels))}
+    parts |= {f"zero_convs.{number}.0": (width, width, 1) for number, width in enumerate((320, 320, 320, 640))}
+    parts["middle_block_out.0"] = (640, 640, 1)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, (out, into, size) in parts.items():
+        shapes |= {f"{name}.weight": (out, into, size, size), f"{name}.bias": (out,)}
+    return {**kept, **_of_shapes(shapes)}

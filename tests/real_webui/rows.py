@@ -49,6 +49,8 @@ class MatrixRow:
         fails: whether the generation itself must fail, with and without heat maps.
         has_maps: False where no map can be, but a note must say why.
         note: text that must be among the notes.
+        scripts: by how the title of an always-visible script begins, in small letters, values of its controls by their
+            number; the row is not run where the host has no such script.
         tells_result: False for a script that hands on what is known of the first of its generations only in part.
         is_saved_only: whether a script of the dropdown works on the pictures, so that no heat map is among them.
     """
@@ -69,6 +71,7 @@ class MatrixRow:
     note: str = ""
     is_saved_only: bool = False
     tells_result: bool = True
+    scripts: dict[str, dict[int, Any]] = field(default_factory=dict)
 
     @property
     def expected_size(self) -> tuple[int, int]:
@@ -385,6 +388,38 @@ def _company() -> list[MatrixRow]:
     ]
 
 
+def _own() -> list[MatrixRow]:
+    """Beside what a host brings along: rows of scripts that others have as extensions, or not at all."""
+    section, two = "The host's own", {"prompt": "a red circle AND a tree", "batch_size": 2}
+    control = {
+        "enabled": True, "module": "None", "model": "tinycontrol", "image": picture(), "weight": 1.0,
+        "save_detected_map": False,  # which would stand behind the heat maps
+    }  # fmt: skip
+
+    def row(name: str, script: str, values: dict[int, Any], payload: dict[str, Any], **others: Any) -> MatrixRow:
+        return MatrixRow(section, name, payload, "sd1", scripts={script: values}, **others)
+
+    masked = {**IMG2IMG, "mask": mask()}
+    calls = "further calls of the model"
+    return [
+        row("ControlNet", "controlnet", {0: control}, two, pictures=2),
+        row(
+            "ControlNet, reference only",
+            "controlnet",
+            {0: {**control, "module": "reference_only", "model": "None"}},
+            {},
+        ),
+        row("FreeU", "freeu", {0: True}, two, pictures=2),
+        row("Dynamic Thresholding", "dynamicthresholding", {0: True}, {**two, "cfg_scale": 12}, pictures=2),
+        row("self-attention guidance", "selfattentionguidance", {0: True}, {}, note=calls),
+        row("perturbed-attention guidance", "perturbedattentionguidance", {0: True}, {}, note=calls),
+        row("Kohya HRFix", "kohya hrfix", {0: True}, {}),
+        row("StyleAlign", "stylealign", {0: True}, {"batch_size": 2}, pictures=2),
+        row("RescaleCFG", "rescalecfg", {0: 0.7}, {}),
+        row("Soft Inpainting", "soft inpainting", {0: True}, masked, path="img2img"),
+    ]
+
+
 def _trouble() -> list[MatrixRow]:
     section = "Trouble"
     return [
@@ -424,5 +459,6 @@ ROWS = [
     *_models(),
     *_img2img(),
     *_company(),
+    *_own(),
     *_trouble(),
 ]

@@ -38,16 +38,16 @@ class Case:
     checkpoint: str = "sd1"
 
     def row(self, text: Text, *, has_groups: bool) -> int:
-        """Number of the text's row in the one call of each step.
+        """Number of the text's row in the one call of each step, from the end where the host calls with groups.
 
-        Forge and SD.Next: the negative group, then the parts from the last to the first, each with all images. A1111:
-        every part of every image, then the negative prompts.
+        Groups: the negative one, which Forge Classic leaves out of the first call, then the parts from the last to the
+        first, each with all images. A1111: every part of every image, then the negative prompts.
         """
         if not has_groups:
             positive = text.image * self.parts + text.part
             return positive if text.side == "positive" else self.images * self.parts + text.image
-        group = 0 if text.side == "negative" else self.parts - text.part
-        return group * self.images + text.image
+        groups_after = self.parts if text.side == "negative" else text.part
+        return text.image - (groups_after + 1) * self.images
 
 
 TWO = {"prompt": "a red circle AND a tree", "batch_size": 2}

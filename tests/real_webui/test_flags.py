@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from tests.real_webui.conftest import folder_of, remove_models
 from tests.real_webui.rows import PROMPT, SMALL
-from tests.real_webui.server import HERE, REPOSITORY, Server, pictures
+from tests.real_webui.server import HERE, REPOSITORY, Server, make_checkpoints, pictures
+from tests.real_webui.webuis import FORGE, FORGE_CLASSIC, FORGE_NEO, REFORGE, Webui
 
 BENCH = {"attention-heatmap": REPOSITORY, "bench": HERE / "bench_extension"}
 
@@ -39,6 +41,24 @@ def checkpoint(bench: Path) -> str:
 def test_with_a_start_flag(webui: Path, bench: Path, flags: list[str]) -> None:
     with Server(webui, bench, "--ckpt", checkpoint(bench), *flags) as server:
         check(server)
+
+
+EIGHT_BITS = {"fp8_e4m3fn-unet": (FORGE_NEO,), "unet-in-fp8-e4m3fn": (FORGE, REFORGE, FORGE_CLASSIC)}
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind"),
+    [(flag, kind) for flag, kinds in EIGHT_BITS.items() for kind in kinds],
+    ids=lambda value: getattr(value, "variable", value),
+)
+def test_with_weights_of_eight_bits(flag: str, kind: Webui, tmp_path: Path) -> None:
+    folder = folder_of(kind)
+    make_checkpoints(folder, tmp_path, kind)
+    try:
+        with Server(folder, tmp_path, f"--{flag}", kind=kind) as server:
+            check(server)
+    finally:
+        remove_models(tmp_path)
 
 
 def test_beside_the_old_extension(webui: Path, bench: Path) -> None:

@@ -64,6 +64,8 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
         reason = reason or f"no such checkpoint is loaded here ({row.checkpoint})"
     elif sampler and sampler not in samplers(server):
         reason = "the host has no such sampler"
+    elif not all(script_of(server, row, title) for title in row.scripts):
+        reason = "the host has no such script of its own"
     if reason:
         keep(server, row, f"not run: {reason}")
         pytest.skip(reason)
@@ -75,7 +77,19 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
         payload["hr_upscaler"] = "None"
     if payload.get("script_name") == "x/y/z plot":
         payload["script_args"] = kind.plot_arguments((1, "1,2", []))
-    return replace(row, checkpoint=str(checkpoint), payload=payload, **changed)
+    return replace(row, **{"checkpoint": str(checkpoint), "payload": payload, **changed})
+
+
+def script_of(server: Server, row: MatrixRow, title: str) -> dict[str, Any] | None:
+    """What the host tells of its always-visible script whose title begins so; None where there is none."""
+    scripts = server.get("/sdapi/v1/script-info")
+    here = (script for script in scripts if script["is_alwayson"] and script["is_img2img"] == (row.path == "img2img"))
+    return next((script for script in here if script["name"].startswith(title)), None)
+
+
+def arguments(script: dict[str, Any], values: dict[int, Any]) -> list[Any]:
+    """What its controls say at start, but for the given ones."""
+    return [values.get(number, argument["value"]) for number, argument in enumerate(script["args"])]
 
 
 def samplers(server: Server) -> set[str]:
@@ -90,6 +104,10 @@ def upscalers(server: Server) -> set[str]:
 def generate(server: Server, row: MatrixRow, *, heat_maps: bool) -> dict[str, Any] | ApiError:
     payload = row.full_payload()
     scripts: dict[str, Any] = {"Bench": {"args": [row.mode]}}
+    for title, values in row.scripts.items():
+        script = script_of(server, row, title)
+        assert script is not None
+        scripts[script["name"]] = {"args": arguments(script, values)}
     if heat_maps:
         values = {"enabled": True, **row.settings}
         scripts["Attention Heatmap"] = {"args": [values.get(setting.name, setting.default) for setting in SETTINGS]}

@@ -34,21 +34,25 @@ ONLY_FORGES = ("flux",)
 class Webui:
     """One WebUI.
 
-    Attributes:
-        variable: the environment's that names its folder, with its Python environment in venv/ or beside it.
-        common: flags to start it with.
-        flags: further ones.
-        settings: besides SETTINGS.
-        checkpoints: what it has of those that rows name: one of its own for each.
-        has_pipelines: whether it samples with pipelines of diffusers, so that models are folders.
-        has_small_encoders: whether its text encoders and VAE can be made small too.
-        ready: what its log says when it can be used.
-        payload: what each request to generate must have besides.
-        absent: by a row's name, or by its section, why it is not run.
-        changed: by a row's name, what of it is another here; its payload is added to the row's.
-        lacks: what tests of the API and the page ask for, and why it is not there.
-        latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
-        plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
+        Attributes:
+            variable: the environment's that names its folder, with its Python environment in venv/ or beside it.
+            common: flags to start it with.
+            flags: further ones.
+            settings: besides SETTINGS.
+            checkpoints: what it has of those that rows name: one of its own for each.
+    <<<<<<< HEAD
+            has_small_encoders: whether its CLIP-L and its VAE can be made small too.
+    =======
+            has_pipelines: whether it samples with pipelines of diffusers, so that models are folders.
+            has_small_encoders: whether its text encoders and VAE can be made small too.
+    >>>>>>> main
+            ready: what its log says when it can be used.
+            payload: what each request to generate must have besides.
+            absent: by a row's name, or by its section, why it is not run.
+            changed: by a row's name, what of it is another here; its payload is added to the row's.
+            lacks: what tests of the API and the page ask for, and why it is not there.
+            latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
+            plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
     """
 
     name: str
@@ -104,7 +108,6 @@ _ABSENT = {
     **dict.fromkeys(("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem"), _NO_SETTING),
     **dict.fromkeys(("back to InvokeAI", "LoRA, functional", "hypertile"), _NO_SETTING),
     "hypernetwork": "the host has none",
-    "refiner switch (SD1 to SD1)": "its two models have other sizes here",
     "refiner switch (SDXL)": "no small refiner is made for this host yet",
     "hires fix, other checkpoint": "SD 2 is not loaded here",
 }
@@ -124,6 +127,9 @@ A1111 = Webui(
     },
     ready="Model loaded in",
 )  # fmt: skip
+_REFINER: dict[str, Any] = {
+    "refiner switch (SD1 to SD1)": {"checkpoint": "sd1", "payload": {"refiner_checkpoint": "other"}}
+}
 _HIRES = {"hr_additional_modules": ["Use same choices"]}
 _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
@@ -132,6 +138,10 @@ FORGE_NEO = Webui(
     checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux"}, payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
+        "refiner switch (SD1 to SD1)": {
+            **_REFINER["refiner switch (SD1 to SD1)"],
+            "options": {"refiner_use_steps": True},  # it switches by the noise that is left, if not told to
+        },
         "texts moved from row to row after our callback": _MOVED,
         "loopback": {"payload": {"script_args": [2, 0.5, "Linear"]}},
         "SD upscale": {"payload": {"script_args": [16, "None", 1.5, True]}},
@@ -147,18 +157,22 @@ FORGE = Webui(
     settings={"sd_model_checkpoint": "sd1.safetensors"}, checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
+        **_REFINER,
         "texts moved from row to row after our callback": _MOVED,
         "prompts from file": {"payload": {"script_args": [False, False, "start", "a red circle", False]}},
     },
     lacks={INFOTEXT: _NO_INFOTEXT, BATCHING: _NO_SETTING},
 )  # fmt: skip
+_LDM_PATCHED: dict[str, Any] = {
+    "flags": ("--always-cpu",), "settings": {"sd_model_checkpoint": "sd1.safetensors"},
+    "checkpoints": {**_SMALL, "sdxl": "sdxl"}, "has_small_encoders": False,
+    "changed": {**_REFINER, "texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
+}  # fmt: skip
 REFORGE = Webui(
-    "reForge", "REFORGE_DIR", flags=("--always-cpu",), settings={"sd_model_checkpoint": "sd1.safetensors"},
-    checkpoints=_SMALL, has_small_encoders=False, absent={**_ABSENT, **_TOO_LARGE},
-    changed={"texts moved from row to row after our callback": _MOVED},
-    lacks={BATCHING: _NO_SETTING},
+    "reForge", "REFORGE_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE},
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
+FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE})
 SDNEXT = Webui(
     "SD.Next (July 2026)", "SDNEXT_DIR", common=("--skip-all", *FLAGS[-2:]),
     settings={
@@ -174,4 +188,4 @@ SDNEXT = Webui(
         AND: "the host takes AND for a word",
     },
 )  # fmt: skip
-WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE, SDNEXT)
+WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE, FORGE_CLASSIC, SDNEXT)

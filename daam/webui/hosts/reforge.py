@@ -1,4 +1,7 @@
-"""reForge (Panchovix's, 2026): Forge's way to sample, with the models of `ldm_patched`, and A1111's text encoders."""
+"""reForge (Panchovix's, 2026) and Forge Classic (Haoming02's, 2025), whose models lie in the package `ldm_patched`.
+
+They sample in Forge's way, with AUTOMATIC1111's text encoders.
+"""
 
 from __future__ import annotations
 

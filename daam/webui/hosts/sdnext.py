@@ -157,6 +157,12 @@ class SdNextPage(A1111Page):
         given = p.per_script_args.get(title)
         return super().values_of_script(p, title) if given is None else tuple(given)
 
+    def result_of_series(self, p: Any, images: Sequence[Image.Image], infotexts: Sequence[str], grids: int = 0) -> Any:
+        """With the comments on `p`, which the host leaves out."""
+        made = super().result_of_series(p, images, infotexts, grids)
+        made.comments = "".join(f"{line}\n" for line in p.comments)
+        return made
+
     def api_users(self) -> str:
         return str(getattr(shared.cmd_opts, "auth", None) or "").strip('"')
 

@@ -51,8 +51,9 @@ class Truth:
 
         Args:
             sums: layer to [column, height, width].
-            where: "calls": [first, step] or [first, step, end]; "run": of each layer in a call; "row": of the run;
-                "period": after how many tokens the text stands there again, where it does.
+            where: "calls": [first, step] or [first, step, end]; "run": of each layer in a call; "row": of the run, or
+                from its end where it is negative, and a run of fewer rows is then of other texts; "period": after how
+                many tokens the text stands there again, where it does.
         """
         first, step, *end = where["calls"]
         chosen = self.calls[first : (end or [None])[0] : step]
@@ -61,7 +62,8 @@ class Truth:
         worst = 0.0
         for name, maps in sums.items():
             runs = [call[name.partition("@")[0]][where["run"]] for call in chosen]
-            fitting = [run[where["row"]] for run in runs if run.shape[1] == maps[0].numel()]
+            there = [run for run in runs if run.shape[1] == maps[0].numel() and len(run) >= -where["row"]]
+            fitting = [run[where["row"]] for run in there]
             if not fitting:
                 return 1.0
             expected = sum(_folded(positions, where.get("period"))[:, list(columns)].T for positions in fitting)

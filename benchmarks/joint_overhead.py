@@ -17,10 +17,12 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from benchmarks.machine import machine
+from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
 from daam.tracing.capture import Capture
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.probe import Probe
 
-COLUMNS, WORDS = 512, 20
+COLUMNS, WORDS, BESIDE = 512, 20, 4
 
 
 def flux(double: int, single: int) -> FluxTransformer2DModel:
@@ -39,14 +41,26 @@ def call_of(size: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def probe_of_columns(vectors: torch.Tensor) -> Probe:
+    """Of which each token is a word."""
+    words = [f"word{number}" for number in range(len(vectors))]
+    prompt, columns = ", ".join(words), []
+    for number, word in enumerate(words):
+        start = prompt.index(word)
+        columns.append(TokenColumn(number, 1, word, (start, start + len(word)), 1.0, 0, "text", number))
+    entry = ScheduleEntry(1, 1, prompt, len(columns), ((prompt, 1.0),), (), tuple(columns))
+    return Probe(vectors, PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),)), tuple(range(len(vectors))))
+
+
 @torch.no_grad()
 def seconds(model: Any, given: dict[str, Any], keep: str) -> float:
-    """Processor time of one call. Args: keep: "" is not traced, "maps", "outputs"."""
+    """Processor time of one call. Args: keep: "" is not traced, "maps", "outputs", "words" beside the prompt too."""
     columns = tuple(range(WORDS))
     text = TracedText(TextKey(0, "positive"), columns, output_words=tuple((column,) for column in columns))
     with ExitStack() as stack:
         if keep:
-            capture = Capture(model, lambda call: [text], keep_outputs=keep == "outputs")
+            probe = probe_of_columns(given["encoder_hidden_states"][0, :BESIDE]) if keep == "words" else None
+            capture = Capture(model, lambda call: [text], keep_outputs=keep in ("outputs", "words"), probe=probe)
             capture.install(stack)
         started = time.process_time()  # of all threads: other work on the machine does not count
         model(**given)
@@ -61,15 +75,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     model, given = flux(options.double, options.single), call_of(options.size)
-    times: dict[str, list[float]] = {"": [], "maps": [], "outputs": []}
+    times: dict[str, list[float]] = {"": [], "maps": [], "outputs": [], "words": []}
     seconds(model, given, "")
     for _ in range(options.repeats):
         for keep, found in times.items():
             found.append(seconds(model, given, keep))
-    plain, maps, outputs = (statistics.median(found) for found in times.values())
+    plain, maps, outputs, words = (statistics.median(found) for found in times.values())
     print(f"{options.size}x{options.size}, {options.double} + {options.single} blocks, {machine()}")
     print(f"plain {plain:.2f} s, with maps {maps:.2f} s ({maps / plain:.2f})", end=", ")
-    print(f"with output maps too {outputs:.2f} s ({outputs / plain:.2f})")
+    print(f"with output maps too {outputs:.2f} s ({outputs / plain:.2f})", end=", ")
+    print(f"with {BESIDE} words beside the prompt too {words:.2f} s ({words / plain:.2f})")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from daam.hosts.diffusers_encode import TextEncoding
-from daam.prompt import ClipTokenizer, parse_prompt
+from daam.hosts.diffusers_prompts import prompts_of
 from daam.prompt.terms import Term
 from daam.tracing.probe import Probe, make_probe
 
@@ -16,12 +15,8 @@ def probe_of(pipeline: Any, terms: Sequence[Term]) -> Probe:
 
     Raises:
         TermError: they hold no word.
-        ModelError: the pipeline has no CLIP text encoder.
+        ModelError: the pipeline has no text encoder that is known.
+        TraceError: it encodes no text by itself.
     """
-    tokenizer = ClipTokenizer.from_transformers(pipeline.tokenizer or pipeline.tokenizer_2)
-    encoding = TextEncoding(pipeline)
-    texts = []
-    for term in terms:
-        table = parse_prompt(term.text, tokenizer, emphasis="None", extra_networks=False, negative=True)
-        texts.append((table, encoding.encode(table.parts[0].schedule[0]).context[0]))
-    return make_probe(texts)
+    kind = prompts_of(pipeline)
+    return make_probe([kind.alone(term.text) for term in terms])

@@ -5,15 +5,19 @@ One class and one entry of `PROMPT_KINDS` for each kind. Nothing of diffusers is
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from daam.errors import PromptError, ShapeError, TraceError
 from daam.hosts.diffusers_columns import Framed, fitted, framed_table, joined, stretched
+from daam.hosts.diffusers_encode import TextEncoding
 from daam.hosts.diffusers_tokens import plain_table
+from daam.prompt import ClipTokenizer, parse_prompt
 from daam.prompt.table import PromptTable
 from daam.tracing.plan import Side
 
@@ -63,6 +67,13 @@ class PromptKind(Protocol):
             PromptError: a text and its tokens cannot be brought together.
         """
 
+    def alone(self, text: str) -> tuple[PromptTable, Tensor]:
+        """A text that is encoded by itself: which column stands for which word, and [column, channel].
+
+        Raises:
+            PromptError, TraceError: as for `table` and `fitted`, or the pipeline encodes no text by itself.
+        """
+
     def fitted(self, table: PromptTable, columns: int, length: int | None) -> PromptTable:
         """The table, checked against what was really encoded; args: as for `diffusers_columns.fitted`.
 
@@ -100,6 +111,22 @@ class _Kind:
         found = [as_list(given[name]) for name in self.second if given.get(name)]
         return [text for texts in found if texts != first for text in texts]
 
+    @torch.no_grad()
+    def alone(self, text: str) -> tuple[PromptTable, Tensor]:
+        known = {"prompt": text, "do_classifier_free_guidance": False}
+        names = inspect.signature(self._pipeline.encode_prompt).parameters.items()
+        given = {name: known.get(name) for name, each in names if name in known or each.default is each.empty}
+        encoded = self.encoded(self._pipeline.encode_prompt(**given))["positive"]
+        length = None if encoded.lengths is None else encoded.lengths[0]
+        context = encoded.contexts[0]
+        return self.fitted(self.table(text, {}, "positive"), len(context), length), context
+
+    def encoded(self, result: Any) -> dict[Side, Encoded]:
+        raise NotImplementedError
+
+    def table(self, prompt: str, given: Given, side: Side) -> PromptTable:
+        raise NotImplementedError
+
     def fitted(self, table: PromptTable, columns: int, length: int | None) -> PromptTable:
         return fitted(table, columns, length)
 
@@ -117,6 +144,11 @@ class ClipPrompts(_Kind):
 
     def fitted(self, table: PromptTable, columns: int, length: int | None) -> PromptTable:
         return table
+
+    def alone(self, text: str) -> tuple[PromptTable, Tensor]:
+        tokenizer = ClipTokenizer.from_transformers(self._pipeline.tokenizer or self._pipeline.tokenizer_2)
+        table = parse_prompt(text, tokenizer, emphasis="None", extra_networks=False, negative=True)
+        return table, TextEncoding(self._pipeline).encode(table.parts[0].schedule[0]).context[0]
 
 
 class Sd3Prompts(_Kind):
@@ -214,6 +246,9 @@ class QwenPrompts(_Kind):
 
 class QwenEditPrompts(QwenPrompts):
     """The same with the columns of a picture before what was typed."""
+
+    def alone(self, text: str) -> tuple[PromptTable, Tensor]:
+        raise TraceError("words that are not in the prompt cannot be probed where a picture is a part of every text")
 
     def fitted(self, table: PromptTable, columns: int, length: int | None) -> PromptTable:
         return fitted(stretched(table, columns if length is None else length), columns, length)

@@ -21,7 +21,7 @@ from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import Family, Outputs, SelfAttended, argument
+from daam.tracing.families.base import Family, Outputs, SelfAttended, Words, argument
 from daam.tracing.latest import Budget, LatestSelfAttention
 from daam.tracing.layout import Wanted
 from daam.tracing.outputs import OutputMaps
@@ -98,7 +98,7 @@ class Capture:
         keep_details = self._keep_steps or self._keep_heads
         self._engine = Engine(keep_details=keep_details, keep_heads=self._keep_heads, probe=self._probe)
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
-        self.outputs = OutputMaps() if self._keep_outputs else None
+        self.outputs = OutputMaps(self._probed_words()) if self._keep_outputs else None
         self.latest = None if self._refined is None else self._new_latest(self._refined)
         self.fault: Exception | None = None
         self.calls = 0
@@ -121,7 +121,14 @@ class Capture:
         found = self.accumulator.on_cpu(image)
         if self.outputs is None:
             return found
-        return {key: replace(text, outputs=self.outputs.of(key)) for key, text in found.items()}
+        with_outputs = {key: replace(text, outputs=self.outputs.of(key)) for key, text in found.items()}
+        for key, text in with_outputs.items():
+            if key.side == "probe":
+                text.text = replace(text.text, output_words=self._probed_words())
+        return with_outputs
+
+    def _probed_words(self) -> tuple[tuple[int, ...], ...]:
+        return () if self._probe is None else self._probe.words
 
     def install(self, stack: ExitStack) -> None:
         """Sets the hooks; the stack removes them."""
@@ -133,7 +140,8 @@ class Capture:
         see_self = None if self._refined is None else self._see_self
         guard = functools.partial(self._guarded, only_wanted=True)
         see_outputs = self._see_outputs if self._keep_outputs else None
-        sight = Sight(guard, self._see, lambda: self._latent_size, see_self, see_outputs)
+        words = None if self._probe is None else Words(self._probe.vectors, self._probe.places)
+        sight = Sight(guard, self._see, lambda: self._latent_size, see_self, see_outputs, words)
         self._family.install(stack, sight)
 
     def _guarded(self, hook: Callable[..., None], *, only_wanted: bool = False) -> Callable[..., None]:

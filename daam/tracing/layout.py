@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from daam.errors import ShapeError
 from daam.tracing.attention import CHUNK_ELEMENTS, by_head, cross_attention_probabilities, probabilities
 from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
-from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.plan import TextKey, TracedText, first_rows
 
 WantedRow = tuple[int, TracedText]
 """A row of what a layer attended with, and the text behind it."""
@@ -111,16 +112,18 @@ class Layout:
         Args: mask: as `Attended` has it.
 
         Returns:
-            [row, head or 1, position or 1, token], float32.
+            [copy * row, head or 1, position or 1, token], float32.
         """
         if mask is None:
             return None
-        if self._probed:
-            raise ShapeError("expected a layer without a mask, since words beside the prompt are probed in it")
         chosen = mask.expand(max(len(mask), 1 + max(self._own_rows)), *mask.shape[1:])[self._own_rows]
         if chosen.dtype is torch.bool:
-            return torch.zeros(chosen.shape, device=chosen.device).masked_fill_(~chosen, -torch.inf)
-        return chosen.to(torch.float32, copy=True)
+            found = torch.zeros(chosen.shape, device=chosen.device).masked_fill_(~chosen, -torch.inf)
+        else:
+            found = chosen.to(torch.float32, copy=True)
+        if not self._probed:
+            return found
+        return torch.cat([functional.pad(found, (0, self._probed), value=value) for value in (-torch.inf, 0.0)])
 
     def block(self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor]) -> Block:
         """What some layers give.
@@ -228,10 +231,7 @@ def _shares(
         return Share(text, row, places, detail_places)
 
     shares = [share(text, row) for row, (_, text) in enumerate(wanted.rows)]
-    taken: set[int] = set()
-    for row, (_, text) in enumerate(wanted.rows):
-        if probe and text.key.side == "positive" and text.key.image not in taken:  # each picture's first
-            taken.add(text.key.image)
-            traced = TracedText(TextKey(text.key.image, "probe"), tuple(range(len(probe))))
-            shares.append(Share(traced, len(wanted.rows) + row, tuple(columns.index(place) for place in probe)))
+    for row, image in first_rows({row: text for row, (_, text) in enumerate(wanted.rows)}) if probe else ():
+        traced = TracedText(TextKey(image, "probe"), tuple(range(len(probe))))
+        shares.append(Share(traced, len(wanted.rows) + row, tuple(columns.index(place) for place in probe)))
     return tuple(shares), columns, details

@@ -1,8 +1,9 @@
 """Similarity of image and words in the attention's output space, in models with joint attention. Knows no model.
 
 After ConceptAttention (Helbling et al., ICML 2025): in each block and call, the attention's output at an image position
-times that at a word, softmax over the words. There, words are concepts with a stream of their own; here they are the
-prompt's own words and signs, whose outputs the model has computed anyway: of a word of several tokens their mean.
+times that at a word, softmax over the words. There, words are concepts with a stream of their own; so are words that
+are not in the prompt here (`families/second_text.py`). The others are the prompt's own words and signs, whose outputs
+the model has computed anyway. Of a word of several tokens it is the mean.
 """
 
 from __future__ import annotations
@@ -13,17 +14,22 @@ import torch
 from torch import Tensor
 
 from daam.tracing.families.base import Outputs
-from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.plan import TextKey, TracedText, first_rows
 from daam.tracing.text_maps import LayerMaps, layer_of_size
+
+Words = tuple[tuple[int, ...], ...]
+"""The columns of each word."""
 
 
 class OutputMaps:
     """Adds up similarities over calls, on the model's device. What a call gave counts when it has come to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, probed: Words = ()) -> None:
+        """Args: probed: the tokens of each word that is not in the prompt."""
+        self._probed = probed
         self._sums: dict[TextKey, LayerMaps] = {}
         self._pending: dict[tuple[TextKey, str], Tensor] = {}
-        self._means: dict[TracedText, tuple[Tensor, Tensor]] = {}
+        self._means: dict[Words, tuple[Tensor, Tensor]] = {}
 
     def forget_call(self) -> None:
         """Lets go of what a call gave so far."""
@@ -33,10 +39,17 @@ class OutputMaps:
         """Looks at what one layer gave. Args: texts: of the rows that are wanted."""
         for row, text in texts.items():
             if text.output_words:
-                columns, mean = self._mean_of(text, outputs.text)
-                words = mean @ outputs.text[row].index_select(0, columns).float()
-                maps = similarity(outputs.image[row].float(), words).T.reshape(len(words), *outputs.size)
-                self._pending[text.key, outputs.layer] = maps
+                self._pending[text.key, outputs.layer] = self._maps(outputs, row, outputs.text, text.output_words)
+        if outputs.words is not None:
+            for row, image in first_rows(texts):
+                key = TextKey(image, "probe")
+                self._pending[key, outputs.layer] = self._maps(outputs, row, outputs.words, self._probed)
+
+    def _maps(self, outputs: Outputs, row: int, tokens: Tensor, words: Words) -> Tensor:
+        """[word, height, width] of one row. Args: tokens: [row, token, channel], of which words have some each."""
+        columns, mean = self._mean_of(words, tokens)
+        own = mean @ tokens[row].index_select(0, columns).float()
+        return similarity(outputs.image[row].float(), own).T.reshape(len(own), *outputs.size)
 
     def end_call(self) -> None:
         """Adds what the call gave."""
@@ -50,15 +63,15 @@ class OutputMaps:
         """[word, height, width] of each layer, on the CPU; empty where there is nothing."""
         return {layer: maps.cpu() for layer, maps in self._sums.get(key, {}).items()}
 
-    def _mean_of(self, text: TracedText, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _mean_of(self, words: Words, like: Tensor) -> tuple[Tensor, Tensor]:
         """The columns of all words, and what makes the words' means of them, [word, column]."""
-        if text not in self._means:
-            columns = [column for word in text.output_words for column in word]
-            rows = [torch.tensor([column in word for column in columns]) for word in text.output_words]
+        if words not in self._means:
+            columns = [column for word in words for column in word]
+            rows = [torch.tensor([column in word for column in columns]) for word in words]
             member = torch.stack(rows).float()
             mean = member / member.sum(dim=1, keepdim=True)
-            self._means[text] = (torch.tensor(columns, device=like.device), mean.to(like.device))
-        return self._means[text]
+            self._means[words] = (torch.tensor(columns, device=like.device), mean.to(like.device))
+        return self._means[words]
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -78,6 +78,18 @@ class RowPlan(Protocol):
     """Says, for one call of the model, which text stands behind each row; None for rows of no interest."""
 
     def __call__(self, call: ModelCall) -> Sequence[TracedText | None]: ...
+
+
+def first_rows(texts: Mapping[int, TracedText]) -> Iterator[tuple[int, int]]:
+    """(row, image) of each picture's first positive row, which stands for the picture where words beside it are probed.
+
+    Args: texts: of the rows of a call.
+    """
+    taken: set[int] = set()
+    for row, text in texts.items():
+        if text.key.side == "positive" and text.key.image not in taken:
+            taken.add(text.key.image)
+            yield row, text.key.image
 
 
 def version_of(tensor: Tensor) -> int:

@@ -15,21 +15,33 @@ from torch import Tensor
 
 from daam.errors import TermError
 from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
-from daam.prompt.typed_words import word_columns
+from daam.prompt.typed_words import word_columns, words_of
 from daam.tracing.families.base import Attended
 from daam.tracing.plan import version_of
 
 
 @dataclass(frozen=True)
 class Probe:
-    """Attributes: vectors: [token, channel], as the model's context holds them; table: what each of them stands for."""
+    """Words beside the prompt.
+
+    Attributes:
+        vectors: [token, channel], as the model's context holds them.
+        table: what each of them stands for.
+        places: of each, among the columns of the text that it was encoded in.
+    """
 
     vectors: Tensor
     table: PromptTable
+    places: tuple[int, ...] = ()
 
     @property
     def columns(self) -> tuple[int, ...]:
         return tuple(range(len(self.vectors)))
+
+    @property
+    def words(self) -> tuple[tuple[int, ...], ...]:
+        """The columns of each word."""
+        return tuple(word.columns for word in words_of(self.table.parts[0].schedule[0]).words)
 
 
 def make_probe(texts: Sequence[tuple[PromptTable, Tensor]]) -> Probe:
@@ -43,6 +55,7 @@ def make_probe(texts: Sequence[tuple[PromptTable, Tensor]]) -> Probe:
     """
     vectors: list[Tensor] = []
     columns: list[TokenColumn] = []
+    places: list[int] = []
     prompt, words = "", 0
     for table, context in texts:
         entry = table.parts[0].schedule[0]
@@ -54,12 +67,13 @@ def make_probe(texts: Sequence[tuple[PromptTable, Tensor]]) -> Probe:
             word = None if column.word is None else column.word + words
             columns.append(replace(column, column=len(columns), span=span, word=word, chunk=0))
             vectors.append(context[number])
+            places.append(number)
         words = 1 + max((column.word or 0 for column in columns), default=-1)
     if not vectors:
         raise TermError("expected at least one word to probe, got none")
     first = texts[0][0].parts[0].schedule[0]
     entry = ScheduleEntry(1, first.end_at_step, prompt, len(columns), ((prompt, 1.0),), (), tuple(columns))
-    return Probe(torch.stack(vectors), PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),)))
+    return Probe(torch.stack(vectors), PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),)), tuple(places))
 
 
 class ProbeKeys:

@@ -17,7 +17,7 @@ from transformers import CLIPTokenizer
 
 from daam.demo_model import TOKENIZER
 from tools.train_demo_model import __main__ as command
-from tools.train_demo_model import autoencoder, compute, curriculum, diffusion, training
+from tools.train_demo_model import autoencoder, compute, curriculum, dataset, diffusion, training
 from tools.train_demo_model.attention import CONTEXT, PlainAttention, context_mask
 from tools.train_demo_model.autoencoder import draw_pool, train_decoder, train_encoder
 from tools.train_demo_model.compute import Compute
@@ -34,7 +34,7 @@ from tools.train_demo_model.networks import (
     make_unet,
 )
 from tools.train_demo_model.optimizer import MuonWithAdamW, orthogonalised
-from tools.train_demo_model.scenes import make_scene
+from tools.train_demo_model.scenes import Plan, Scene, SceneObject, make_scene
 from tools.train_demo_model.training import WeightAverage, learning_rate, train
 
 FLOAT32 = Compute(torch.device("cpu"), is_bfloat16=False)
@@ -154,7 +154,19 @@ def test_easy_scenes_come_first_and_then_the_whole_world(data: Data) -> None:
     assert 0 < (easy > 0).sum() < len(easy)
     chosen = easy > 0
     assert data.is_shapes[chosen].all() and not data.has_small[chosen].any() and data.objects[chosen].max() == 2
-    assert (curriculum.weights(data, curriculum.EASY_STEPS) > 0).all()
+    later = curriculum.weights(data, curriculum.EASY_STEPS)
+    assert (later > 0).all()
+    alike = data.is_shapes & ~data.has_small & (data.objects == 2)
+    near, apart = later[alike & data.has_near], later[alike & ~data.has_near]
+    assert len(near) and len(apart) and near.min() > apart.max()
+
+
+def test_scenes_are_near_where_two_objects_nearly_touch() -> None:
+    first = SceneObject("circle", "red", "normal", 40.0, 40.0, 20.0)
+    for distance, is_near in ((44.0, True), (56.0, False)):
+        second = SceneObject("square", "blue", "normal", 40.0 + distance, 40.0, 20.0)
+        assert dataset._has_near(Plan("white", objects=[first, second])) is is_near
+    assert not dataset._has_near(Plan("white", objects=[first]))
 
 
 def test_no_caption_is_longer_than_what_is_encoded(data: Data) -> None:
@@ -269,6 +281,19 @@ def test_each_half_of_the_vae_is_trained_alone(half: Callable[..., None], tmp_pa
     changed = {name.partition(".")[0] for name, value in model.state_dict().items() if (value != before[name]).any()}
     expected = {"decoder", "post_quant_conv"} if half is train_decoder else {"encoder", "quant_conv"}
     assert changed == expected
+
+
+def test_the_pool_has_as_many_scenes_with_small_objects_as_it_is_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+
+    def make(rng: random.Random) -> Scene:
+        scene = make_scene(rng)
+        seen.append(any(thing.size == "small" for thing in scene.plan.objects))
+        return scene
+
+    monkeypatch.setattr(autoencoder, "make_scene", make)
+    assert len(draw_pool(20, small_share=0.9).pictures) == 20
+    assert sum(seen) >= 18 and len(seen) > 20  # what is too many without is drawn and left out
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])

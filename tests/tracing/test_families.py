@@ -160,6 +160,9 @@ class StreamsEntry:
         by_head = [each.unflatten(-1, (heads, -1)) for each in (query, key, value, result)]
         return AttentionCall(*by_head[:3], mask, None, by_head[3])
 
+    def text_stream(self) -> None:
+        return None
+
     def places(self, arguments: Any, named: Any) -> Places:
         x, context = arguments
         rows, _, height, width = x.shape

@@ -20,6 +20,8 @@ from .training import train
 
 logger = logging.getLogger(__name__)
 POOL = 6000
+SMALL_SHARE = 0.6
+"""Of the pool's scenes that have a small object: there the decoder errs most."""
 BATCH = 8
 CELLS = SIZE // CELL
 CROP_CELLS = 8
@@ -39,9 +41,18 @@ class Pool:
     latents: Tensor
 
 
-def draw_pool(count: int, seed: int = 7) -> Pool:
+def draw_pool(count: int, seed: int = 7, small_share: float = 0.0) -> Pool:
+    """So many scenes, of which at least this share has a small object."""
     rng = random.Random(seed)
-    pictures = [make_scene(rng).picture for _ in range(count)]
+    pictures: list[np.ndarray] = []
+    without = 0
+    while len(pictures) < count:
+        scene = make_scene(rng)
+        if all(thing.size != "small" for thing in scene.plan.objects):
+            if without >= (1 - small_share) * count:
+                continue
+            without += 1
+        pictures.append(scene.picture)
     latents = torch.cat([cell_latents(picture[np.newaxis]) for picture in pictures])
     return Pool(to_tensor(np.stack(pictures)), latents * DEVIATION)
 
@@ -60,7 +71,7 @@ def train_autoencoder(
     model = start or _new_autoencoder()
     if decoder_seconds + encoder_seconds > 0:
         torch.manual_seed(2)
-        pool = draw_pool(POOL)
+        pool = draw_pool(POOL, small_share=SMALL_SHARE)
         model.train().to(compute.device)
         train_decoder(folder, model, pool, decoder_seconds, compute)
         train_encoder(folder, model, pool, encoder_seconds, compute)

@@ -22,5 +22,5 @@ def weights(data: Data, step: int) -> Tensor:
 
 
 def _whole_world(data: Data) -> Tensor:
-    frequent = torch.where(data.is_shapes, 2.0, 1.0)
+    frequent = torch.where(data.is_shapes, 2.0, 1.0) * torch.where(data.has_near, 1.5, 1.0)
     return frequent * torch.where(data.has_small, 0.6, 1.0) * torch.where(data.objects == 3, 0.6, 1.0)

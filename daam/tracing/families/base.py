@@ -66,6 +66,18 @@ class SelfAttended(NamedTuple):
     size: tuple[int, int]
 
 
+class Words(NamedTuple):
+    """Words that are not in the prompt.
+
+    Attributes:
+        vectors: [token, channel], as the model is conditioned with.
+        places: of each, among the columns of the text that it was encoded in.
+    """
+
+    vectors: Tensor
+    places: tuple[int, ...]
+
+
 class Outputs(NamedTuple):
     """What one layer's joint attention gave in one call: the model's own tensors, not copies.
 
@@ -74,12 +86,14 @@ class Outputs(NamedTuple):
         image: [batch, position, channel] of the picture's positions, the heads' channels one behind the other.
         text: [batch, column, channel] from the text's column 0 on.
         size: (height, width) of the positions.
+        words: [batch, token, channel] of the words that are not in the prompt; None where there are none.
     """
 
     layer: str
     image: Tensor
     text: Tensor
     size: tuple[int, int]
+    words: Tensor | None = None
 
 
 class Sample(NamedTuple):
@@ -109,6 +123,7 @@ class Sight:
         latent_size: (height, width) of the latent of the call that runs.
         see_self: takes what a layer attended to the picture itself with; None where that is of no interest.
         see_outputs: takes what a layer's joint attention gave; None where that is of no interest.
+        words: that are not in the prompt, for families that must run them beside it; None where there are none.
     """
 
     guard: Callable[[Callable[..., None]], Callable[..., None]]
@@ -116,6 +131,7 @@ class Sight:
     latent_size: Callable[[], tuple[int, int]]
     see_self: Callable[[SelfAttended], None] | None = None
     see_outputs: Callable[[Outputs], None] | None = None
+    words: Words | None = None
 
 
 class Family(Protocol):
@@ -129,11 +145,13 @@ class Family(Protocol):
         calls_by_side: whether pipelines may call the model once for each side, so that a step has several calls.
     """
 
-    probe_refusal: ClassVar[str | None]
     refined_refusal: ClassVar[str | None]
     outputs_refusal: ClassVar[str | None]
     blind_spot: ClassVar[str]
     calls_by_side: ClassVar[bool]
+
+    @property
+    def probe_refusal(self) -> str | None: ...
 
     @classmethod
     def find(cls, model: nn.Module) -> Family | None:

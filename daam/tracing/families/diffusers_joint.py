@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from daam.errors import ShapeError, TraceError
 from daam.tracing.families.base import Sample
-from daam.tracing.families.joint_model import JointBlock, JointModel, Places, blocks_of_lists
+from daam.tracing.families.diffusers_streams import ApartDoubleStream, DoubleStream
+from daam.tracing.families.joint_model import JointBlock, JointModel, Places, TextStream, blocks_of_lists
 from daam.tracing.families.seam import AttentionCall, Binding
 
 PACKING = 2
@@ -29,11 +30,16 @@ class DiffusersModel:
     Attributes:
         class_name: of the model; its subclasses are of the kind too.
         lists: attributes that hold the blocks in which text and image attend to each other.
+        text_inputs: modules that a text goes through before the blocks of the first list, where those have a stream for
+            text and one for the image; none where they have one for both.
+        stream: how the text's stream runs.
     """
 
     name: ClassVar[str]
     class_name: ClassVar[str]
     lists: ClassVar[tuple[str, ...]] = ("transformer_blocks",)
+    text_inputs: ClassVar[tuple[str, ...]] = ()
+    stream: ClassVar[type[DoubleStream]] = DoubleStream
 
     def __init__(self, model: nn.Module):
         self._model = model
@@ -48,6 +54,11 @@ class DiffusersModel:
 
     def bindings(self, block: nn.Module) -> Sequence[Binding]:
         return attention_bindings(block)
+
+    def text_stream(self) -> TextStream | None:
+        if not self.text_inputs:
+            return None
+        return self.stream(self._model, blocks_of_lists(self._model, self.lists[:1]), self.text_inputs)
 
     def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
         return self._places(dict(self._signature.bind(self._model, *arguments, **named).arguments))
@@ -137,6 +148,7 @@ class Flux(_Packed):
     name = "Flux"
     class_name = "FluxTransformer2DModel"
     lists = ("transformer_blocks", "single_transformer_blocks")
+    text_inputs = ("context_embedder",)
 
     def __init__(self, model: nn.Module):
         super().__init__(model)
@@ -173,6 +185,8 @@ class QwenImage(_Packed):
 
     name = "Qwen-Image"
     class_name = "QwenImageTransformer2DModel"
+    text_inputs = ("txt_norm", "txt_in")
+    stream = ApartDoubleStream
 
     def _grid(self, given: Mapping[str, Any]) -> tuple[int, int]:
         shapes = given["img_shapes"][0]
@@ -189,6 +203,7 @@ class StableDiffusion3(DiffusersModel):
 
     name = "Stable Diffusion 3"
     class_name = "SD3Transformer2DModel"
+    text_inputs = ("context_embedder",)
 
     def _places(self, given: Mapping[str, Any]) -> Places:
         latents, text = given["hidden_states"], given["encoder_hidden_states"]

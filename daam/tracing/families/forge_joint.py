@@ -42,6 +42,9 @@ class ForgeModel:
     def blocks(self) -> Sequence[JointBlock]:
         return blocks_of_lists(self._model, self.lists)
 
+    def text_stream(self) -> None:
+        return None  # nobody has written it for these models yet
+
     def bindings(self, block: nn.Module) -> Sequence[Binding]:
         return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]
 

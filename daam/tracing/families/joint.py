@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from daam.errors import ShapeError, TraceError
 from daam.tracing.families.base import Attended, Outputs, Sample, Sight
@@ -19,6 +19,7 @@ from daam.tracing.families.diffusers_joint import DIFFUSERS_MODELS
 from daam.tracing.families.forge_joint import FORGE_MODELS
 from daam.tracing.families.joint_model import JointModel, Places, of_image
 from daam.tracing.families.seam import Binding, Watch
+from daam.tracing.families.second_text import Beside, SecondText
 from daam.tracing.plan import Conditioning
 
 JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS, *FORGE_MODELS]
@@ -28,9 +29,6 @@ JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS, *FORGE_MODELS]
 class Joint:
     """The hooks: while a block runs, the watch sees what reaches its attention function."""
 
-    probe_refusal: ClassVar[str | None] = (
-        "words that are not in the prompt cannot be probed in a model with joint attention"
-    )
     refined_refusal: ClassVar[str | None] = (
         "a model with joint attention has no self-attention of the picture by itself, along which maps are refined"
     )
@@ -45,21 +43,39 @@ class Joint:
         self._blocks = list(model.blocks())
         self._watches: dict[str, Watch] = {}
         self._places: Places | None = None
+        self._stream = model.text_stream()
+        self._second: SecondText | None = None
+        self._beside: Beside | None = None
 
     @classmethod
     def find(cls, model: nn.Module) -> Joint | None:
         found = (kind.find(model) for kind in JOINT_MODELS)
         return next((cls(kind) for kind in found if kind is not None), None)
 
+    @property
+    def probe_refusal(self) -> str | None:
+        if self._stream is not None:
+            return None
+        return (
+            "words that are not in the prompt can be probed where text and image each have a stream of their own, as "
+            f"in Flux; {self._model.name} has none that is known"
+        )
+
     def install(self, stack: ExitStack, sight: Sight) -> None:
+        if self._stream is not None and sight.words is not None:
+            self._second = SecondText(self._stream, sight.words)
+        stack.callback(self._forget_words)
         for block in self._blocks:
             look = sight.guard(functools.partial(self._look, sight, block.name))
             watch = self._watches[block.name] = Watch(look)
             stack.callback(watch.leave)
             begin = sight.guard(functools.partial(self._begin_block, watch))
             end = functools.partial(_end_block, watch)
-            stack.callback(block.module.register_forward_pre_hook(begin).remove)
+            stack.callback(block.module.register_forward_pre_hook(begin, with_kwargs=True).remove)
             stack.callback(block.module.register_forward_hook(end, always_call=True).remove)
+
+    def _forget_words(self) -> None:
+        self._second = self._beside = None
 
     def sample(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
         self._places = self._model.places(arguments, named)
@@ -74,10 +90,17 @@ class Joint:
     def begin_call(self) -> None:
         for watch in self._watches.values():
             watch.end()
-        self._places = None
+        self._places = self._beside = None
+        if self._second is not None:
+            self._second.begin_call()
 
-    def _begin_block(self, watch: Watch, block: nn.Module, *_: Any) -> None:
-        watch.begin(block, self._model.bindings(block))
+    def _begin_block(
+        self, watch: Watch, block: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]
+    ) -> None:
+        bindings = self._model.bindings(block)
+        if self._second is not None and self._places is not None:
+            self._beside = self._second.run(block, arguments, named, bindings, self._places.first_column)
+        watch.begin(block, bindings)
 
     def _look(
         self,
@@ -98,15 +121,22 @@ class Joint:
                 f"expected {places.sample.rows} rows in {name}, got {len(call.query)}: something runs some of the rows "
                 "by themselves, as perturbed-attention guidance does"
             )
-        query, heads = call.query, call.query.shape[2]
+        query, heads, beside = call.query, call.query.shape[2], self._beside
         key = call.key.repeat_interleave(heads // call.key.shape[2], dim=2) if call.key.shape[2] != heads else call.key
+        key_of = None if beside is None else functools.partial(_key_of, beside)
         mask = None if call.mask is None else of_image(call.mask, places, dim=2)
         query = of_image(query, places, dim=1)
         first = places.first_column
-        sight.see(Attended(name, query, (key,), heads, call.scale, places.grid, first, mask=mask))
+        sight.see(Attended(name, query, (key,), heads, call.scale, places.grid, first, key_of, mask=mask))
         if sight.see_outputs is not None:
             image, text = of_image(call.result, places, dim=1), call.result[:, first:]
-            sight.see_outputs(Outputs(name, image.flatten(2), text.flatten(2), places.grid))
+            words = None if beside is None else beside.output.flatten(2)
+            sight.see_outputs(Outputs(name, image.flatten(2), text.flatten(2), places.grid, words))
+
+
+def _key_of(beside: Beside, _vectors: Tensor) -> Tensor:
+    """What `Attended.key_of` wants, which a block has made already, of the words as they came to it."""
+    return beside.key
 
 
 def _end_block(watch: Watch, block: nn.Module, *_: Any) -> None:

@@ -43,6 +43,28 @@ class Places:
     conditioning: Conditioning | None
 
 
+class TextStream(Protocol):
+    """How another text runs beside the prompt through a model whose blocks have a stream for the text.
+
+    Attributes:
+        blocks: those with such a stream, in their order.
+    """
+
+    blocks: Sequence[JointBlock]
+
+    def embedded(self, vectors: Tensor) -> Tensor:
+        """What the first block gets of a text. Args: vectors: [token, channel], as the model is conditioned with."""
+
+    def arguments(self, given: Mapping[str, Any], text: Tensor, places: Sequence[int]) -> dict[str, Any]:
+        """What a block is called with, with another text.
+
+        Args:
+            given: its arguments, by name.
+            text: [row, token, channel], as this block gets it.
+            places: of each token, among the columns of the text that it was encoded in.
+        """
+
+
 class JointModel(Protocol):
     """What is known of one kind of model. Made once for each model; may remember what it found.
 
@@ -61,6 +83,9 @@ class JointModel(Protocol):
 
     def bindings(self, block: nn.Module) -> Sequence[Binding]:
         """The names under which this block calls its attention function."""
+
+    def text_stream(self) -> TextStream | None:
+        """Along which words that are not in the prompt can run; None where text and image have one stream for both."""
 
     def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
         """Where text and image stand in a call of the model with these arguments.

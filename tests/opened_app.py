@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+
+QUIET = 4.0
+"""Seconds without a question of the page to the server, after which what it loads by itself is through."""
 
 
 @contextmanager
@@ -18,9 +22,14 @@ def opened_app(browser: Any) -> Iterator[Any]:
     app = make_app()
     app.launch(server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False)
     page = browser.new_page(viewport={"width": 1300, "height": 1100})
+    asked: list[float] = []
+    for event in ("request", "websocket"):
+        page.on(event, lambda _: asked.append(time.monotonic()))
     page.goto(app.local_url)
     page.wait_for_selector("#generate")
-    page.wait_for_timeout(4000)  # until what the page loads by itself is through
+    started = time.monotonic()
+    while time.monotonic() - max([started, *asked]) < QUIET and time.monotonic() - started < 60:
+        page.wait_for_timeout(200)
     yield page
     page.close()
     app.close()

@@ -17,7 +17,8 @@ import torch
 from diffusers import FluxTransformer2DModel
 
 from benchmarks.machine import machine
-from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
+from daam.hosts.diffusers_tokens import one_text
+from daam.prompt.table import TokenColumn
 from daam.tracing.capture import Capture
 from daam.tracing.plan import TextKey, TracedText
 from daam.tracing.probe import Probe
@@ -48,8 +49,7 @@ def probe_of_columns(vectors: torch.Tensor) -> Probe:
     for number, word in enumerate(words):
         start = prompt.index(word)
         columns.append(TokenColumn(number, 1, word, (start, start + len(word)), 1.0, 0, "text", number))
-    entry = ScheduleEntry(1, 1, prompt, len(columns), ((prompt, 1.0),), (), tuple(columns))
-    return Probe(vectors, PromptTable(prompt, (PromptPart(prompt, 1.0, (entry,)),)), tuple(range(len(vectors))))
+    return Probe(vectors, one_text(prompt, columns), tuple(range(len(vectors))))
 
 
 @torch.no_grad()

@@ -29,7 +29,7 @@ def plain_table(prompt: str, tokenizer: Any, expanded: str | None = None) -> Pro
     expanded = prompt if expanded is None else expanded
     encoded = tokenizer(expanded, padding="max_length", truncation=True, max_length=tokenizer.model_max_length)
     ids = tuple(int(token) for token in encoded["input_ids"])
-    pieces = _fast_pieces(tokenizer, expanded) if tokenizer.is_fast else _slow_pieces(tokenizer, expanded, ids)
+    pieces = _pieces(tokenizer, expanded, ids)
     if expanded != prompt:
         pieces = _typed_pieces(pieces, _expansion_map(tokenizer, prompt, expanded))
     columns, body = [], min(len(pieces), len(ids) - 2)
@@ -57,8 +57,7 @@ def pieces_of(tokenizer: Any, text: str) -> list[TokenPiece]:
         PromptError: tokens and text cannot be brought together.
     """
     ids = tuple(int(token) for token in tokenizer(text)["input_ids"])
-    pieces = _fast_pieces(tokenizer, text) if tokenizer.is_fast else _slow_pieces(tokenizer, text, ids)
-    return [TokenPiece(token, *span, word) for token, (span, word) in zip(ids[1:], pieces)]
+    return [TokenPiece(token, *span, word) for token, (span, word) in zip(ids[1:], _pieces(tokenizer, text, ids))]
 
 
 _Piece = tuple[Span, int]
@@ -74,6 +73,11 @@ def _column(tokenizer: Any, prompt: str, column: int, token: int, pieces: list[_
     span, word = pieces[column - 1]
     is_embedding = token >= tokenizer.vocab_size
     return TokenColumn(column, token, prompt[slice(*span)], span, 1.0, 0, "embedding" if is_embedding else "text", word)
+
+
+def _pieces(tokenizer: Any, text: str, ids: tuple[int, ...]) -> list[_Piece]:
+    """Args: ids: what the tokenizer made of the text, with start and end."""
+    return _fast_pieces(tokenizer, text) if tokenizer.is_fast else _slow_pieces(tokenizer, text, ids)
 
 
 def _fast_pieces(tokenizer: Any, text: str) -> list[_Piece]:

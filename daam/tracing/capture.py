@@ -121,11 +121,10 @@ class Capture:
         found = self.accumulator.on_cpu(image)
         if self.outputs is None:
             return found
-        with_outputs = {key: replace(text, outputs=self.outputs.of(key)) for key, text in found.items()}
-        for key, text in with_outputs.items():
-            if key.side == "probe":
-                text.text = replace(text.text, output_words=self._probed_words())
-        return with_outputs
+        for key, maps in found.items():
+            words = self._probed_words() if key.side == "probe" else maps.text.output_words
+            found[key] = replace(maps, text=replace(maps.text, output_words=words), outputs=self.outputs.of(key))
+        return found
 
     def _probed_words(self) -> tuple[tuple[int, ...], ...]:
         return () if self._probe is None else self._probe.words

@@ -17,19 +17,19 @@ from daam.tracing.families.base import Outputs
 from daam.tracing.plan import TextKey, TracedText, first_rows
 from daam.tracing.text_maps import LayerMaps, layer_of_size
 
-Words = tuple[tuple[int, ...], ...]
+WordColumns = tuple[tuple[int, ...], ...]
 """The columns of each word."""
 
 
 class OutputMaps:
     """Adds up similarities over calls, on the model's device. What a call gave counts when it has come to its end."""
 
-    def __init__(self, probed: Words = ()) -> None:
+    def __init__(self, probed: WordColumns = ()) -> None:
         """Args: probed: the tokens of each word that is not in the prompt."""
         self._probed = probed
         self._sums: dict[TextKey, LayerMaps] = {}
         self._pending: dict[tuple[TextKey, str], Tensor] = {}
-        self._means: dict[Words, tuple[Tensor, Tensor]] = {}
+        self._means: dict[WordColumns, tuple[Tensor, Tensor]] = {}
 
     def forget_call(self) -> None:
         """Lets go of what a call gave so far."""
@@ -45,7 +45,7 @@ class OutputMaps:
                 key = TextKey(image, "probe")
                 self._pending[key, outputs.layer] = self._maps(outputs, row, outputs.words, self._probed)
 
-    def _maps(self, outputs: Outputs, row: int, tokens: Tensor, words: Words) -> Tensor:
+    def _maps(self, outputs: Outputs, row: int, tokens: Tensor, words: WordColumns) -> Tensor:
         """[word, height, width] of one row. Args: tokens: [row, token, channel], of which words have some each."""
         columns, mean = self._mean_of(words, tokens)
         own = mean @ tokens[row].index_select(0, columns).float()
@@ -63,7 +63,7 @@ class OutputMaps:
         """[word, height, width] of each layer, on the CPU; empty where there is nothing."""
         return {layer: maps.cpu() for layer, maps in self._sums.get(key, {}).items()}
 
-    def _mean_of(self, words: Words, like: Tensor) -> tuple[Tensor, Tensor]:
+    def _mean_of(self, words: WordColumns, like: Tensor) -> tuple[Tensor, Tensor]:
         """The columns of all words, and what makes the words' means of them, [word, column]."""
         if words not in self._means:
             columns = [column for word in words for column in word]

@@ -251,10 +251,10 @@ class Watch:
             texts, not_refined = with_refined(texts, self._last.latest, image)
             self._last.latest.let_go(image)
             keep += () if not_refined else ("refined",)
-        no_outputs = (
-            (self._last.family.outputs_refusal or "") if self._wanted.with_outputs and self._last is not None else ""
-        )
-        keep += (OUTPUTS,) if self._wanted.with_outputs and not no_outputs else ()
+        no_outputs = ""
+        if self._wanted.with_outputs:
+            no_outputs = (self._last.family.outputs_refusal or "") if self._last is not None else ""
+            keep += () if no_outputs else (OUTPUTS,)
         return ImageTrace(
             self._size, positive, negative, texts, self.calls, keep, None, probe, self.remarks, not_refined, no_outputs
         )

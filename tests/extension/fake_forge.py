@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import torch
+
+from tests.extension.fake_modules import modules_in_place
 
 NAMES = (
     "modules", "modules.prompt_parser", "modules.shared", "modules.processing", "modules.script_callbacks",
@@ -71,12 +72,6 @@ class FakeForge:
 @contextmanager
 def fake_forge(*, is_neo: bool = True) -> Iterator[FakeForge]:
     """While it lasts, our files for Forge can be imported, anew, with it."""
-    before = {name: sys.modules.pop(name) for name in (*NAMES, *OURS) if name in sys.modules}
     fake = FakeForge(is_neo=is_neo)
-    sys.modules.update(fake.modules)
-    try:
+    with modules_in_place(fake.modules, OURS):
         yield fake
-    finally:
-        for name in (*NAMES, *OURS):
-            sys.modules.pop(name, None)
-        sys.modules.update(before)

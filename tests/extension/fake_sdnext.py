@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
+
+from tests.extension.fake_modules import modules_in_place
 
 NAMES = (
     "modules", "modules.images", "modules.paths", "modules.processing", "modules.processing_diffusers",
@@ -149,12 +150,6 @@ def fragments(_pipeline: Any, prompt: str) -> tuple[tuple[str, ...], tuple[float
 @contextmanager
 def fake_sdnext(pipeline: Any = None) -> Iterator[FakeSdNext]:
     """While it lasts, our files for SD.Next can be imported, anew, with it."""
-    before = {name: sys.modules.pop(name) for name in (*NAMES, *OURS) if name in sys.modules}
     fake = FakeSdNext(pipeline)
-    sys.modules.update(fake.modules)
-    try:
+    with modules_in_place(fake.modules, OURS):
         yield fake
-    finally:
-        for name in (*NAMES, *OURS):
-            sys.modules.pop(name, None)
-        sys.modules.update(before)

@@ -26,12 +26,15 @@ class A1111Gallery:
 
     def pasted_region(self, p: Any) -> tuple[int, int, int, int] | None:
         """(left, top, width, height) where inpainting "only masked" pastes the picture; None for whole pictures."""
-        is_pasted = getattr(p, "overlay_images", None) and getattr(shared.opts, "overlay_inpaint", True)  # since 1.8
         region = getattr(p, "paste_to", None)
-        if not region or not is_pasted:
+        if not region or not getattr(p, "overlay_images", None) or not self.pastes_overlays(p):
             return None
         left, top, width, height = region
         return left, top, width, height
+
+    def pastes_overlays(self, p: Any) -> bool:
+        """Whether what was inpainted is put back into the picture."""
+        return bool(getattr(shared.opts, "overlay_inpaint", True))  # since 1.8
 
     def grid_background(self) -> str:
         return str(getattr(shared.opts, "grid_background_color", "#ffffff"))

@@ -17,7 +17,6 @@ from PIL import Image
 from daam.prompt import Emphasis, PromptTable
 from daam.webui.hosts.a1111_gallery import A1111Gallery
 from daam.webui.hosts.a1111_page import A1111Page
-from daam.webui.hosts.a1111_settings import setting_place
 from daam.webui.hosts.protocol import CommonHost, Place, SamplingWatch, Wanted
 from daam.webui.hosts.sdnext_texts import typed_table
 from daam.webui.hosts.sdnext_watch import PipelineWatch, processing_module
@@ -97,20 +96,9 @@ class SdNextGallery(A1111Gallery):
         """All: the host keeps them and shows others, which it keeps elsewhere and never fills."""
         return list(p.comments)
 
-    def pasted_region(self, p: Any) -> tuple[int, int, int, int] | None:
+    def pastes_overlays(self, p: Any) -> bool:
         choice = getattr(p, "mask_apply_overlay", None)
-        is_pasted = shared.opts.mask_apply_overlay if choice is None else choice
-        region = getattr(p, "paste_to", None)
-        if not region or not is_pasted or not getattr(p, "overlay_images", None):
-            return None
-        left, top, width, height = region
-        return left, top, width, height
-
-    def shows_grids(self) -> bool:
-        return bool(shared.opts.return_grid)
-
-    def grid_setting(self) -> str:
-        return setting_place("return_grid")
+        return bool(shared.opts.mask_apply_overlay if choice is None else choice)
 
     def label_image(self, image: Image.Image, infotext: str) -> None:
         if shared.opts.image_metadata:

@@ -13,6 +13,7 @@ from modules import prompt_parser, prompt_parser_diffusers, shared
 
 from daam.errors import PromptError, TraceError
 from daam.hosts.diffusers_prompts import ClipPrompts, model_of, prompts_of
+from daam.hosts.diffusers_tokens import ALWAYS
 from daam.prompt import PromptTable
 from daam.prompt.schedule import StepRule, read_schedule
 from daam.prompt.source_text import SourceText
@@ -24,7 +25,6 @@ PARSERS = ("native", "a1111", "compel", "xhinker")
 """Values of the setting "Prompt attention parser"; "fixed" leaves the prompt to the pipeline."""
 OTHER_ENCODERS = ("TE2:", "TE3:", "TE4:")
 """What stands behind these in a prompt is for the further text encoders alone."""
-ALWAYS = 1_000_000
 
 
 def clip_table(

@@ -38,7 +38,7 @@ LATENT_NOISE = 0.08
 RATE, RATE_OF_BOTH = 2e-3, 1e-3
 LOG_VARIANCE = -8.0
 VAE = "vae"
-NEARNESS = 1.0
+NEARNESS = 0.5
 """What it costs both together to leave the known latents, in squares of their values from -1 to 1."""
 
 

@@ -294,7 +294,33 @@ def _models() -> list[MatrixRow]:
             section, "Flux, CFG 4 and a negative prompt", {**FLUX, "cfg_scale": 4, "negative_prompt": LONG}, "flux"
         ),
         MatrixRow(section, "Flux, BREAK", {**FLUX, "prompt": "a red circle BREAK a blue square"}, "flux"),
+        MatrixRow(
+            section,
+            "Flux, BREAK and editing",
+            {**FLUX, "prompt": "a [red:blue:0.5] circle BREAK a square"},
+            "flux",
+            has_maps=False,
+            note="BREAK stands beside prompt editing",
+        ),
+        *(row for name in ("Chroma", "Lumina 2", "Z-Image") for row in _transformer(name)),
         MatrixRow(section, "embedded model", {"steps": 12}),
+    ]
+
+
+def _transformer(name: str) -> list[MatrixRow]:
+    checkpoint = {"Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image"}[name]
+    guided = {**FLUX, "cfg_scale": 4, "negative_prompt": "ugly, a dark room with (many:1.2) chairs"}
+    edited = "a ((red)) circle, a [tree:house:0.5]"
+    return [
+        MatrixRow("Models", f"{name}, CFG 4 and a negative prompt", guided, checkpoint),
+        MatrixRow(
+            "Models",
+            f"{name}: emphasis, editing, AND, a batch",
+            {**guided, "prompt": f"{edited} AND a (moon:1.2)", "batch_size": 2},
+            checkpoint,
+            pictures=2,
+            settings={"with_negative": True},
+        ),
     ]
 
 

@@ -26,7 +26,7 @@ PLOT = (
 
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
-ONLY_FORGES = ("flux",)
+TRANSFORMERS = ("flux", "chroma", "lumina", "z_image")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
 
@@ -80,7 +80,7 @@ class Webui:
         """What it calls a checkpoint; None where it cannot load one of that kind here."""
         if self.checkpoints:
             return self.checkpoints.get(name)
-        return None if name in ONLY_FORGES else name
+        return None if name in TRANSFORMERS else name
 
     def plot_arguments(self, *axes: tuple[int, str, list[str]], **given: Any) -> list[Any]:
         """What X/Y/Z plot is called with.
@@ -131,7 +131,7 @@ _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
     "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
-    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux"}, payload=_HIRES,
+    checkpoints={**_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}}, payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
         "refiner switch (SD1 to SD1)": {
@@ -150,7 +150,8 @@ FORGE_NEO = Webui(
 )  # fmt: skip
 FORGE = Webui(
     "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
-    settings={"sd_model_checkpoint": "sd1.safetensors"}, checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
+    settings={"sd_model_checkpoint": "sd1.safetensors"}, payload=_HIRES,
+    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux", "chroma": "chroma"},
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
         **_REFINER,

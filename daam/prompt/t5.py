@@ -70,8 +70,8 @@ def in_t5_columns(table: PromptTable, t5: T5) -> PromptTable:
     """
     if t5.at_break == "end" and any(_is_mixed_up(part.schedule) for part in table.parts):
         raise TraceError(
-            "BREAK stands beside prompt editing: this WebUI encodes what is behind BREAK as a text of its own, and uses it"
-            " for the steps of the next one; leave one of them out"
+            "BREAK stands beside prompt editing: this WebUI encodes what is behind BREAK as a text of its own, for the "
+            "steps of the text after it; leave one of them out"
         )
 
     def entry_of(entry: ScheduleEntry) -> ScheduleEntry:

@@ -47,7 +47,7 @@ class ForgeTexts(WebuiTexts):
     def t5(self, *, negative: bool = False) -> T5 | None:
         """Of Flux and Chroma T5, of Z-Image Qwen 3, of Lumina 2 Gemma 2; None where the model has none of them."""
         t5 = getattr(shared.sd_model, "text_processing_engine_t5", None)
-        llm = getattr(shared.sd_model, "text_processing_engine_gemma", None)  # whichever it is
+        llm: Any = getattr(shared.sd_model, "text_processing_engine_gemma", None)  # whichever it is
         if t5 is not None and not self.text_encoders():
             return T5(lambda runs: _cut(t5.tokenizer, _texts(runs)), lambda text, _: _tokens(t5, text), "end")
         if hasattr(llm, "llama_template"):

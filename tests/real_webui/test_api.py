@@ -92,8 +92,9 @@ def test_saved_files_follow_the_webuis_settings(server: Server) -> None:
     before = saved(server)
     generate(server, {"save_images": True})
     new = saved(server) - before
-    assert sorted(path.parts[-3] for path in new) == ["txt2img-grids", "txt2img-images"]
-    grid = next(path for path in new if "grids" in path.parts[-3])
+    by_folder = {path.relative_to(server.data).parts[1]: path for path in new}
+    assert len(new) == 2 and tuple(sorted(by_folder)) == server.kind.folders
+    grid = by_folder[server.kind.folders[0]]
     infotext = Image.open(grid).info["parameters"]
     assert infotext.startswith(PAYLOAD["prompt"]) and f"{NAME}: True" in infotext
 

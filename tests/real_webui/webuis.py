@@ -47,6 +47,7 @@ class Webui:
         absent: by a row's name, or by its section, why it is not run.
         changed: by a row's name, what of it is another here; its payload is added to the row's.
         lacks: what tests of the API and the page ask for, and why it is not there.
+        folders: under which it saves grids and pictures of txt2img.
         latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
         plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
     """
@@ -64,6 +65,7 @@ class Webui:
     absent: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[str, str] = ("txt2img-grids", "txt2img-images")
     latent_upscaler: str = "Latent"
     plot: tuple[str, ...] = PLOT
 
@@ -179,6 +181,7 @@ SDNEXT = Webui(
     },
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,
+    folders=("grids", "text"),
     lacks={
         INFOTEXT: "the host has no such field",
         BATCHING: _NO_SETTING,

@@ -32,6 +32,11 @@ SAMPLERS = (
     "UniPC",
     "LCM",
 )
+FURTHER_SAMPLERS = (
+    "HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM", "ER SDE", "Res Multistep", "Kohaku LoNyu Yog", "DPM++ 2s a RF",
+    "Euler A2", "Euler Dy", "Euler SMEA Dy", "Euler Negative", "Euler Negative Dy",
+)  # fmt: skip
+"""Of other WebUIs than AUTOMATIC1111's."""
 OPTIMIZATIONS = ("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem")
 T5 = {"sd3_enable_t5": True}
 SMALL = {"width": 128, "height": 128, "steps": 4, "seed": 1, "cfg_scale": 5, "sampler_name": "DPM++ 2M"}
@@ -168,7 +173,7 @@ def _prompts() -> list[MatrixRow]:
 
 def _sampling() -> list[MatrixRow]:
     section, both = "Sampling", {"pad_cond_uncond": True, "pad_cond_uncond_v0": False}
-    rows = [MatrixRow(section, f"sampler {name}", {"sampler_name": name}) for name in SAMPLERS]
+    rows = [MatrixRow(section, f"sampler {name}", {"sampler_name": name}) for name in SAMPLERS + FURTHER_SAMPLERS]
     longer = {"negative_prompt": LONG}
     rows += [
         MatrixRow(section, "CFG 1", {"cfg_scale": 1}),

@@ -172,6 +172,13 @@ REFORGE = Webui(
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
 FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE})
+SDNEXT_HIRES: dict[str, Any] = {
+    "hr_force": True, "hr_upscaler": "Latent Nearest", "hr_resize_mode": 1, "hr_second_pass_steps": 4,
+    "hr_denoising_strength": 0.6,
+}  # fmt: skip
+HIRES_ROWS = (
+    "hires fix", "hires fix, latent", "hires fix, other prompt", "hires fix, first pass", "hires fix, second pass",
+)  # fmt: skip
 SDNEXT = Webui(
     "SD.Next (July 2026)", "SDNEXT_DIR", common=("--skip-all", *FLAGS[-2:]),
     settings={
@@ -182,6 +189,36 @@ SDNEXT = Webui(
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,
     folders=("grids", "text"),
+    absent={
+        **_ABSENT,
+        **dict.fromkeys(
+            (
+                "Skip Early CFG", "NGMS", "NGMS, all steps", "clip skip 2", "emphasis None", "emphasis Ignore",
+                "emphasis Original", "emphasis No norm", "token merging 0.5",
+            ),
+            _NO_SETTING,
+        ),
+        **dict.fromkeys(
+            ("AND, two parts", "AND, three parts of different length", "AND, a batch"), "the host takes AND for a word"
+        ),
+        **dict.fromkeys(
+            ("textual inversion", "textual inversion wrapped to the next chunk"), "no small one is made for this host"
+        ),
+        **dict.fromkeys(("styles", "different prompts per image"), "the tests' way to it is another WebUI's"),
+        **dict.fromkeys(("interrupt at step 3", "skip at step 3"), "the host calls nobody at a step"),
+        **dict.fromkeys(("attn2.forward replaced", "p.sample wrapped"), "the host has no such function"),
+        "texts moved from row to row after our callback": "the host has no such callback",
+        **dict.fromkeys(
+            ("X/Y/Z plot", "prompt matrix", "loopback", "SD upscale", "outpainting mk2", "prompts from file",
+             "nested generation on the finished picture"),
+            "not tried there",
+        ),
+        "hires fix, image upscaler": "no model samples there but with “force hires”",
+        "model switched between generations": "SDXL is in other rows",
+        "refiner switch (SD1 to SD1)": "the refiner's steps are not in the maps, which is said",
+        "Sizes": "the embedded model is made for 128x128",
+    },
+    changed={name: {"payload": SDNEXT_HIRES} for name in HIRES_ROWS},
     lacks={
         INFOTEXT: "the host has no such field",
         BATCHING: _NO_SETTING,

@@ -38,7 +38,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     f"{FLUX}/text_encoder_2": T5_SIZES,
     f"{CHROMA}/text_encoder": T5_SIZES,
     f"{LUMINA}/text_encoder": LLM_SIZES,
-    f"{Z_IMAGE}/text_encoder": LLM_SIZES,
+    f"{Z_IMAGE}/text_encoder": {**LLM_SIZES, "max_position_embeddings": 32768},  # as the smallest Qwen 3
 }
 
 

@@ -213,9 +213,10 @@ def check_tokens(server: Server, row: MatrixRow, tables: dict[str, Any]) -> None
         return
     if row.options.get("emphasis") or row.payload.get("hr_checkpoint_name") or row.payload.get("refiner_checkpoint"):
         return
-    for table in filter(None, tables.values()):
-        for entry in (entry for part in table["parts"] for entry in part["schedule"]):
-            theirs = [token for chunk in server.get("/bench/tokens", text=entry["text"])[0] for token in chunk]
+    for side, table in tables.items():
+        for entry in (entry for part in (table or {"parts": []})["parts"] for entry in part["schedule"]):
+            chunks = server.get("/bench/tokens", text=entry["text"], negative=str(side == "negative"))[0]
+            theirs = [token for chunk in chunks for token in chunk]
             ours = [column["token"] for column in entry["columns"]]
             if "sd3_enable_t5" in row.options:
                 half = len(ours) // 2

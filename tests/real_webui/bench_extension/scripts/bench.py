@@ -212,11 +212,14 @@ def t5_tokens(text: str, count: int) -> list[int]:
     return list(shared.sd_model.cond_stage_model.model_t5.tokenize_line(text, target_token_count=count)[0])
 
 
-def tokens(text: str) -> list[list[list[int]]]:
+def tokens(text: str, negative: bool = False) -> list[list[list[int]]]:
     """The chunks of every encoder, made by the WebUI itself; of T5 and its kin the first, as it uses no other."""
+    alone = _engine_alone()
+    if hasattr(alone, "process_template"):
+        text = alone.process_template(text, negative)
     made = [encoder.tokenize_line(text) for encoder in encoders()]
     found = [[list(chunk.tokens) for chunk in (each[0] if isinstance(each, tuple) else each)] for each in made]
-    return found if _engine_alone() is None else [chunks[:1] for chunks in found]
+    return found if alone is None else [chunks[:1] for chunks in found]
 
 
 def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:

@@ -49,7 +49,7 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     """Writes them, and a LoRA, a textual inversion and a ControlNet for SD 1.5, into a data folder of the host.
 
     Args:
-        names: of families beside SD 1.5: sdxl, flux, chroma, lumina, z_image.
+        names: of families beside SD 1.5: sdxl, flux, and kontext with it, chroma, lumina, z_image.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -71,6 +71,8 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     t5 = _named("text_encoders.t5xxl.transformer.", _of_shapes(t5_shapes()))
     if "flux" in names:
         _save({**wide, **clip_l, **t5, **_transformer(flux_shapes())}, checkpoints / "flux.safetensors")
+        if "kontext" in names:  # Forge Neo knows it by its file's name alone
+            (checkpoints / "flux-kontext.safetensors").hardlink_to(checkpoints / "flux.safetensors")
     if "chroma" in names:
         _save({**wide, **t5, **_transformer(chroma_shapes())}, checkpoints / "chroma.safetensors")
     kinds: dict[Kind, str] = {"lumina": "gemma2_2b", "z_image": "qwen3_4b"}

@@ -307,6 +307,15 @@ def _models() -> list[MatrixRow]:
             has_maps=False,
             note="BREAK stands beside prompt editing",
         ),
+        MatrixRow(
+            section,
+            "Flux Kontext, a batch",
+            {**IMG2IMG, **FLUX, "denoising_strength": 1.0, "batch_size": 2},
+            "kontext",
+            "img2img",
+            pictures=2,
+        ),
+        MatrixRow(section, "Flux Kontext, nothing to change", FLUX, "kontext"),
         *(row for name in ("Chroma", "Lumina 2", "Z-Image") for row in _transformer(name)),
         MatrixRow(section, "embedded model", {"steps": 12}),
     ]

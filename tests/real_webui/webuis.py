@@ -26,7 +26,7 @@ PLOT = (
 
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
-TRANSFORMERS = ("flux", "chroma", "lumina", "z_image")
+TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
 
@@ -133,7 +133,8 @@ _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
     "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
-    checkpoints={**_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}}, payload=_HIRES,
+    checkpoints={**_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}, "kontext": "flux-kontext"},
+    payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
         "refiner switch (SD1 to SD1)": {

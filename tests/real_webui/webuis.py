@@ -49,6 +49,7 @@ class Webui:
         lacks: what tests of the API and the page ask for, and why it is not there.
         folders: under which it saves grids and pictures of txt2img.
         latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
+        plot_script: what it calls the script that makes a grid of settings.
         plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
     """
 
@@ -67,6 +68,7 @@ class Webui:
     lacks: Mapping[str, str] = field(default_factory=dict)
     folders: tuple[str, str] = ("txt2img-grids", "txt2img-images")
     latent_upscaler: str = "Latent"
+    plot_script: str = "x/y/z plot"
     plot: tuple[str, ...] = PLOT
 
     @property
@@ -190,6 +192,12 @@ SDNEXT = Webui(
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,
     folders=("grids", "text"),
+    plot_script="xyz grid script",
+    plot=(
+        "csv_mode", "draw_legend", "no_fixed_seeds", "include_grid", "include_sub_grids", "include_lone_images",
+        "include_time", "include_text", "margin_size", "create_video", "video_type", "video_duration", "video_loop",
+        "video_pad", "video_interpolate",
+    ),
     absent={
         **_ABSENT,
         **dict.fromkeys(

@@ -15,7 +15,7 @@ import gradio as gr
 from PIL import Image
 
 from daam.errors import DaamError
-from daam.hosts.diffusers_generate import GenerationSettings, generate
+from daam.hosts.diffusers_generate import GUIDANCE_SCALE, GenerationSettings, generate
 from daam.hosts.diffusers_models import EMBEDDED, SAMPLERS, load_pipeline, usual_guidance_scale
 from daam.maps.readings import kept_for
 from daam.prompt.terms import parse_terms
@@ -171,7 +171,7 @@ def make_app(model: str = EMBEDDED, table: type[Settings] = Settings) -> Any:
 
 def make_generation_inputs(model: str) -> dict[str, Any]:
     """The components that say how to generate, by name, in the WebUI's order."""
-    guidance_scale = usual_guidance_scale(model)
+    guidance_scale = usual_guidance_scale(model) or GUIDANCE_SCALE
     made: dict[str, Any] = {}
     with gr.Row():
         made["sampler"] = gr.Dropdown(list(SAMPLERS), value="DPM++ 2M", label="Sampling method", elem_id="sampler")

@@ -45,7 +45,9 @@ def add_generation_options(group: Any) -> None:
     add_model_option(group)
     group.add_argument("--steps", type=int, default=20)
     group.add_argument("--sampler", default="DPM++ 2M", metavar="NAME", help="the WebUI's names (DPM++ 2M)")
-    group.add_argument("--guidance-scale", type=float, metavar="F", help="default 7; the embedded model's is 5")
+    group.add_argument(
+        "--guidance-scale", type=float, metavar="F", help="default: 7, the embedded model's 5, else the pipeline's"
+    )
     group.add_argument("--device", help="cpu, cuda, cuda:1, mps; default: cuda where there is one")
 
 

@@ -1,10 +1,10 @@
-"""Generates pictures with a diffusers pipeline from a prompt in the WebUI's syntax, traced on request."""
+"""Generates pictures with a diffusers pipeline, traced; a UNet's from a prompt in the WebUI's syntax."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor
 
 from daam.errors import PromptError, SettingError, TraceError
 from daam.hosts.diffusers_encode import Encoded, TextEncoding
-from daam.hosts.diffusers_models import name_of, set_sampler
+from daam.hosts.diffusers_models import DEFAULT_SAMPLER, name_of, set_sampler
+from daam.hosts.diffusers_plain import plain_arguments, plain_remarks
 from daam.hosts.diffusers_trace import Tracer, trace
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.table import ScheduleEntry, active_entry
@@ -20,13 +21,19 @@ from daam.results.result import Notes, Result, now
 from daam.tracing.conditioning import Conditioned
 from daam.tracing.plan import Side
 
+GUIDANCE_SCALE = 7.0
+"""Of Stable Diffusion 1, 2 and XL where none is given, as in the WebUI."""
 OnStep = Callable[[int, int], bool | None]
 """Gets the steps that are done and the steps in all; gives True to end the sampling."""
 
 
 @dataclass(frozen=True)
 class GenerationSettings:
-    """What to generate. Sizes are in pixels; None takes the model's own.
+    """What to generate. Sizes are in pixels; None takes the model's own, and as guidance scale 7 for UNets, for others
+    what their pipeline takes by itself.
+
+    Pipelines with joint attention (Flux, Stable Diffusion 3 and their kin) read `prompt` and `negative` as plain text,
+    and sample with their own scheduler.
 
     >>> daam.GenerationSettings("a red circle", steps=8).sampler
     'DPM++ 2M'
@@ -42,11 +49,11 @@ class GenerationSettings:
     negative: str = ""
     seed: int = 0
     steps: int = 20
-    guidance_scale: float = 7.0
+    guidance_scale: float | None = None
     height: int | None = None
     width: int | None = None
     batch_size: int = 1
-    sampler: str = "DPM++ 2M"
+    sampler: str = DEFAULT_SAMPLER
     emphasis: str = "Original"
 
     def __post_init__(self) -> None:
@@ -61,7 +68,7 @@ class GenerationSettings:
                 raise SettingError(f"{name}: expected a multiple of 8 from 64 up, got {size}")
         if not 0 <= self.seed < 2**63:
             raise SettingError(f"seed: expected 0 to 2^63 - 1, got {self.seed}")
-        if not 0 <= self.guidance_scale <= 100:
+        if self.guidance_scale is not None and not 0 <= self.guidance_scale <= 100:
             raise SettingError(f"guidance scale: expected 0 to 100, got {self.guidance_scale}")
 
 
@@ -87,11 +94,13 @@ def generate(
         pipeline: as for `daam.trace`, of the text-to-image kind.
         keep, terms, probe: as for `daam.trace`.
         on_step: called after each step with the steps that are done and the steps in all; where it gives True the
-            sampling ends there, and the pictures and maps are those of the steps that ran.
+            sampling ends there, and the pictures and maps are those of the steps that ran (not of Lumina 2, whose
+            pipeline cannot be ended).
 
     Raises:
         TraceError: the pipeline is none that can be traced; a fault on the way is the result's `fault`.
         PromptError: the prompt cannot be read, or it joins parts with AND, which only the WebUI samples.
+        SettingError: the pipeline has no such sampler, or takes no negative prompt.
     """
     own_scheduler = pipeline.scheduler
     try:
@@ -108,11 +117,49 @@ def _generate(
     probe: str,
     on_step: OnStep | None,
 ) -> Result:
-    if getattr(pipeline, "unet", None) is None:
-        raise TraceError(
-            f"expected a pipeline of Stable Diffusion 1.x, 2.x or XL, got {type(pipeline).__name__}: the WebUI's "
-            "syntax is for their text encoders; in Python, daam.trace(pipe) around a call of the pipeline has its maps"
-        )
+    images = settings.batch_size
+    tracer = trace(pipeline, keep=keep, terms=terms, probe=probe)
+    has_syntax = getattr(pipeline, "unet", None) is not None
+    if has_syntax and settings.guidance_scale is None:
+        settings = replace(settings, guidance_scale=GUIDANCE_SCALE)
+    texts = _read(pipeline, settings) if has_syntax else None
+    arguments = plain_arguments(pipeline, settings) if texts is None else texts.arguments()
+    with tracer:
+        if texts is not None:
+            texts.tell(tracer, images)
+        started = time.perf_counter()
+        pictures = pipeline(
+            **arguments,
+            num_images_per_prompt=images,
+            num_inference_steps=settings.steps,
+            height=settings.height,
+            width=settings.width,
+            generator=[torch.Generator().manual_seed(settings.seed + image) for image in range(images)],
+            callback_on_step_end=_StepEnd(texts, images, on_step),
+            callback_on_step_end_tensor_inputs=[] if texts is None else texts.tensor_names,
+        ).images
+        seconds = time.perf_counter() - started
+    notes = Notes(
+        settings.prompt,
+        settings.seed,
+        model=name_of(pipeline),
+        settings=asdict(settings),
+        seconds={"sampling": seconds},
+        date=now(),
+    )
+    if texts is None:
+        guidance = arguments.get("true_cfg_scale", arguments.get("guidance_scale"))
+        own = {"sampler": type(pipeline.scheduler).__name__, "guidance_scale": guidance}
+        notes = replace(notes, settings={**notes.settings, **own}, remarks=plain_remarks(pipeline, settings))
+    try:
+        traces = [tracer.image_trace(image) for image in range(len(pictures))]
+    except TraceError as error:  # the pictures are there all the same
+        return Result(list(pictures), [], notes=notes, fault=str(error))
+    return Result(list(pictures), traces, notes=notes)
+
+
+def _read(pipeline: Any, settings: GenerationSettings) -> _Contexts:
+    """The prompts in the WebUI's syntax, encoded; the pipeline has the wanted sampler then."""
     sampler = set_sampler(pipeline, settings.sampler)
     steps = settings.steps * sampler.calls_per_step
     tokenizer = ClipTokenizer.from_transformers(pipeline.tokenizer or pipeline.tokenizer_2)
@@ -124,39 +171,7 @@ def _generate(
             f"AND joins {len(positive.parts)} prompts: only the WebUI samples them together; write `and` for the word"
         )
     empty = parse_prompt("", tokenizer).parts[0].schedule[0]
-    encoding = TextEncoding(pipeline, settings.emphasis)
-    contexts = _Contexts(encoding, positive, negative, empty, is_guided=settings.guidance_scale > 1)
-    seeds = [settings.seed + image for image in range(settings.batch_size)]
-    with trace(pipeline, keep=keep, terms=terms, probe=probe) as tracer:
-        tracer.expect([positive] * settings.batch_size, [negative] * settings.batch_size)
-        for image in range(settings.batch_size):
-            contexts.tell(tracer, image)
-        started = time.perf_counter()
-        pictures = pipeline(
-            **contexts.arguments(),
-            num_images_per_prompt=settings.batch_size,
-            num_inference_steps=settings.steps,
-            guidance_scale=settings.guidance_scale,
-            height=settings.height,
-            width=settings.width,
-            generator=[torch.Generator().manual_seed(seed) for seed in seeds],
-            callback_on_step_end=_StepEnd(contexts, settings.batch_size, on_step),
-            callback_on_step_end_tensor_inputs=contexts.tensor_names,
-        ).images
-        seconds = time.perf_counter() - started
-    notes = Notes(
-        settings.prompt,
-        settings.seed,
-        model=name_of(pipeline),
-        settings=asdict(settings),
-        seconds={"sampling": seconds},
-        date=now(),
-    )
-    try:
-        traces = [tracer.image_trace(image) for image in range(len(pictures))]
-    except TraceError as error:  # the pictures are there all the same
-        return Result(list(pictures), [], notes=notes, fault=str(error))
-    return Result(list(pictures), traces, notes=notes)
+    return _Contexts(TextEncoding(pipeline, settings.emphasis), positive, negative, empty, settings.guidance_scale or 0)
 
 
 class _Contexts:
@@ -168,11 +183,11 @@ class _Contexts:
         positive: PromptTable,
         negative: PromptTable,
         empty: ScheduleEntry,
-        *,
-        is_guided: bool,
+        guidance_scale: float,
     ):
+        self._tables = (positive, negative)
         self._parts = (positive.parts[0], negative.parts[0])
-        self._is_guided = is_guided
+        self._guidance_scale = guidance_scale
         encoded = [
             [encoding.encode(entry) for entry in positive.parts[0].schedule],
             [encoding.encode_negative(entry) for entry in negative.parts[0].schedule],
@@ -189,16 +204,19 @@ class _Contexts:
         """Whether another text becomes active at this model call."""
         return any(active_entry(part, call) != active_entry(part, call - 1) for part in self._parts)
 
-    def tell(self, tracer: Tracer, image: int) -> None:
+    def tell(self, tracer: Tracer, images: int) -> None:
         """Says what every entry's text is encoded to, since the pipeline itself encodes none of them."""
-        for side, entries in zip(get_args(Side), self._encoded):
-            for number, encoded in enumerate(entries):
-                tracer.learn(Conditioned(image, side, number), encoded.context[0])
+        tracer.expect(*([table] * images for table in self._tables))
+        for image in range(images):
+            for side, entries in zip(get_args(Side), self._encoded):
+                for number, encoded in enumerate(entries):
+                    tracer.learn(Conditioned(image, side, number), encoded.context[0])
 
-    def arguments(self) -> dict[str, Tensor]:
-        """The pipeline's arguments for the texts that are active at the first model call."""
+    def arguments(self) -> dict[str, Any]:
+        """The pipeline's arguments: how strongly is guided, and the texts that are active at the first model call."""
         positive, negative = self._active(0)
-        named = {"prompt_embeds": positive.context, "negative_prompt_embeds": negative.context}
+        named: dict[str, Any] = {"prompt_embeds": positive.context, "negative_prompt_embeds": negative.context}
+        named["guidance_scale"] = self._guidance_scale
         if positive.pooled is not None and negative.pooled is not None:
             named |= {"pooled_prompt_embeds": positive.pooled, "negative_pooled_prompt_embeds": negative.pooled}
         return named
@@ -206,7 +224,7 @@ class _Contexts:
     def tensors(self, call: int, images: int) -> dict[str, Tensor]:
         """The texts of a call as the pipeline holds them while it samples: rows of the negative prompt first."""
         positive, negative = self._active(call)
-        sides = [negative, positive] if self._is_guided else [positive]
+        sides = [negative, positive] if self._guidance_scale > 1 else [positive]
         found = {"prompt_embeds": torch.cat([side.context.repeat(images, 1, 1) for side in sides])}
         pooled = [side.pooled.repeat(images, 1) for side in sides if side.pooled is not None]
         return {**found, "add_text_embeds": torch.cat(pooled)} if pooled else found
@@ -225,12 +243,12 @@ def _fill_up(encoded: Encoded, length: int, filling: Tensor) -> Encoded:
 class _StepEnd:
     """Tells the progress after each step, and hands the pipeline the texts of the next one where they change."""
 
-    def __init__(self, contexts: _Contexts, images: int, on_step: OnStep | None):
+    def __init__(self, contexts: _Contexts | None, images: int, on_step: OnStep | None):
         self._contexts, self._images, self._on_step = contexts, images, on_step
 
     def __call__(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if self._on_step is not None and self._on_step(step + 1, pipeline.num_timesteps):
             pipeline._interrupt = True  # as diffusers documents it for callbacks
-        if not self._contexts.is_switch(step + 1):
+        if self._contexts is None or not self._contexts.is_switch(step + 1):
             return {}
         return self._contexts.tensors(step + 1, self._images)

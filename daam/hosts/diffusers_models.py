@@ -42,10 +42,11 @@ SAMPLERS = {
     "UniPC": Sampler("UniPCMultistepScheduler", {}),
 }
 """The WebUI's names. Adding a sampler is adding an entry."""
+DEFAULT_SAMPLER = "DPM++ 2M"
 
 
 def load_pipeline(model: str = EMBEDDED, *, device: str | None = None, dtype: str | None = None) -> DiffusionPipeline:
-    """A Stable Diffusion pipeline, ready to run.
+    """A pipeline of diffusers, ready to run.
 
     >>> embedded = daam.load_pipeline(device="cpu")
     >>> embedded("a red circle", num_inference_steps=1).images[0].size
@@ -54,20 +55,21 @@ def load_pipeline(model: str = EMBEDDED, *, device: str | None = None, dtype: st
     Args:
         model: "embedded", a diffusers folder, a single-file checkpoint, or a hub id.
         device: "cpu", "cuda", …; None takes CUDA where there is one.
-        dtype: float32, float16 or bfloat16; None takes float16 on CUDA and float32 elsewhere.
+        dtype: float32, float16 or bfloat16; None takes float32, but on CUDA float16, or bfloat16 for models with joint
+            attention, whose T5 has no range for less.
 
     Raises:
         ModelError: the model cannot be found or loaded, or the device is not there.
         SettingError: the dtype is not known, or the device computes nothing.
     """
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    dtype = dtype or ("float16" if device.startswith("cuda") else "float32")
-    if dtype not in DTYPES:
+    if dtype is not None and dtype not in DTYPES:
         raise SettingError(f"dtype: expected {', '.join(DTYPES)}, got {dtype!r}")
     if device.split(":")[0].strip().lower() == "meta":
         raise SettingError("device: expected one that computes, such as cpu or cuda, got 'meta', which has no numbers")
     try:
-        pipeline = _load(model).to(device=device, dtype=DTYPES[dtype])
+        pipeline = _load(model)
+        pipeline = pipeline.to(device=device, dtype=DTYPES[dtype or _usual_dtype(pipeline, device)])
     except ModelError:
         raise
     except Exception as error:  # the loaders raise whatever their libraries raise
@@ -78,6 +80,12 @@ def load_pipeline(model: str = EMBEDDED, *, device: str | None = None, dtype: st
         ) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def _usual_dtype(pipeline: Any, device: str) -> str:
+    if not device.startswith("cuda"):
+        return "float32"
+    return "float16" if hasattr(pipeline, "unet") else "bfloat16"
 
 
 def _load(model: str) -> Any:
@@ -103,9 +111,9 @@ def _load_single_file(path: Path) -> Any:
     return kind.from_single_file(str(path))
 
 
-def usual_guidance_scale(model: str) -> float:
-    """Of a model by its name, where none is asked for."""
-    return EMBEDDED_GUIDANCE_SCALE if model == EMBEDDED else 7.0
+def usual_guidance_scale(model: str) -> float | None:
+    """Of a model by its name, where none is asked for; None where the pipeline that it is loaded as decides."""
+    return EMBEDDED_GUIDANCE_SCALE if model == EMBEDDED else None
 
 
 def find_sampler(name: str) -> Sampler:

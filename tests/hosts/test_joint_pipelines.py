@@ -261,9 +261,3 @@ def test_a_text_of_which_diffusers_hides_the_end_is_refused_where_it_is_left_out
         generate(kind, pipeline, [PROMPT, LONG], num_images_per_prompt=2)
     with pytest.raises(TraceError, match="a part of the text only"):
         tracer.heat_maps()
-
-
-def test_generate_refuses_a_pipeline_without_a_unet_before_anything_is_generated() -> None:
-    """As `daam --model` with a folder of Flux does, by the same function."""
-    with pytest.raises(TraceError, match=r"FluxPipeline.*daam\.trace\(pipe\)"):
-        daam.generate(made.flux(), daam.GenerationSettings("a cat", steps=1))

@@ -73,6 +73,8 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
     payload = {**row.payload, **changed.pop("payload", {})}
     if kind.is_forge and row.path == "txt2img" and row.size is None:
         payload = {**SMALLER, **payload}
+    if kind.is_forge and row.section == "Sizes":
+        payload["steps"] = 1
     if payload.get("hr_upscaler", "None") not in upscalers(server):
         payload["hr_upscaler"] = "None"
     if payload.get("script_name") == "x/y/z plot":

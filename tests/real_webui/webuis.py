@@ -34,25 +34,21 @@ ONLY_FORGES = ("flux",)
 class Webui:
     """One WebUI.
 
-        Attributes:
-            variable: the environment's that names its folder, with its Python environment in venv/ or beside it.
-            common: flags to start it with.
-            flags: further ones.
-            settings: besides SETTINGS.
-            checkpoints: what it has of those that rows name: one of its own for each.
-    <<<<<<< HEAD
-            has_small_encoders: whether its CLIP-L and its VAE can be made small too.
-    =======
-            has_pipelines: whether it samples with pipelines of diffusers, so that models are folders.
-            has_small_encoders: whether its text encoders and VAE can be made small too.
-    >>>>>>> main
-            ready: what its log says when it can be used.
-            payload: what each request to generate must have besides.
-            absent: by a row's name, or by its section, why it is not run.
-            changed: by a row's name, what of it is another here; its payload is added to the row's.
-            lacks: what tests of the API and the page ask for, and why it is not there.
-            latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
-            plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
+    Attributes:
+        variable: the environment's that names its folder, with its Python environment in venv/ or beside it.
+        common: flags to start it with.
+        flags: further ones.
+        settings: besides SETTINGS.
+        checkpoints: what it has of those that rows name: one of its own for each.
+        has_pipelines: whether it samples with pipelines of diffusers, so that models are folders.
+        has_small_encoders: whether its CLIP-L and its VAE can be made small too.
+        ready: what its log says when it can be used.
+        payload: what each request to generate must have besides.
+        absent: by a row's name, or by its section, why it is not run.
+        changed: by a row's name, what of it is another here; its payload is added to the row's.
+        lacks: what tests of the API and the page ask for, and why it is not there.
+        latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
+        plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
     """
 
     name: str

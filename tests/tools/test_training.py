@@ -13,17 +13,27 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
 
-from daam.demo_model import TOKENIZER
+from daam.demo_model import WEIGHTS
 from tools.train_demo_model import __main__ as command
 from tools.train_demo_model import autoencoder, compute, curriculum, dataset, diffusion, training
+from tools.train_demo_model import drawing_pool as drawing_pool_module
 from tools.train_demo_model.attention import CONTEXT, PlainAttention, context_mask
-from tools.train_demo_model.autoencoder import draw_pool, train_decoder, train_encoder
+from tools.train_demo_model.autoencoder import (
+    Minutes,
+    Pool,
+    draw_pictures,
+    encode,
+    make_pool,
+    train_both,
+    train_decoder,
+    train_encoder,
+)
 from tools.train_demo_model.compute import Compute
-from tools.train_demo_model.dataset import LENGTH, Data, draw_dataset
-from tools.train_demo_model.diffusion import VelocityLoss, timestep_density
-from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary
+from tools.train_demo_model.dataset import LENGTH, Data, collect_dataset, draw_chunk
+from tools.train_demo_model.diffusion import Batches, VelocityLoss, timestep_density
+from tools.train_demo_model.drawing_pool import drawing_pool, scene_with_something_small
+from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary, load_autoencoder
 from tools.train_demo_model.latents import CELL, DEVIATION, cell_latents, enlarged
 from tools.train_demo_model.networks import (
     BOS,
@@ -34,8 +44,9 @@ from tools.train_demo_model.networks import (
     make_unet,
 )
 from tools.train_demo_model.optimizer import MuonWithAdamW, orthogonalised
-from tools.train_demo_model.scenes import Plan, Scene, SceneObject, make_scene
-from tools.train_demo_model.training import WeightAverage, learning_rate, train
+from tools.train_demo_model.scenes import Plan, SceneObject, make_scene
+from tools.train_demo_model.steps import RecordedSteps, Steps, WeightAverage
+from tools.train_demo_model.training import learning_rate, train
 
 FLOAT32 = Compute(torch.device("cpu"), is_bfloat16=False)
 BFLOAT16 = Compute(torch.device("cpu"), is_bfloat16=True)
@@ -43,7 +54,11 @@ BFLOAT16 = Compute(torch.device("cpu"), is_bfloat16=True)
 
 @pytest.fixture(scope="module")
 def data() -> Data:
-    return draw_dataset(CLIPTokenizer.from_pretrained(TOKENIZER), 60)
+    return collect_dataset([draw_chunk(random.Random(0), 60)], cell_latents)
+
+
+def draw_pool(scenes: int) -> Pool:
+    return make_pool([draw_pictures(random.Random(7), scenes)])
 
 
 @pytest.fixture
@@ -57,15 +72,17 @@ def steps_of_10_ms(monkeypatch: pytest.MonkeyPatch) -> None:
 def fit_line(model: nn.Linear, path: Path, seconds: float) -> list[float]:
     losses: list[float] = []
 
-    def loss_of_step(step: int, progress: float) -> Tensor:
+    def draw(step: int, progress: float) -> tuple[Tensor]:
         assert step == len(losses)
-        inputs = torch.randn(16, 1)
-        loss = (model(inputs) - 3 * inputs).pow(2).mean()
-        losses.append(loss.item())
-        return loss
+        return (torch.randn(16, 1),)
+
+    def loss(inputs: Tensor) -> Tensor:
+        error = (model(inputs) - 3 * inputs).pow(2).mean()
+        losses.append(error.item())
+        return error
 
     train(
-        [model], loss_of_step, FLOAT32, checkpoint=path, seconds=seconds, highest_rate=0.3, falls_over=0.5,
+        [model], draw, loss, FLOAT32, checkpoint=path, seconds=seconds, highest_rate=0.3, falls_over=0.5,
         average_over=10, weight_decay=0,
     )  # fmt: skip
     return losses
@@ -124,7 +141,7 @@ def test_the_average_of_constant_weights_is_the_constant() -> None:
     parameter = nn.Parameter(torch.ones(3))
     average = WeightAverage([parameter], 100)
     for step in range(20):
-        average.update(step)
+        average.update(average.share(step))
     average.copy_to_parameters()
     assert torch.allclose(parameter, torch.ones(3))
 
@@ -150,11 +167,11 @@ def test_timesteps_are_drawn_most_where_shapes_are_decided_and_everywhere_at_tim
 
 
 def test_easy_scenes_come_first_and_then_the_whole_world(data: Data) -> None:
-    easy = curriculum.weights(data, 0)
+    easy = curriculum.easy_weights(data)
     assert 0 < (easy > 0).sum() < len(easy)
     chosen = easy > 0
     assert data.is_shapes[chosen].all() and not data.has_small[chosen].any() and data.objects[chosen].max() == 2
-    later = curriculum.weights(data, curriculum.EASY_STEPS)
+    later = curriculum.weights(data)
     assert (later > 0).all()
     alike = data.is_shapes & ~data.has_small & (data.objects == 2)
     near, apart = later[alike & data.has_near], later[alike & ~data.has_near]
@@ -197,23 +214,23 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(diffusion, "BATCH", 4)
 
 
-@pytest.mark.usefixtures("small_batches")
 @pytest.mark.parametrize("numbers", [FLOAT32, BFLOAT16])
 def test_the_loss_of_a_model_that_knows_nothing_is_the_spread_of_the_velocity(data: Data, numbers: Compute) -> None:
     torch.manual_seed(0)
     unet = make_unet()
     nn.init.zeros_(unet.conv_out.weight), nn.init.zeros_(unet.conv_out.bias)
-    loss = VelocityLoss(unet, make_text_encoder(1 + len(data.rows) + 2), data, numbers)(0)
+    batch = Batches(data, 4, numbers.device, easy_steps=10).draw(0, 0.0)
+    loss = VelocityLoss(unet, make_text_encoder(1 + len(data.rows) + 2), 4, numbers)(*batch)
     assert loss.dtype == torch.float32 and 0.7 < loss.item() < 1.6
 
 
 @pytest.mark.usefixtures("small_batches")
 def test_one_command_trains_from_nothing_and_one_trains_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autoencoder, "POOL", 8)
-    monkeypatch.setattr(command, "ENCODER_MINUTES", 0.01)
+    monkeypatch.setattr(command, "POOL", 8)
+    monkeypatch.setattr(command, "Minutes", lambda *parts: Minutes(*parts or (0.01, 0.01, 0.01)))
     short = ["--minutes", "0.01", "--scenes", "60", "--threads", "1"]
     first, second = tmp_path / "first", tmp_path / "second"
-    command.main([str(tmp_path / "a"), "--decoder-minutes", "0.01", "--export", str(first), *short])
+    command.main([str(tmp_path / "a"), "--export", str(first), *short])
     command.main([str(tmp_path / "b"), "--train-on", str(first), "--export", str(second), *short])
     before, after = (
         StableDiffusionPipeline.from_pretrained(folder, low_cpu_mem_usage=False) for folder in (first, second)
@@ -283,17 +300,46 @@ def test_each_half_of_the_vae_is_trained_alone(half: Callable[..., None], tmp_pa
     assert changed == expected
 
 
-def test_the_pool_has_as_many_scenes_with_small_objects_as_it_is_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[bool] = []
+def test_both_halves_together_leave_the_known_latents_a_little_and_come_back_with_more(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, pool = load_autoencoder(WEIGHTS), draw_pool(8)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    train_both(tmp_path, model, pool, 2.0, FLOAT32)
+    changed = {name.partition(".")[0] for name, value in model.state_dict().items() if (value != before[name]).any()}
+    assert changed == {"encoder", "quant_conv", "decoder", "post_quant_conv"}
 
-    def make(rng: random.Random) -> Scene:
-        scene = make_scene(rng)
-        seen.append(any(thing.size == "small" for thing in scene.plan.objects))
-        return scene
 
-    monkeypatch.setattr(autoencoder, "make_scene", make)
-    assert len(draw_pool(20, small_share=0.9).pictures) == 20
-    assert sum(seen) >= 18 and len(seen) > 20  # what is too many without is drawn and left out
+def test_what_the_unet_learns_is_what_the_encoder_finds() -> None:
+    model = load_autoencoder(WEIGHTS)
+    pictures = draw_pictures(random.Random(0), 3)
+    found = encode(model, pictures, FLOAT32, at_once=2)
+    assert found.shape == (3, 4, 16, 16)
+    assert (found - cell_latents(pictures)).abs().mean() < 0.2  # near to what is known without a network
+    with torch.no_grad():
+        mean = model.encode(torch.tensor(pictures).permute(0, 3, 1, 2) / 127.5 - 1).latent_dist.mean
+    assert torch.allclose(found, mean * model.config.scaling_factor, atol=1e-4)
+
+
+def test_a_scene_that_is_to_have_a_small_object_has_one() -> None:
+    rng = random.Random(0)
+    assert all(scene_with_something_small(rng, 1.0).plan.has_small for _ in range(10))
+    assert not all(scene_with_something_small(rng, 0.0).plan.has_small for _ in range(10))
+
+
+def test_processes_draw_what_one_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drawing_pool_module, "CHUNK", 3)
+    drawn = []
+    for processes in (1, 2):
+        with drawing_pool(processes) as pool:
+            drawn.append([*pool.begin(draw_pictures, 7, seed=3)])
+    assert [len(chunk) for chunk in drawn[0]] == [3, 3, 1]
+    assert all((one == other).all() for one, other in zip(*drawn))
+    assert (drawn[0][0] != drawn[0][1]).any()
+
+
+def test_larger_batches_see_more_easy_scenes_in_fewer_steps() -> None:
+    assert curriculum.easy_steps(32) == curriculum.EASY_STEPS
+    assert curriculum.EASY_STEPS / 8 < curriculum.easy_steps(256) < curriculum.EASY_STEPS
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.9])
@@ -302,3 +348,26 @@ def test_crops_and_whole_pictures_lie_over_their_latents(progress: float) -> Non
     pictures, latents = autoencoder._batch(pool, progress)
     seen = ((pictures + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
     assert torch.allclose(cell_latents(seen) * DEVIATION, latents, atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
+def test_recorded_steps_on_a_gpu_are_the_steps_themselves() -> None:
+    device = torch.device("cuda")
+    ends = []
+    for record in (False, True):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(8, 16), nn.SiLU(), nn.Linear(16, 8)).to(device)
+        optimizer = MuonWithAdamW([model], weight_decay=0.01)
+        average = WeightAverage(optimizer.parameters, 100)
+        steps: Steps | RecordedSteps = Steps(lambda given, model=model: model(given).pow(2).mean(), optimizer, average)
+        if record:
+            steps = RecordedSteps(steps, device)
+        for step in range(1, 21):
+            batch = (torch.randn(32 if step % 2 else 16, 8, device=device),)
+            rate, share = 0.01 / step, average.share(step)
+            steps(
+                batch, *((rate, share) if record else (torch.full((), value, device=device) for value in (rate, share)))
+            )
+        ends.append([*optimizer.parameters, *average.values])
+    for plain, recorded in zip(*ends):
+        assert torch.allclose(plain, recorded, atol=1e-6)

@@ -23,6 +23,10 @@ class Compute:
     is_bfloat16: bool
 
     @property
+    def is_gpu(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
     def dtype(self) -> torch.dtype:
         """Of the products."""
         return torch.bfloat16 if self.is_bfloat16 else torch.float32

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import random
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -14,9 +16,10 @@ import torch
 from torch import Tensor
 from transformers import CLIPTokenizer
 
+from daam.demo_model import TOKENIZER
+
 from .captions import caption_text, make_caption
 from .drawing import SHAPES
-from .latents import cell_latents
 from .networks import BOS, EOS
 from .scenes import Plan, make_scene
 
@@ -25,6 +28,7 @@ CAPTIONS_PER_SCENE = 4
 LENGTH = 77
 UNKNOWN = 0
 SEED = 12345
+FILE = "dataset.pt"
 NEAR = 1.2
 """Objects whose centres are closer than this many times the sum of their radii nearly touch; 1.05 is the least."""
 
@@ -42,8 +46,9 @@ class Vocabulary:
     def size(self) -> int:
         return 1 + len(self.rows) + 2
 
-    def learn(self, token: int) -> int:
-        return self.rows.setdefault(token, 1 + len(self.rows))
+    def row(self, token: int | None) -> int:
+        """Of an unknown word, or of a token, which gets its row where it is met first."""
+        return UNKNOWN if token is None else self.rows.setdefault(token, 1 + len(self.rows))
 
 
 @dataclass(frozen=True)
@@ -69,37 +74,70 @@ class Data:
     has_near: Tensor
 
 
-def make_dataset(folder: Path, tokenizer: CLIPTokenizer, scenes: int) -> Data:
-    """So many scenes; kept in `folder`, taken from there when they are already drawn."""
-    path = folder / "dataset.pt"
-    if path.exists():
-        return Data(**torch.load(path))
-    data = draw_dataset(tokenizer, scenes)
-    torch.save(asdict(data), path)
+@dataclass(frozen=True)
+class Chunk:
+    """Some scenes as they are drawn.
+
+    Attributes:
+        pictures: [scene, 128, 128, 3] uint8.
+        captions: of each scene, of each caption, CLIP's tokens without start and end; None is an unknown word.
+        plans: what each scene shows.
+    """
+
+    pictures: np.ndarray
+    captions: list[list[list[int | None]]]
+    plans: list[Plan]
+
+
+def draw_chunk(rng: random.Random, scenes: int) -> Chunk:
+    tokenizer = _tokenizer()
+    drawn = [make_scene(rng) for _ in range(scenes)]
+    texts = [[caption_text(make_caption(rng, scene.plan)) for _ in range(CAPTIONS_PER_SCENE)] for scene in drawn]
+    captions = [[_with_unknown(rng, _body(tokenizer, text)) for text in four] for four in texts]
+    return Chunk(np.stack([scene.picture for scene in drawn]), captions, [scene.plan for scene in drawn])
+
+
+def has_dataset(folder: Path) -> bool:
+    return (folder / FILE).exists()
+
+
+def make_dataset(folder: Path, chunks: Iterable[Chunk], latents_of: Callable[[np.ndarray], Tensor]) -> Data:
+    """The scenes, kept in `folder`; taken from there when they are already there.
+
+    Args:
+        latents_of: of pictures [scene, 128, 128, 3] uint8, latents [scene, 4, 16, 16].
+    """
+    if has_dataset(folder):
+        return Data(**torch.load(folder / FILE))
+    data = collect_dataset(chunks, latents_of)
+    torch.save(asdict(data), folder / FILE)
     return data
 
 
-def draw_dataset(tokenizer: CLIPTokenizer, scenes: int, seed: int = SEED) -> Data:
-    rng, vocabulary = random.Random(seed), Vocabulary()
-    latents = torch.empty(scenes, 4, 16, 16, dtype=torch.float16)
+def collect_dataset(chunks: Iterable[Chunk], latents_of: Callable[[np.ndarray], Tensor]) -> Data:
+    vocabulary = Vocabulary()
+    latents: list[Tensor] = []
     captions: list[list[list[int]]] = []
     plans: list[Plan] = []
-    for index in range(scenes):
-        scene = make_scene(rng)
-        latents[index] = cell_latents(scene.picture[np.newaxis])[0]
-        texts = [caption_text(make_caption(rng, scene.plan)) for _ in range(CAPTIONS_PER_SCENE)]
-        captions.append([_with_unknown(rng, _body(tokenizer, vocabulary, text)) for text in texts])
-        plans.append(scene.plan)
-    logger.info("%d scenes drawn, %d tokens in use", scenes, len(vocabulary.rows))
+    for chunk in chunks:
+        latents.append(latents_of(chunk.pictures).half().cpu())
+        captions += [[[vocabulary.row(token) for token in body] for body in four] for four in chunk.captions]
+        plans += chunk.plans
+    logger.info("%d scenes drawn, %d tokens in use", len(plans), len(vocabulary.rows))
     return Data(
-        latents=latents,
+        latents=torch.cat(latents),
         tokens=torch.tensor([[_padded(body, vocabulary) for body in four] for four in captions], dtype=torch.int16),
         rows=vocabulary.rows,
         objects=torch.tensor([len(plan.objects) for plan in plans]),
         is_shapes=torch.tensor([_is_shapes(plan) for plan in plans]),
-        has_small=torch.tensor([any(thing.size == "small" for thing in plan.objects) for plan in plans]),
+        has_small=torch.tensor([plan.has_small for plan in plans]),
         has_near=torch.tensor([_has_near(plan) for plan in plans]),
     )
+
+
+@functools.cache
+def _tokenizer() -> CLIPTokenizer:
+    return CLIPTokenizer.from_pretrained(TOKENIZER)
 
 
 def _is_shapes(plan: Plan) -> bool:
@@ -113,16 +151,15 @@ def _has_near(plan: Plan) -> bool:
     )
 
 
-def _body(tokenizer: CLIPTokenizer, vocabulary: Vocabulary, text: str) -> list[int]:
-    ids = tokenizer(text)["input_ids"]
-    return [vocabulary.learn(token) for token in ids if token not in (BOS, EOS)]
+def _body(tokenizer: CLIPTokenizer, text: str) -> list[int]:
+    return [token for token in tokenizer(text)["input_ids"] if token not in (BOS, EOS)]
 
 
-def _with_unknown(rng: random.Random, body: list[int]) -> list[int]:
+def _with_unknown(rng: random.Random, body: list[int]) -> list[int | None]:
     """Unknown words here and there, so that the trained model takes them calmly."""
-    mixed: list[int] = [UNKNOWN] * rng.randint(1, 3) if rng.random() < 0.1 else []
+    mixed: list[int | None] = [None] * rng.randint(1, 3) if rng.random() < 0.1 else []
     for token in body:
-        mixed += [token, UNKNOWN] if rng.random() < 0.01 else [token]
+        mixed += [token, None] if rng.random() < 0.01 else [token]
     return mixed
 
 

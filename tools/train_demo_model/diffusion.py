@@ -5,7 +5,6 @@ No loss looks at the attention: where the words look is the model's own finding,
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -20,7 +19,7 @@ from .dataset import Data
 from .networks import make_scheduler, make_text_encoder, make_unet
 from .training import train
 
-BATCH = 32
+BATCH, BATCH_ON_GPU = 32, 256
 HIGHEST_RATE = 2e-3
 HIGHEST_RATE_OF_TRAINED = 6e-4
 """Networks that are trained on: a higher rate would first undo what they have."""
@@ -50,11 +49,11 @@ def train_diffusion(
         network.train().to(compute.device)
     usual = unet.attn_processors
     unet.set_attn_processor(PlainAttention())
-    loss = VelocityLoss(unet, text_encoder, data, compute)
-    first_step = 0 if start is None else curriculum.EASY_STEPS
+    batch = BATCH_ON_GPU if compute.is_gpu else BATCH
     train(
         [unet, text_encoder],
-        lambda step, progress: loss(first_step + step),
+        Batches(data, batch, compute.device, easy_steps=curriculum.easy_steps(batch) if start is None else 0).draw,
+        VelocityLoss(unet, text_encoder, batch, compute),
         compute,
         checkpoint=folder / "diffusion.checkpoint.pt",
         seconds=seconds,
@@ -67,40 +66,49 @@ def train_diffusion(
     return unet.cpu().eval(), text_encoder.cpu().eval()
 
 
+class Batches:
+    """Draws scenes, a caption of each, timesteps and noise; all on the device, so that a GPU waits for nothing."""
+
+    def __init__(self, data: Data, batch: int, device: torch.device, easy_steps: int):
+        self._batch, self._device, self._easy_steps = batch, device, easy_steps
+        self._easy, self._all = (
+            weights.to(device) for weights in (curriculum.easy_weights(data), curriculum.weights(data))
+        )
+        self._latents, self._tokens = data.latents.to(device), data.tokens[..., :CONTEXT].to(device)
+        self._density = timestep_density(make_scheduler().alphas_cumprod).to(device)
+
+    def draw(self, step: int, _progress: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Latents [batch, 4, 16, 16], rows of the vocabulary [batch, token], some captions empty, timesteps [batch],
+        noise like the latents."""
+        batch, device = self._batch, self._device
+        scenes = torch.multinomial(self._easy if step < self._easy_steps else self._all, batch, replacement=True)
+        captions = torch.randint(0, self._tokens.shape[1], (batch,), device=device)
+        tokens = self._tokens[scenes, captions].long()
+        start, end = tokens[:, :1], tokens[:, -1:]
+        empty = torch.cat([start, end.expand(-1, CONTEXT - 1)], dim=1)
+        dropped = torch.rand(batch, 1, device=device) < DROPPED_CAPTIONS
+        latents = self._latents[scenes].float()
+        even = torch.randn(batch, latents.shape[1], 1, 1, device=device)
+        timesteps = torch.multinomial(self._density, batch, replacement=True)
+        return latents, torch.where(dropped, empty, tokens), timesteps, torch.randn_like(latents) + OFFSET_NOISE * even
+
+
 class VelocityLoss:
-    """Draws batches of the data and measures the predicted velocity (Salimans & Ho, 2022)."""
+    """Measures the predicted velocity of a batch (Salimans & Ho, 2022)."""
 
-    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, data: Data, compute: Compute):
+    def __init__(self, unet: UNet2DConditionModel, text_encoder: CLIPTextModel, batch: int, compute: Compute):
         self._unet, self._text_encoder, self._compute = unet, text_encoder, compute
-        self._data = replace(data, tokens=data.tokens[..., :CONTEXT])
-        self._kept = make_scheduler().alphas_cumprod
-        self._density = timestep_density(self._kept)
-        self._mask = context_mask(BATCH, compute.device)
+        self._kept = make_scheduler().alphas_cumprod.to(compute.device)
+        self._mask = context_mask(batch, compute.device)
 
-    def __call__(self, step: int) -> Tensor:
-        device = self._compute.device
-        latents, tokens = self._draw(curriculum.weights(self._data, step))
-        timesteps = torch.multinomial(self._density, BATCH, replacement=True)
-        noise = torch.randn_like(latents) + OFFSET_NOISE * torch.randn(BATCH, latents.shape[1], 1, 1)
+    def __call__(self, latents: Tensor, tokens: Tensor, timesteps: Tensor, noise: Tensor) -> Tensor:
         kept = self._kept[timesteps].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * latents + (1 - kept).sqrt() * noise
         velocity = kept.sqrt() * noise - (1 - kept).sqrt() * latents
         with self._compute.autocast():
-            context = self._text_encoder(input_ids=tokens.to(device)).last_hidden_state
-            predicted = self._unet(
-                noisy.to(device), timesteps.to(device), context, encoder_attention_mask=self._mask
-            ).sample
-        return (predicted.float() - velocity.to(device)).pow(2).mean()
-
-    def _draw(self, weights: Tensor) -> tuple[Tensor, Tensor]:
-        """Latents, and one caption of each as rows of the vocabulary, some of them empty."""
-        scenes = torch.multinomial(weights, BATCH, replacement=True)
-        captions = torch.randint(0, self._data.tokens.shape[1], (BATCH,))
-        tokens = self._data.tokens[scenes, captions].long()
-        start, end = tokens[:, :1], tokens[:, -1:]
-        empty = torch.cat([start, end.expand(-1, CONTEXT - 1)], dim=1)
-        dropped = torch.rand(BATCH, 1) < DROPPED_CAPTIONS
-        return self._data.latents[scenes].float(), torch.where(dropped, empty, tokens)
+            context = self._text_encoder(input_ids=tokens).last_hidden_state
+            predicted = self._unet(noisy, timesteps, context, encoder_attention_mask=self._mask).sample
+        return (predicted.float() - velocity).pow(2).mean()
 
 
 def timestep_density(kept: Tensor) -> Tensor:

@@ -54,13 +54,20 @@ class MuonWithAdamW:
                 others.append(parameter)
             else:
                 self._groups.setdefault((parameter.shape[0], parameter[0].numel()), []).append(parameter)
-        self._adam = torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=weight_decay)
+        is_gpu = any(parameter.is_cuda for parameter in others)
+        self._adam = torch.optim.AdamW(others, betas=(0.9, 0.99), weight_decay=weight_decay, capturable=is_gpu)
         self._momentum, self._weight_decay, self._dtype = momentum, weight_decay, dtype
-        self._buffers = {shape: torch.zeros(len(group), *shape) for shape, group in self._groups.items()}
+        self._buffers = {
+            shape: torch.zeros(len(group), *shape, device=group[0].device) for shape, group in self._groups.items()
+        }
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Takes the gradients into the weights, and clears them."""
+    def step(self, rate: float | Tensor) -> None:
+        """Takes the gradients into the weights, and clears them.
+
+        Args:
+            rate: on a GPU a tensor of one number, so that a recorded step follows it.
+        """
         for group in self._adam.param_groups:
             group["lr"] = rate
         self._adam.step()
@@ -69,21 +76,22 @@ class MuonWithAdamW:
         for parameter in self.parameters:
             parameter.grad = None
 
-    def _step_of_a_shape(self, shape: tuple[int, int], parameters: list[nn.Parameter], rate: float) -> None:
+    def _step_of_a_shape(self, shape: tuple[int, int], parameters: list[nn.Parameter], rate: float | Tensor) -> None:
         gradients = torch.stack([_gradient(parameter).reshape(shape) for parameter in parameters])
-        buffer = self._buffers[shape] = self._buffers[shape].to(gradients.device)
+        buffer = self._buffers[shape]
         buffer.lerp_(gradients, 1 - self._momentum)
         updates = orthogonalised(torch.lerp(gradients, buffer, self._momentum), self._dtype)
-        scale = 0.2 * max(shape) ** 0.5
-        for parameter, update in zip(parameters, updates):
-            parameter.mul_(1 - rate * self._weight_decay).add_(update.view_as(parameter), alpha=-rate * scale)
+        updates = updates * (rate * 0.2 * max(shape) ** 0.5)
+        torch._foreach_mul_(parameters, 1 - rate * self._weight_decay)
+        torch._foreach_sub_(parameters, [update.view_as(each) for each, update in zip(parameters, updates)])
 
     def state_dict(self) -> dict[str, Any]:
         return {"adam": self._adam.state_dict(), "muon": self._buffers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self._adam.load_state_dict(state["adam"])
-        self._buffers = dict(state["muon"])
+        for shape, buffer in state["muon"].items():
+            self._buffers[shape].copy_(buffer)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:

@@ -61,6 +61,10 @@ class Plan:
     def is_outdoor(self) -> bool:
         return self.ground is not None
 
+    @property
+    def has_small(self) -> bool:
+        return any(thing.size == "small" for thing in self.objects)
+
 
 @dataclass(frozen=True)
 class Scene:

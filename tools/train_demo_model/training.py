@@ -1,11 +1,11 @@
-"""What all trainings share: a rate that follows the time spent, a running average of the weights, checkpoints."""
+"""What all trainings share: a rate that follows the time spent, checkpoints, what is said meanwhile."""
 
 from __future__ import annotations
 
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,32 +13,15 @@ from torch import Tensor, nn
 
 from .compute import Compute
 from .optimizer import MuonWithAdamW
+from .steps import Loss, WeightAverage, make_steps
 
 logger = logging.getLogger(__name__)
+Draw = Callable[[int, float], tuple[Tensor, ...]]
 REPORT_EVERY = 100
 SAVE_EVERY_SECONDS = 120.0
 WARM_UP = 50
 LEAST_RATE = 0.02
 """Of the highest."""
-
-
-class WeightAverage:
-    """An exponential moving average of parameters that starts short and grows to `longest` steps."""
-
-    def __init__(self, parameters: Iterable[nn.Parameter], longest: int):
-        self._parameters = list(parameters)
-        self._longest = longest
-        self.values = [parameter.detach().clone() for parameter in self._parameters]
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        share = max(1 / self._longest, 10 / (step + 10))
-        torch._foreach_lerp_(self.values, self._parameters, share)
-
-    @torch.no_grad()
-    def copy_to_parameters(self) -> None:
-        for parameter, value in zip(self._parameters, self.values):
-            parameter.copy_(value)
 
 
 def learning_rate(highest: float, step: int, progress: float, falls_over: float) -> float:
@@ -49,7 +32,8 @@ def learning_rate(highest: float, step: int, progress: float, falls_over: float)
 
 def train(
     modules: list[nn.Module],
-    loss_of_step: Callable[[int, float], Tensor],
+    draw: Draw,
+    loss: Loss,
     compute: Compute,
     *,
     checkpoint: Path,
@@ -63,27 +47,27 @@ def train(
 
     Args:
         modules: on the device of `compute` already.
-        loss_of_step: given the number of the step and the progress 0..1, draws a batch and gives its loss.
-        seconds: of this process's own computing, all its threads together, so that what else a machine does counts for
-            nothing.
+        draw: given the number of the step and the progress 0..1, a batch on that device.
+        loss: of such a batch.
+        seconds: on a processor those of this process's own computing, all its threads together, so that what else the
+            machine does counts for nothing; on a GPU those that pass.
         checkpoint: written every two minutes; read at the start when it exists.
         falls_over: the last share of the time, in which the rate falls.
     """
     optimizer = MuonWithAdamW(modules, weight_decay, compute.dtype)
     average = WeightAverage(optimizer.parameters, average_over)
     step, spent = _restore(checkpoint, modules, optimizer, average, compute)
-    started = time.process_time() - spent
+    take_step = make_steps(loss, optimizer, average, compute)
+    clock = time.monotonic if compute.is_gpu else time.process_time
+    started = clock() - spent
     last_save = time.monotonic()
     losses: list[Tensor] = []
     while spent < seconds:
-        loss = loss_of_step(step, spent / seconds)
-        loss.backward()
-        nn.utils.clip_grad_norm_(optimizer.parameters, 1.0)
-        optimizer.step(learning_rate(highest_rate, step, spent / seconds, falls_over))
+        batch = draw(step, spent / seconds)
+        rate = learning_rate(highest_rate, step, spent / seconds, falls_over)
         step += 1
-        average.update(step)
-        losses.append(loss.detach())
-        spent = time.process_time() - started
+        losses.append(take_step(batch, rate, average.share(step)))
+        spent = clock() - started
         if step % REPORT_EVERY == 0:
             mean = float(torch.stack(losses).mean())
             logger.info("%s, step %d, %.0f of %.0f s: loss %.5f", checkpoint.stem, step, spent, seconds, mean)

@@ -18,7 +18,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -162,15 +161,17 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self._start = torch.cuda.memory_allocated()
         else:
-            self._start = psutil.Process().memory_info().rss
+            import psutil  # which machines with a GPU need not have
+
+            self._process = psutil.Process()
+            self._start = self._process.memory_info().rss
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
         return self
 
     def _watch(self) -> None:
-        process = psutil.Process()
         while not self._stop.wait(0.005):
-            self.bytes = max(self.bytes, process.memory_info().rss - self._start)
+            self.bytes = max(self.bytes, self._process.memory_info().rss - self._start)
 
     def __exit__(self, *_: object) -> None:
         if self._is_cuda:

@@ -26,7 +26,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.machine import machine
+from benchmarks.machine import head, machine, row
 from benchmarks.overhead import MIB, PROMPT, SD15_LAYOUT, SDXL_LAYOUT, PeakMemory, sd_pipeline, sdxl_pipeline
 from benchmarks.peers import castorini_trace
 from daam.hosts.diffusers_trace import trace
@@ -182,12 +182,11 @@ def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argpa
     wall, low, high = quartiles(second.wall / first.wall for first, second in pairs)
     processor = statistics.median(second.processor / first.processor for first, second in pairs)
     memory = [peak(calls, options.device, chosen) / MIB for chosen in (None, tracing)]
-    return (
-        f"{name:6} {pictures:8}  {who:16} {calls.layers:7} {extra:12.2f} {1e3 * plain.wall:10.2f} "
-        f"{1e3 * traced.wall:11.2f} {wall:7.3f} {f'{low:.2f}-{high:.2f}':>11} {processor:10.3f} "
-        f"{traced.faults - plain.faults:12.0f} "
-        f"{memory[0]:12.1f} {memory[1]:13.1f}"
-    )
+    return row(
+        name, pictures, who, calls.layers, f"{extra:.2f}", f"{1e3 * plain.wall:.2f}", f"{1e3 * traced.wall:.2f}",
+        f"{wall:.3f} ({low:.2f} to {high:.2f})", f"{processor:.3f}", f"{traced.faults - plain.faults:.0f}",
+        *(f"{number:.1f}" for number in memory),
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -201,9 +200,9 @@ def main() -> None:
     options = parser.parse_args()
     options.dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
     torch.set_num_threads(options.threads)
-    print(f"{machine(options.device)}; medians of {options.blocks} pairs of {options.calls} calls")
-    print("model  pictures  trace             layers  extra calls  plain, ms  traced, ms   ratio   quartiles  "
-          "CPU ratio  extra faults    peak, MiB  traced, MiB")  # fmt: skip
+    print(f"{machine(options.device)}; medians of {options.blocks} pairs of {options.calls} calls\n")
+    print(head("layout", "pictures", "trace", "layers", "extra calls", "plain, ms", "traced, ms", "ratio (quartiles)",
+               "ratio of CPU time", "extra faults", "peak, MiB", "traced, MiB"))  # fmt: skip
     probing = functools.partial(trace, probe=PROBE)
     rows: list[tuple[int, str, Tracing]] = [(1, "ours", trace), (4, "ours", trace), (1, "ours, probe", probing)]
     if options.castorini:

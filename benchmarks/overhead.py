@@ -1,8 +1,10 @@
 """Measures what tracing costs: time as a ratio of medians, and memory, with and without, in one run.
 
     python -m benchmarks.overhead --model embedded --model sd15 --steps 20 --steps 100
+    python -m benchmarks.overhead --model sd15 --model sdxl --size 512 --size 1024 --steps 10 --device cuda
 
-The large models have random weights in the real sizes: time and memory don't depend on the weights.
+The large models have random weights in the real sizes: time and memory do not depend on them. On a GPU they run in
+half precision. With `--compile` the UNet is compiled, for the traced runs inside of the trace, as it must be.
 """
 
 from __future__ import annotations
@@ -11,11 +13,11 @@ import argparse
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -26,7 +28,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from benchmarks.machine import machine
+from benchmarks.machine import head, machine, row
 from daam.hosts.diffusers_models import EMBEDDED_FOLDER, load_pipeline
 from daam.hosts.diffusers_trace import Tracer, trace
 
@@ -49,33 +51,47 @@ SDXL_LAYOUT: dict[str, Any] = {
 """What a UNet has of a family whatever its size."""
 
 
-def embedded(dtype: torch.dtype) -> Any:
-    return load_pipeline(device="cpu").to(dtype)
+@contextmanager
+def made_on(device: str, dtype: torch.dtype) -> Iterator[None]:
+    """Weights are made where and as they are wanted: 2.6 thousand million of them take minutes on a processor."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with torch.device(device):
+            yield
+    finally:
+        torch.set_default_dtype(before)
 
 
-def sd15(dtype: torch.dtype) -> Any:
+def embedded(device: str, dtype: torch.dtype) -> Any:
+    return load_pipeline(device="cpu").to(device, dtype)
+
+
+def sd15(device: str, dtype: torch.dtype) -> Any:
     """Stable Diffusion 1.5's UNet: 860 million parameters."""
-    unet = UNet2DConditionModel(
-        sample_size=64,
-        block_out_channels=(320, 640, 1280, 1280),
-        cross_attention_dim=768,
-        **SD15_LAYOUT,
-    )
-    return sd_pipeline(unet).to(dtype)
+    with made_on(device, dtype):
+        unet = UNet2DConditionModel(
+            sample_size=64,
+            block_out_channels=(320, 640, 1280, 1280),
+            cross_attention_dim=768,
+            **SD15_LAYOUT,
+        )
+    return sd_pipeline(unet).to(device, dtype)
 
 
-def sdxl(dtype: torch.dtype) -> Any:
+def sdxl(device: str, dtype: torch.dtype) -> Any:
     """Stable Diffusion XL's UNet: 2.6 thousand million parameters, 70 cross-attentions."""
-    unet = UNet2DConditionModel(
-        sample_size=128,
-        block_out_channels=(320, 640, 1280),
-        cross_attention_dim=2048,
-        attention_head_dim=(5, 10, 20),
-        addition_time_embed_dim=256,
-        projection_class_embeddings_input_dim=2816,
-        **SDXL_LAYOUT,
-    )
-    return sdxl_pipeline(unet).to(dtype)
+    with made_on(device, dtype):
+        unet = UNet2DConditionModel(
+            sample_size=128,
+            block_out_channels=(320, 640, 1280),
+            cross_attention_dim=2048,
+            attention_head_dim=(5, 10, 20),
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+            **SDXL_LAYOUT,
+        )
+    return sdxl_pipeline(unet).to(device, dtype)
 
 
 def sd_pipeline(unet: UNet2DConditionModel) -> Any:
@@ -96,7 +112,7 @@ def sdxl_pipeline(unet: UNet2DConditionModel) -> Any:
     )  # fmt: skip
 
 
-MODELS: dict[str, Callable[[torch.dtype], Any]] = {"embedded": embedded, "sd15": sd15, "sdxl": sdxl}
+MODELS: dict[str, Callable[[str, torch.dtype], Any]] = {"embedded": embedded, "sd15": sd15, "sdxl": sdxl}
 
 
 def _vae() -> AutoencoderKL:
@@ -125,11 +141,10 @@ def _scheduler() -> DDIMScheduler:
 
 @dataclass(frozen=True)
 class Run:
-    """One generation: seconds, bytes of memory at its peak above the start, bytes of maps that the trace kept."""
+    """One generation: seconds, and bytes of memory at its peak above the start."""
 
     seconds: float
     peak: int
-    kept: int
 
 
 class PeakMemory:
@@ -146,15 +161,17 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats()
             self._start = torch.cuda.memory_allocated()
         else:
-            self._start = psutil.Process().memory_info().rss
+            import psutil  # which machines with a GPU need not have
+
+            self._process = psutil.Process()
+            self._start = self._process.memory_info().rss
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
         return self
 
     def _watch(self) -> None:
-        process = psutil.Process()
         while not self._stop.wait(0.005):
-            self.bytes = max(self.bytes, process.memory_info().rss - self._start)
+            self.bytes = max(self.bytes, self._process.memory_info().rss - self._start)
 
     def __exit__(self, *_: object) -> None:
         if self._is_cuda:
@@ -165,22 +182,18 @@ class PeakMemory:
             self._thread.join()
 
 
-def run_once(pipeline: Any, device: str, steps: int, size: int | None, traced: bool) -> Run:
+def run_once(pipeline: Any, device: str, steps: int, size: int | None, watching: AbstractContextManager[Any]) -> Run:
     """One generation of one picture with guidance, down to its latent."""
     generator = torch.Generator().manual_seed(0)
     arguments = {"num_inference_steps": steps, "height": size, "width": size, "generator": generator}
-    tracer = trace(pipeline) if traced else None
     with PeakMemory(device) as memory:
         started = time.perf_counter()
-        if tracer is None:
+        with watching:
             pipeline(PROMPT, output_type="latent", **arguments)
-        else:
-            with tracer:
-                pipeline(PROMPT, output_type="latent", **arguments)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
         seconds = time.perf_counter() - started
-    return Run(seconds, memory.bytes, kept_bytes(tracer) if tracer else 0)
+    return Run(seconds, memory.bytes)
 
 
 def kept_bytes(tracer: Tracer) -> int:
@@ -189,40 +202,71 @@ def kept_bytes(tracer: Tracer) -> int:
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
-def measure(name: str, device: str, dtype: torch.dtype, steps: int, size: int | None, repeats: int) -> str:
-    """A row of the table; traced and plain runs alternate, after one of each that does not count."""
-    torch.manual_seed(0)
-    pipeline = MODELS[name](dtype).to(device)
-    pipeline.set_progress_bar_config(disable=True)
-    runs: dict[bool, list[Run]] = {True: [], False: []}
-    for repeat in range(repeats + 1):
-        for traced in (False, True):
-            run = run_once(pipeline, device, steps if repeat else 1, size, traced)
-            if repeat:
-                runs[traced].append(run)
-    plain, traced_seconds = (statistics.median(run.seconds for run in runs[traced]) for traced in (False, True))
-    extra = statistics.median(run.peak for run in runs[True]) - statistics.median(run.peak for run in runs[False])
-    kept = runs[True][-1].kept
-    return (
-        f"{name:9} {steps:5} {plain:10.2f} {traced_seconds:10.2f} {traced_seconds / plain:7.3f} "
-        f"{extra / MIB:9.1f} {kept / MIB:9.1f}"
+def alternating(
+    pipeline: Any, options: argparse.Namespace, steps: int, size: int | None
+) -> tuple[list[Run], list[Run], int]:
+    """Plain and traced runs in turn, after one of each that does not count; and bytes of the maps that were kept."""
+    tracer = trace(pipeline)
+    plain, traced = [], []
+    for repeat in range(options.repeats + 1):
+        number = steps if repeat else 1
+        plain.append(run_once(pipeline, options.device, number, size, nullcontext()))
+        traced.append(run_once(pipeline, options.device, number, size, tracer))
+    return plain[1:], traced[1:], kept_bytes(tracer)
+
+
+def compiled(
+    pipeline: Any, options: argparse.Namespace, steps: int, size: int | None
+) -> tuple[list[Run], list[Run], int]:
+    """The same with the UNet compiled: first all plain runs, then all traced ones, compiled inside of the trace."""
+
+    def runs() -> list[Run]:
+        torch._dynamo.reset()
+        pipeline.unet.compile()
+        found = [run_once(pipeline, options.device, steps, size, nullcontext()) for _ in range(options.repeats + 1)]
+        pipeline.unet._compiled_call_impl = None
+        return found[1:]
+
+    plain = runs()
+    with trace(pipeline) as tracer:
+        traced = runs()
+    return plain, traced, kept_bytes(tracer)
+
+
+def measure(name: str, pipeline: Any, options: argparse.Namespace, steps: int, size: int | None) -> str:
+    """A row of the table."""
+    plain, traced, kept = (compiled if options.compile else alternating)(pipeline, options, steps, size)
+    seconds, peaks = (
+        [statistics.median(getattr(run, name) for run in runs) for runs in (plain, traced)]
+        for name in ("seconds", "peak")
     )
+    ratios = sorted(second.seconds / first.seconds for first, second in zip(plain, traced))
+    ratio = f"{statistics.median(ratios):.3f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    memory = [f"{number / MIB:.1f}" for number in (*peaks, kept)]
+    return row(name, size or "its own", steps, *(f"{number:.3f}" for number in seconds), ratio, *memory)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", choices=list(MODELS), help="may be repeated; default: embedded")
     parser.add_argument("--steps", action="append", type=int, help="may be repeated; default: 20 and 100")
-    parser.add_argument("--size", type=int, help="side of the picture in pixels; default: the model's own")
+    parser.add_argument("--size", action="append", type=int, help="side in pixels, may be repeated; default: its own")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="with torch.compile around the UNet")
     options = parser.parse_args()
     dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
-    print(f"{machine(options.device)}; {str(dtype).removeprefix('torch.')}; medians of {options.repeats}")
-    print("model     steps   plain, s  traced, s   ratio  peak, MiB  kept, MiB")
+    print(f"{machine(options.device)}; {str(dtype).removeprefix('torch.')}; medians of {options.repeats}\n")
+    print(head("UNet", "size", "steps", "plain, s", "traced, s", "ratio of pairs (all)", "peak, plain, MiB",
+               "peak, traced, MiB", "maps kept, MiB"))  # fmt: skip
     for name in options.model or ["embedded"]:
-        for steps in options.steps or [20, 100]:
-            print(measure(name, options.device, dtype, steps, options.size, options.repeats), flush=True)
+        torch.manual_seed(0)
+        pipeline = MODELS[name](options.device, dtype)
+        pipeline.set_progress_bar_config(disable=True)
+        for size in options.size or [None]:
+            for steps in options.steps or [20, 100]:
+                print(measure(name, pipeline, options, steps, size), flush=True)
+        del pipeline
 
 
 if __name__ == "__main__":

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.machine import machine
+from benchmarks.machine import head, machine, row
 from benchmarks.overhead import MIB, MODELS, PROMPT, PeakMemory
 from daam.hosts.diffusers_trace import trace
 from daam.tracing.refining import SelfAttention, refine
 
 WORDS = 19
-COLUMNS = {"model": 9, "grid": 9, "layers": 6, "held, MiB": 10, "GFLOP": 7, "refining, s": 12, "peak, MiB": 10}
-HEAD = " ".join(f"{name:{'<' if name == 'model' else '>'}{width}}" for name, width in COLUMNS.items())
+HEAD = head("model", "grid", "layers", "held, MiB", "GFLOP", "refining, s", "memory for it, MiB")
 
 
 @dataclass(frozen=True)
@@ -59,10 +58,8 @@ def measure(name: str, side: int | None, device: str, dtype: torch.dtype, repeat
     runs = [_refined(maps, layers, device) for _ in range(repeats)]
     seconds, peak = (statistics.median(run[number] for run in runs) for number in (0, 1))
     operations = sum(layer.operations for layer in layers) / 1e9
-    return (
-        f"{name:9} {f'{grid}×{grid}':>9} {finest.layers:6} {held / MIB:10.1f} {operations:7.0f} {seconds:12.3f} "
-        f"{peak / MIB:10.1f}"
-    )
+    numbers = (f"{held / MIB:.1f}", f"{operations:.0f}", f"{seconds:.3f}", f"{peak / MIB:.1f}")
+    return row(name, f"{grid}×{grid}", finest.layers, *numbers)
 
 
 def _refined(maps: torch.Tensor, layers: list[SelfAttention], device: str) -> tuple[float, int]:
@@ -78,7 +75,7 @@ def _refined(maps: torch.Tensor, layers: list[SelfAttention], device: str) -> tu
 
 def call_model(name: str, side: int | None, device: str, dtype: torch.dtype) -> str:
     """One call of the whole UNet, traced for refined maps: its seconds, its finest layers, and what is held of them."""
-    pipeline = MODELS[name](dtype).to(device)
+    pipeline = MODELS[name](device, dtype)
     pipeline.set_progress_bar_config(disable=True)
     with trace(pipeline, keep="refined") as tracer:
         started = time.perf_counter()
@@ -108,7 +105,7 @@ def main() -> None:
     parser.add_argument("--with-model", action="store_true", help="call the whole UNet too")
     options = parser.parse_args()
     dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
-    print(f"{machine(options.device)}; {str(dtype).removeprefix('torch.')}; medians of {options.repeats}\n{HEAD}")
+    print(f"{machine(options.device)}; {str(dtype).removeprefix('torch.')}; medians of {options.repeats}\n\n{HEAD}")
     for name in options.model or list(FINEST):
         print(measure(name, options.side, options.device, dtype, options.repeats), flush=True)
         if options.with_model:

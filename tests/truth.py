@@ -43,7 +43,7 @@ class Truth:
         (maps,) = (text for key, text in tracer.image_trace(image).texts.items() if key.side == "positive")
         places = [maps.text.columns.index(column) for column in columns]
         for name, kept in maps.sums.items():
-            expected = sum(call[row][:, columns].T for call in self.calls[name][calls])
+            expected = sum(call[row][:, columns].T.cpu() for call in self.calls[name][calls])
             found = kept[places].flatten(1).double()
             torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,14 +31,6 @@ from daam.tracing.runs import LayerRuns
 from daam.tracing.text_maps import TextMaps
 
 logger = logging.getLogger(__name__)
-
-
-class _Run(NamedTuple):
-    """One run of a layer: the call's rows that it ran with, and whether they were recognised."""
-
-    rows: frozenset[int]
-    is_recognised: bool
-    task: Task
 
 
 class Capture:
@@ -88,7 +80,7 @@ class Capture:
         self._latent_size = (0, 0)
         self._runs = LayerRuns()
         self._wanted: dict[tuple[int | None, ...], tuple[Wanted | None, frozenset[int]]] = {}
-        self._pending: dict[str, list[_Run]] = {}
+        self._pending: dict[str, list[Task]] = {}
         self.step: int | None = None
         self.thread: int | None = None
         self.restart()
@@ -231,17 +223,22 @@ class Capture:
 
     def _see(self, attended: Attended) -> None:
         run = self._runs.recognise(attended.layer, attended.context, attended.query.shape[0])
-        wanted, numbers = self._wanted_of(run.rows)
+        wanted, rows = self._wanted.get(run.rows) or self._find_wanted(run.rows)
         if wanted is None:
             return
-        earlier = self._pending.setdefault(attended.layer, [])
-        replaced = [each for each in earlier if each.rows & numbers] if earlier else []
-        if any(each.is_recognised > run.is_recognised for each in replaced):
-            return
-        for each in replaced:
-            each.task.drop()
-            earlier.remove(each)
-        earlier.append(_Run(numbers, run.is_recognised, self._engine.see(attended, wanted)))
+        earlier = self._pending.get(attended.layer)
+        if earlier is None:
+            earlier = self._pending[attended.layer] = []
+        elif earlier:
+            replaced = [each for each in earlier if each.rows & rows]
+            if any(each.is_recognised > run.is_recognised for each in replaced):
+                return
+            for each in replaced:
+                each.is_dropped = True
+                earlier.remove(each)
+        task = self._engine.see(attended, wanted)
+        task.rows, task.is_recognised = rows, run.is_recognised
+        earlier.append(task)
 
     def _see_outputs(self, outputs: Outputs) -> None:
         if self.outputs is not None:
@@ -251,12 +248,11 @@ class Capture:
         if self.latest is not None:
             self.latest.see(attended)
 
-    def _wanted_of(self, rows: tuple[int | None, ...]) -> tuple[Wanted | None, frozenset[int]]:
+    def _find_wanted(self, rows: tuple[int | None, ...]) -> tuple[Wanted | None, frozenset[int]]:
         """What is wanted of a layer that runs with these rows of the call, None where it is nothing, and which are."""
-        if rows not in self._wanted:
-            found = tuple((place, self._texts[row]) for place, row in enumerate(rows) if row in self._texts)
-            wanted = self._engine.wanted(found) if found else None
-            self._wanted[rows] = (wanted, frozenset(row for row in rows if row is not None))
+        found = tuple((place, self._texts[row]) for place, row in enumerate(rows) if row in self._texts)
+        wanted = self._engine.wanted(found) if found else None
+        self._wanted[rows] = (wanted, frozenset(row for row in rows if row is not None))
         return self._wanted[rows]
 
     def _end_call(self, model: nn.Module, *_: Any) -> None:

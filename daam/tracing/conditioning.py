@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from daam.errors import TraceError
+from daam.tracing.on_device import on_device
 from daam.tracing.plan import Conditioning, Side, version_of
 
 
@@ -191,7 +192,8 @@ def _are_nearest(conditioning: Tensor, own: Sequence[Tensor | None], others: Seq
     if not fitting or not rows or len(texts) < 2:
         return []
     columns = min(conditioning.shape[1], *(len(text) for text in texts.values()))
-    given = conditioning[rows, :columns].float()
+    given = conditioning[:, :columns].index_select(0, on_device(rows, conditioning.device)).float()
     distances = torch.stack([(given - text[:columns].to(given)).abs().mean(dim=(1, 2)) for text in texts.values()], 1)
     places = [list(texts).index(id(text)) for text in chosen]
-    return [(distances[range(len(rows)), places] <= distances.amin(dim=1)).all()]
+    own_distances = distances.gather(1, on_device(places, distances.device)[:, None])[:, 0]
+    return [(own_distances <= distances.amin(dim=1)).all()]

@@ -16,6 +16,7 @@ from torch import Tensor
 from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
 from daam.tracing.layout import Layout, Wanted, WantedRow
+from daam.tracing.on_device import on_device
 from daam.tracing.probe import Probe, ProbeKeys
 
 HELD_BYTES = 48 * 2**20
@@ -41,17 +42,19 @@ class Room:
 
 
 class Task:
-    """What was set aside of one run of a layer. Attributes: is_dropped: another run took its place."""
+    """What was set aside of one run of a layer.
 
-    __slots__ = ("bias", "is_dropped", "joined", "layer")
+    Attributes:
+        is_dropped: another run took its place.
+        rows: the call's rows that it ran with, for who decides that; is_recognised: whether they were recognised.
+    """
+
+    __slots__ = ("bias", "is_dropped", "is_recognised", "joined", "layer", "rows")
 
     def __init__(self, layer: str, joined: Tensor | None, bias: Tensor | None = None):
-        self.layer = layer
-        self.joined, self.bias = joined, bias
-        self.is_dropped = False
-
-    def drop(self) -> None:
-        self.is_dropped = True
+        self.layer, self.joined, self.bias = layer, joined, bias
+        self.is_dropped = self.is_recognised = False
+        self.rows: frozenset[int] = frozenset()
 
 
 @dataclass(eq=False)
@@ -106,27 +109,30 @@ class Engine:
         Raises:
             ShapeError: the keys have fewer columns than the texts, or there are not as many positions as in `size`.
         """
-        keys = attended.keys
+        layer, query, keys, mask = attended.layer, attended.query, attended.keys, attended.mask
+        layout = self._layout(attended, wanted)
         if self._probe_keys is not None and attended.key_of is not None:
             keys = (*keys, self._probe_keys.of(attended))
-        layout = self._layout(attended, wanted)
-        self._order[attended.layer] = None
+        self._order[layer] = None
+        bias = None if mask is None else layout.bias(mask)
         if layout.is_in_parts:
-            block = layout.block_in_parts(attended.layer, attended.query, keys, layout.bias(attended.mask))
-            task = Task(attended.layer, None)
-            self._groups.append(_Group(layout, tasks={attended.layer: task}, block=block))
+            task = Task(layer, None)
+            block = layout.block_in_parts(layer, query, keys, bias)
+            self._groups.append(_Group(layout, tasks={layer: task}, block=block))
             return task
         group = self._open.get(layout)
-        if group is None or attended.layer in group.tasks:
+        if group is None or layer in group.tasks:
             group = self._new_group(layout)
-        elif group.room is not None and len(group.tasks) == len(group.room.places):
-            self._leave_room(group)
-        place = None if group.room is None else group.room.places[len(group.tasks)]
-        task = Task(attended.layer, layout.joined(attended.query, keys, place), layout.bias(attended.mask))
-        group.tasks[task.layer] = task
+        tasks, room, place = group.tasks, group.room, None
+        if room is not None:
+            if len(tasks) < len(room.places):
+                place = room.places[len(tasks)]
+            else:
+                self._leave_room(group)
+        task = tasks[layer] = Task(layer, layout.joined(query, keys, place), bias)
         if place is None:
             self._held += layout.joined_bytes
-        if len(group.tasks) >= layout.layers_at_once:
+        if len(tasks) >= layout.layers_at_once:
             self._work_off(group)
         elif self._held > HELD_BYTES:
             self._work_off_all()
@@ -141,11 +147,11 @@ class Engine:
         return [block for block in blocks if block.layers], order
 
     def _layout(self, attended: Attended, wanted: Wanted) -> Layout:
-        query, keys = attended.query, attended.keys
+        _, query, keys, heads, scale, size, first_column, key_of, _, _, mask = attended
         shapes = keys[0].shape if len(keys) == 1 else tuple(key.shape for key in keys)
         key = (
-            query.shape, shapes, query.dtype, query.device, attended.heads, attended.scale, attended.size,
-            attended.first_column, attended.key_of is None, None if attended.mask is None else attended.mask.shape,
+            query.shape, shapes, query.dtype, query.device, heads, scale, size, first_column, key_of is None,
+            None if mask is None else mask.shape,
         )  # fmt: skip
         layout = wanted.layouts.get(key)
         if layout is None:
@@ -198,7 +204,7 @@ def _kept(block: Block, tasks: Sequence[Task]) -> Block:
     places = [place for place, task in enumerate(tasks) if not task.is_dropped]
     if len(places) == len(tasks):
         return block
-    index = torch.tensor(places, dtype=torch.long, device=block.sums.device)
+    index = on_device(places, block.sums.device, torch.long)
     detail = None if block.detail is None else block.detail.index_select(0, index)
     layers = tuple(block.layers[place] for place in places)
     return replace(block, layers=layers, sums=block.sums.index_select(0, index), detail=detail)

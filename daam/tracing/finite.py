@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from daam.tracing.block import Block, Legend
+from daam.tracing.on_device import on_device
 
 _NEVER = 2**31 - 1
 _CALLS_KEPT = 64
@@ -72,7 +73,7 @@ class _Seen:
         """[layer, row], int32: the first call that was not finite."""
         if self._calls:
             highest = torch.stack(self._highest)
-            calls = torch.tensor(self._calls, dtype=torch.int32, device=highest.device)[:, None, None]
+            calls = on_device(self._calls, highest.device, torch.int32)[:, None, None]
             first = torch.where(highest.isfinite(), _NEVER, calls).amin(dim=0)
             self._first = first if self._first is None else torch.minimum(self._first, first)
             self._calls, self._highest = [], []

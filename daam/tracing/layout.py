@@ -16,6 +16,7 @@ from daam.errors import ShapeError
 from daam.tracing.attention import CHUNK_ELEMENTS, by_head, cross_attention_probabilities, probabilities
 from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
+from daam.tracing.on_device import on_device
 from daam.tracing.plan import TextKey, TracedText, first_rows
 
 WantedRow = tuple[int, TracedText]
@@ -68,19 +69,21 @@ class Layout:
         channels = attended.query.shape[2:].numel()
         own_tokens = sum(key.shape[1] for key in attended.keys)
         rows = [row for row, _ in wanted.rows]
-        self._by_head, self._probed, self._own_rows = wanted.by_head, probed, rows
+        self._by_head, self._probed = wanted.by_head, probed
+        self._last_row, self._own_rows = rows[-1], on_device(rows, device)
         self._heads = attended.heads
         self._tokens = own_tokens + probed
         self._copies = 2 if probed else 1
         self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
         is_slice = rows == list(range(rows[0], rows[0] + len(rows)))
         self._rows = range(rows[0], rows[0] + len(rows)) if is_slice else range(len(rows))
-        self._chosen = None if is_slice else torch.tensor(rows, device=device)
+        self._chosen = None if is_slice else self._own_rows
         shares, columns, details = _shares(wanted, probed, attended.first_column, own_tokens)
         self._legend = Legend(shares, attended.size, attended.heads)
-        self._columns = torch.tensor(columns, device=device)
-        self._detail_columns = torch.tensor(details, device=device) if details else None
+        self._columns = on_device(columns, device)
+        self._detail_columns = on_device(details, device) if details else None
         self._repeats = [text.repeats for _, text in wanted.rows]
+        self._repeated = self._copies_of_texts(device) if max(self._repeats) > 1 else None
         self._biases: dict[int, Tensor] = {}
 
         matrices = self._copies * len(rows) * attended.heads
@@ -116,7 +119,7 @@ class Layout:
         """
         if mask is None:
             return None
-        chosen = mask.expand(max(len(mask), 1 + max(self._own_rows)), *mask.shape[1:])[self._own_rows]
+        chosen = mask.expand(max(len(mask), 1 + self._last_row), *mask.shape[1:]).index_select(0, self._own_rows)
         if chosen.dtype is torch.bool:
             found = torch.zeros(chosen.shape, device=chosen.device).masked_fill_(~chosen, -torch.inf)
         else:
@@ -157,7 +160,7 @@ class Layout:
 
         A matrix is of one wanted row, as often as it is wanted, and one head.
         """
-        chosen = tensor[self._own_rows]
+        chosen = tensor.index_select(0, self._own_rows)
         by_head = chosen.unflatten(-1, (self._heads, -1)) if chosen.dim() == 3 else chosen
         return by_head.transpose(1, 2).to(torch.float32).repeat(self._copies, 1, 1, 1).flatten(0, 1)
 
@@ -171,8 +174,8 @@ class Layout:
         Args: found: probabilities [matrix, position, token].
         """
         of_heads = found.view(layers, -1, self._heads, *found.shape[1:])
-        if max(self._repeats) > 1:
-            of_heads.mul_(self._copies_of_texts(of_heads))
+        if self._repeated is not None:
+            of_heads.mul_(self._repeated)
         sums = of_heads.sum(dim=2)
         detail = None
         if self._detail_columns is not None:
@@ -180,13 +183,13 @@ class Layout:
             detail = chosen.index_select(-1, self._detail_columns)
         return sums.index_select(-1, self._columns), detail
 
-    def _copies_of_texts(self, like: Tensor) -> Tensor:
+    def _copies_of_texts(self, device: torch.device) -> Tensor:
         """[row, 1, 1, 1]: equal keys get equal shares, so that all copies of a word together have so many times one's.
 
         Not for the rows that are there for the probe, which stands behind the text once.
         """
         copies = [*self._repeats, *[1] * (len(self._repeats) * (self._copies - 1))]
-        return like.new_tensor(copies)[:, None, None, None]
+        return on_device(copies, device, torch.float32)[:, None, None, None]
 
     def _bias_of(self, layers: int) -> Tensor:
         """Hides the probe's keys from the first copy of each row; in the second they weigh as beside one text."""
@@ -197,7 +200,7 @@ class Layout:
             else:
                 bias = torch.zeros(layers, 2, rows, 1, self._tokens, device=device)
                 bias[:, 0, ..., self._tokens - self._probed :] = -torch.inf
-                each = torch.tensor(self._repeats, device=device).repeat_interleave(self._heads).log()
+                each = on_device(self._repeats, device).repeat_interleave(self._heads).log()
                 bias[:, 1, ..., self._tokens - self._probed :] = each[:, None, None]
                 bias = bias.flatten(0, 2)
             self._biases[layers] = bias

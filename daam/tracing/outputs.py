@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from daam.tracing.families.base import Outputs
+from daam.tracing.on_device import on_device
 from daam.tracing.plan import TextKey, TracedText, first_rows
 from daam.tracing.text_maps import LayerMaps, layer_of_size
 
@@ -70,7 +71,10 @@ class OutputMaps:
             rows = [torch.tensor([column in word for column in columns]) for word in words]
             member = torch.stack(rows).float()
             mean = member / member.sum(dim=1, keepdim=True)
-            self._means[words] = (torch.tensor(columns, device=like.device), mean.to(like.device))
+            self._means[words] = (
+                on_device(columns, like.device),
+                mean.to(like.device, non_blocking=like.device.type == "cuda"),
+            )
         return self._means[words]
 
 

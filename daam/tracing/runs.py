@@ -159,6 +159,6 @@ def _holds(match: _Match, context: Tensor, given: Tensor) -> Tensor:
     """Whether the rows of a later context stand where those of the first one stood, as a tensor on the device."""
     columns = min(context.shape[1], given.shape[1] - match.offset)
     pairs = [(own, row) for own, rows in enumerate(match.equal) for row in rows]
-    mine = context[[own for own, _ in pairs], :columns]
-    theirs = given[[row for _, row in pairs], match.offset : match.offset + columns].to(context)
+    mine = torch.stack([context[own, :columns] for own, _ in pairs])
+    theirs = torch.stack([given[row, match.offset : match.offset + columns] for _, row in pairs]).to(context)
     return (mine == theirs).all()

@@ -99,7 +99,7 @@ def sums_of(worker: engine.Engine, call: list[Attended], *, dropped: str = "") -
     for attended in call:
         task = worker.see(attended, worker.wanted(rows))
         if attended.layer in dropped:
-            task.drop()
+            task.is_dropped = True
     blocks, order = worker.finish()
     assert order == tuple(attended.layer for attended in call)
     return {layer: sums for block in blocks for layer, sums in zip(block.layers, block.sums)}

@@ -6,7 +6,7 @@ Layers are found by their structure; no class of any model is known.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -61,7 +61,7 @@ class CrossAttention:
         self._sizes: dict[nn.Module, tuple[int, int]] = {}
         own = [SelfAttentionLayer(layer.name[: -len("2")] + "1", layer.itself, layer.spatial) for layer in layers]
         self._self_attention = SelfAttentionHooks(own, self._sizes)
-        self._queries: dict[str, tuple[Tensor, Tensor]] = {}
+        self._seen: dict[str, _Seen] = {layer.name: _Seen() for layer in layers}
         self._hooked: list[Any] = []
 
     @classmethod
@@ -76,13 +76,14 @@ class CrossAttention:
             hook = sight.guard(self._see_size)
             stack.callback(spatial.register_forward_pre_hook(hook, with_kwargs=True).remove)
         for layer in self.layers:
-            see_query = sight.guard(functools.partial(self._see_query, layer))
+            seen = self._seen[layer.name]
+            see_query = sight.guard(functools.partial(_see_query, seen))
             stack.callback(layer.attention.to_q.register_forward_hook(see_query).remove)  # type: ignore[union-attr]
             for name in ("to_k", "to_kv"):
                 projection = getattr(layer.attention, name, None)
                 if isinstance(projection, nn.Module):
                     key = _Key(layer.name, layer.spatial, layer.heads, layer.scale, projection, name == "to_kv")
-                    see_key = sight.guard(functools.partial(self._see_key, sight, key))
+                    see_key = sight.guard(functools.partial(self._see_key, sight.see, seen, key))
                     stack.callback(projection.register_forward_hook(see_key).remove)
         if sight.see_self is not None:
             self._self_attention.install(stack, sight)
@@ -106,7 +107,8 @@ class CrossAttention:
 
     def _forget(self) -> None:
         self._sizes.clear()
-        self._queries.clear()
+        for seen in self._seen.values():
+            seen.hidden = seen.query = None
         self._self_attention.forget()
 
     def _projections(self) -> list[Any]:
@@ -117,20 +119,38 @@ class CrossAttention:
         height, width = first_input(arguments, named).shape[-2:]
         self._sizes[spatial] = (height, width)
 
-    def _see_query(
-        self, layer: CrossAttentionLayer, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+    def _see_key(
+        self,
+        see: Callable[[Attended], None],
+        seen: _Seen,
+        key: _Key,
+        _module: nn.Module,
+        inputs: tuple[Tensor, ...],
+        output: Tensor,
     ) -> None:
-        self._queries[layer.name] = (inputs[0], output)
-
-    def _see_key(self, sight: Sight, key: _Key, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen = self._queries.pop(key.layer, None)
-        if seen is None or inputs[0] is seen[0]:  # called without a context: it attended to the picture itself
+        context, query, hidden = inputs[0], seen.query, seen.hidden
+        seen.query = seen.hidden = None
+        if query is None or context is hidden:  # called without a context: it attended to the picture itself
             return
         size = self._sizes.get(key.spatial)
         if size is None:
             raise TraceError(f"{key.layer} ran outside of its transformer, so the size of its maps is not known")
-        keys = (key.key_in(output),)
-        sight.see(Attended(key.layer, seen[1], keys, key.heads, key.scale, size, 0, key.of, inputs[0], key.weights))
+        keys = (key.key_in(output),) if key.is_fused else (output,)
+        see(Attended(key.layer, query, keys, key.heads, key.scale, size, 0, key.of, context, key.weights))
+
+
+class _Seen:
+    """What a layer's query was made of, and the query, until its key comes."""
+
+    __slots__ = ("hidden", "query")
+
+    def __init__(self) -> None:
+        self.hidden: Tensor | None = None
+        self.query: Tensor | None = None
+
+
+def _see_query(seen: _Seen, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    seen.hidden, seen.query = inputs[0], output
 
 
 class _Key:
@@ -140,11 +160,11 @@ class _Key:
         self, layer: str, spatial: nn.Module, heads: int, scale: float | None, projection: nn.Module, is_fused: bool
     ):
         self.layer, self.spatial, self.heads, self.scale = layer, spatial, heads, scale
-        self._projection, self._is_fused = projection, is_fused
+        self._projection, self.is_fused = projection, is_fused
         self.of, self.weights = self._of, self._weights
 
     def key_in(self, projected: Tensor) -> Tensor:
-        return projected.chunk(2, dim=-1)[0] if self._is_fused else projected
+        return projected.chunk(2, dim=-1)[0] if self.is_fused else projected
 
     def _of(self, context: Tensor) -> Tensor:
         return self.key_in(self._projection.forward(context))  # not a call, which would run our hook

@@ -77,7 +77,7 @@ def row_here(server: Server, row: MatrixRow) -> MatrixRow:
         payload = {**SMALLER, **payload}
     if kind.is_forge and row.section == "Sizes":
         payload["steps"] = 1
-    if payload.get("hr_upscaler", "None") not in upscalers(server):
+    if "hr_upscaler" in payload and not kind.has_pipelines and payload["hr_upscaler"] not in upscalers(server):
         payload["hr_upscaler"] = "None"
     if payload.get("script_name") == "x/y/z plot":
         payload["script_args"] = kind.plot_arguments((1, "1,2", []))

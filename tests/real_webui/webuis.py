@@ -26,6 +26,7 @@ PLOT = (
 
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
+USERS = "users of the API beside those of the page"
 TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
@@ -232,6 +233,7 @@ SDNEXT = Webui(
         INFOTEXT: "the host has no such field",
         BATCHING: _NO_SETTING,
         AND: "the host takes AND for a word",
+        USERS: "the host has one list of users",
     },
 )  # fmt: skip
 WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE, FORGE_CLASSIC, SDNEXT)

@@ -38,7 +38,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     f"{FLUX}/text_encoder_2": T5_SIZES,
     f"{CHROMA}/text_encoder": T5_SIZES,
     f"{LUMINA}/text_encoder": LLM_SIZES,
-    f"{Z_IMAGE}/text_encoder": {**LLM_SIZES, "max_position_embeddings": 32768},  # as the smallest Qwen 3
+    f"{Z_IMAGE}/text_encoder": LLM_SIZES,
 }
 
 
@@ -88,8 +88,9 @@ def _make_llms_small() -> None:
     from backend.nn.llm import llama
     from huggingface_guess import detection
 
-    for name in ("Qwen3_06BConfig", "Gemma2_2B_Config"):  # the loader takes a Qwen 3 of no other size for the smallest
+    for name in ("Qwen3_4BConfig", "Gemma2_2B_Config"):
         setattr(llama, name, functools.partial(getattr(llama, name), **LLM_SIZES))
+    llama.Qwen3_06B = llama.Qwen3_4B  # for the smallest the loader takes a Qwen 3 of a width that it does not know
     _with_sizes(lumina.NextDiT, lambda given: LUMINA_SIZES[given["dim"]])
     known = {sizes["dim"]: width for width, sizes in LUMINA_SIZES.items()}
     detect = detection.detect_unet_config

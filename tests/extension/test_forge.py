@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from daam.demo_model import TOKENIZER
 from daam.errors import TraceError
 from daam.tracing.plan import ModelCall
 from daam.webui.hosts.rows import Row
@@ -138,6 +139,15 @@ def test_a_tokenizer_without_places_is_refused(forge: FakeForge) -> None:
     forge.shared.sd_model = SimpleNamespace(text_processing_engine_t5=engine)
     with pytest.raises(TraceError, match="does not say where its tokens stand"):
         texts().t5().cut([("a", 1.0)])
+
+
+def test_a_tokenizer_without_places_has_those_of_the_fast_one_in_its_folder(forge: FakeForge) -> None:
+    engine: Any = Chunks()
+    engine.llama_template = "red {} blue"
+    engine.tokenizer = SimpleNamespace(is_fast=False, name_or_path=str(TOKENIZER))
+    forge.shared.sd_model = SimpleNamespace(text_processing_engine_gemma=engine)
+    (pieces,) = texts().t5().cut([("a circle", 1.0)])
+    assert [(start, end) for _, start, end in pieces] == [(0, 0), (0, 0), (0, 1), (2, 8), (0, 0), (0, 0)]
 
 
 def schedule(value: float, end: int = 4) -> list[Any]:

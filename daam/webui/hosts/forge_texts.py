@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from backend import args
 from backend.text_processing import classic_engine, emphasis
 from modules import prompt_parser, shared
 from torch import Tensor, nn
+from transformers import AutoTokenizer
 
 from daam.errors import TraceError
 from daam.prompt.t5 import T5, Runs
@@ -132,16 +134,32 @@ def _cut(
     Raises:
         TraceError: the tokenizer does not say where its tokens stand.
     """
-    if not getattr(tokenizer, "is_fast", False):
-        raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt")
+    places = tokenizer if getattr(tokenizer, "is_fast", False) else _fast(str(getattr(tokenizer, "name_or_path", "")))
     if not texts:
         return []
     framed = [f"{before}{text}{after}" for text in texts]
-    found = tokenizer(framed, truncation=False, return_offsets_mapping=True, add_special_tokens=adds_special)
+    found = places(framed, truncation=False, return_offsets_mapping=True, add_special_tokens=adds_special)
     return [
         [(token, *_inside(place, len(before), len(text))) for token, place in zip(tokens, places)]
         for text, tokens, places in zip(texts, found["input_ids"], found["offset_mapping"])
     ]
+
+
+@lru_cache(maxsize=1)
+def _fast(folder: str) -> Any:
+    """The tokenizer of a folder that says where its tokens stand, beside one that the host has loaded and that does not
+    (Forge Neo's of Z-Image); whether both cut alike is seen from the tokens.
+
+    Raises:
+        TraceError: the folder has none.
+    """
+    try:
+        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt") from error
+    if not found.is_fast:
+        raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt")
+    return found
 
 
 def _inside(place: tuple[int, int], start: int, length: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The columns of an encoder that makes no chunks: T5 behind CLIP in Stable Diffusion 3; T5 or Qwen 3 alone in others.
+"""The columns of an encoder that makes no chunks: T5 behind CLIP in Stable Diffusion 3; T5, Qwen 3 or Gemma 2 alone.
 
 Knows no host and no tokenizer of its own.
 """
@@ -14,6 +14,9 @@ from daam.errors import TraceError
 from daam.prompt.table import PromptTable, ScheduleEntry, Span, TokenColumn
 
 CHUNK = 77
+BREAK = ("BREAK", -1.0)
+Runs = Sequence[tuple[str, float]]
+"""A text in pieces, each with its weight, as the WebUI's reading of emphasis gives them."""
 
 
 @dataclass(frozen=True)
@@ -21,14 +24,14 @@ class T5:
     """The WebUI's T5 encoder, or another one that makes no chunks.
 
     Attributes:
-        cut: runs of text to (token, start, end) for each token of each run; a token of a template, which was not in
-            the run, starts where it ends.
+        cut: runs to (token, start, end) for each token of each run; a token of a template, which was not in the run,
+            starts where it ends.
         tokens: a text and a number of columns to the token of each column, as the WebUI encodes them; an encoder that
             stands alone has as many as it makes, and is not asked for a number.
         at_break: what it does with BREAK: nothing, or it is the end of what is encoded, or a word like others.
     """
 
-    cut: Callable[[Sequence[str]], Sequence[Sequence[tuple[int, int, int]]]]
+    cut: Callable[[Runs], Sequence[Sequence[tuple[int, int, int]]]]
     tokens: Callable[[str, int], Sequence[int]]
     at_break: Literal["nothing", "end", "word"] = "nothing"
 
@@ -62,14 +65,24 @@ def in_t5_columns(table: PromptTable, t5: T5) -> PromptTable:
     """The table with T5's columns in the place of CLIP's, where T5 alone conditions the model.
 
     Raises:
-        TraceError: as for `with_t5_columns`.
+        TraceError: as for `with_t5_columns`; or a schedule has BREAK in it, and the encoder makes a text of its own of
+            what stands behind, which the WebUI takes for the schedule's next entry.
     """
+    if t5.at_break == "end" and any(_is_mixed_up(part.schedule) for part in table.parts):
+        raise TraceError(
+            "BREAK stands beside prompt editing: this WebUI encodes what is behind BREAK as a text of its own, for the "
+            "steps of the text after it; leave one of them out"
+        )
 
     def entry_of(entry: ScheduleEntry) -> ScheduleEntry:
         return replace(entry, columns=tuple(_t5_columns(entry, 0, t5.tokens(entry.text, 0), t5)))
 
     parts = [replace(part, schedule=tuple(map(entry_of, part.schedule))) for part in table.parts]
     return replace(table, parts=tuple(parts))
+
+
+def _is_mixed_up(schedule: Sequence[ScheduleEntry]) -> bool:
+    return len(schedule) > 1 and any(BREAK in entry.attention for entry in schedule)
 
 
 def _extended(entry: ScheduleEntry, count: int, t5: T5) -> ScheduleEntry:
@@ -84,18 +97,17 @@ def _extended(entry: ScheduleEntry, count: int, t5: T5) -> ScheduleEntry:
 
 def _runs(entry: ScheduleEntry, t5: T5) -> list[tuple[str, float]]:
     """What is encoded, with its weight."""
-    broken = ("BREAK", -1.0)
     runs = [(text, weight) for text, weight in entry.attention]
     if t5.at_break == "end":
-        return runs[: runs.index(broken)] if broken in runs else runs
-    return runs if t5.at_break == "word" else [run for run in runs if run != broken]
+        return runs[: runs.index(BREAK)] if BREAK in runs else runs
+    return runs if t5.at_break == "word" else [run for run in runs if run != BREAK]
 
 
 def _t5_columns(entry: ScheduleEntry, first: int, theirs: Sequence[int], t5: T5) -> Iterator[TokenColumn]:
     """Args: first: number of the first column; theirs: the token of each of them."""
     count = len(theirs)
     runs = _runs(entry, t5)
-    cut = t5.cut([text for text, _ in runs])
+    cut = t5.cut(runs)
     pieces = [(*piece, run) for run, tokens in enumerate(cut) for piece in _with_blanks(tokens)][:count]
     if [token for token, *_ in pieces[: count - 1]] != list(theirs[: min(len(pieces), count - 1)]):
         raise TraceError("the checkpoint's T5 encoder cuts the prompt into other tokens than its tokenizer does")

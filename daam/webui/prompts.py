@@ -10,7 +10,7 @@ from daam.demo_model import TOKENIZER
 from daam.errors import TraceError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
 from daam.prompt.joined import joined_tables
-from daam.prompt.t5 import in_t5_columns, with_t5_columns
+from daam.prompt.t5 import T5, in_t5_columns, with_t5_columns
 from daam.prompt.terms import parse_terms
 from daam.tracing.probe import Probe, make_probe
 from daam.webui.hosts import EncodedPrompts, host
@@ -52,7 +52,7 @@ class _PromptReader:
         self._prompts = prompts
         self._emphasis = host().emphasis_mode()
         self._embeddings = host().embedding_vectors()
-        self._t5 = host().t5()
+        self._t5 = {negative: host().t5(negative=negative) for negative in (False, True)}
         self._tables: dict[tuple[str, str, bool], PromptTable] = {}
 
     def read(self, encoded: str, typed: str, *, negative: bool) -> PromptTable:
@@ -64,14 +64,14 @@ class _PromptReader:
                 with_tags = self._parse(typed, negative, tags=True)
                 if _texts(with_tags) == _texts(table):
                     table = with_tags
-            self._tables[key] = self._with_columns(table)
+            self._tables[key] = self._with_columns(table, self._t5[negative])
         return self._tables[key]
 
-    def _with_columns(self, table: PromptTable) -> PromptTable:
-        if self._t5 is not None and not host().text_encoders():
-            return in_t5_columns(table, self._t5)
+    def _with_columns(self, table: PromptTable, t5: T5 | None) -> PromptTable:
+        if t5 is not None and not host().text_encoders():
+            return in_t5_columns(table, t5)
         check_tokens(table)
-        return table if self._t5 is None else with_t5_columns(table, self._t5)
+        return table if t5 is None else with_t5_columns(table, t5)
 
     def _parse(self, text: str, negative: bool, *, tags: bool) -> PromptTable:
         return parse_prompt(

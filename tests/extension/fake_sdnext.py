@@ -57,7 +57,7 @@ class FakeSdNext:
         self.calls: list[dict[str, Any]] = []
         options = SimpleNamespace(
             prompt_attention="native", mask_apply_overlay=True, return_grid=True, image_metadata=True, grid_save=True,
-            samples_save=True, outdir_samples="", data_labels={},
+            samples_save=True, outdir_samples="", data_labels={}, samples_format="png", data={},
         )  # fmt: skip
         state = SimpleNamespace(interrupted=False, skipped=False)
         vars(self.shared).update(sd_model=pipeline, opts=options, state=state)

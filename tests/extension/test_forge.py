@@ -86,7 +86,7 @@ def test_of_flux_t5_alone_has_columns_and_break_is_the_end(forge: FakeForge) -> 
     forge.shared.sd_model = SimpleNamespace(text_processing_engine_l=forge.engine, text_processing_engine_t5=Chunks())
     assert texts().text_encoders() == [], "CLIP gives Flux a vector, which has no columns"
     t5 = texts().t5()
-    assert t5.cut(["ab", "c"]) == [[(97, 0, 1), (98, 1, 2)], [(99, 0, 1)]]
+    assert t5.cut([("ab", 1.0), ("c", 1.2)]) == [[(97, 0, 1), (98, 1, 2)], [(99, 0, 1)]]
     assert t5.tokens("abBREAKc", 0) == [97, 98, 1, 0] and t5.at_break == "end"
 
 
@@ -95,8 +95,41 @@ def test_of_z_image_the_template_around_each_run_is_no_word(forge: FakeForge) ->
     engine.llama_template = "u{}a"
     forge.shared.sd_model = SimpleNamespace(text_processing_engine_gemma=engine)
     t5 = texts().t5()
-    assert t5.cut(["x"]) == [[(60, 0, 0), (117, 0, 0), (120, 0, 1), (97, 0, 0), (62, 0, 0)]]
+    assert t5.cut([("x", 1.0)]) == [[(60, 0, 0), (117, 0, 0), (120, 0, 1), (97, 0, 0), (62, 0, 0)]]
     assert t5.at_break == "word"
+
+
+class Behind(Chunks):
+    """As Lumina 2's engine: a template before the text, with which the first run makes one if it has no weight."""
+
+    id_start = 2
+
+    def process_template(self, text: str, negative: bool) -> str:
+        return text if ">" in text else f"{'n' if negative else 'p'}>{text}"
+
+    def tokenize_line(self, line: str) -> Any:
+        return [SimpleNamespace(tokens=[self.id_start, *map(ord, line.replace("(", "").replace(":1.2)", ""))])]
+
+
+@pytest.mark.parametrize("negative", [False, True])
+def test_of_lumina_the_template_before_the_text_is_no_word(forge: FakeForge, negative: bool) -> None:
+    forge.shared.sd_model = SimpleNamespace(text_processing_engine_gemma=Behind())
+    t5 = texts().t5(negative=negative)
+    template = [(2, 0, 0), (ord("n" if negative else "p"), 0, 0), (ord(">"), 0, 0)]
+    expected = [[*template, (97, 0, 1), (98, 1, 2)], [(99, 0, 1)]]
+    assert t5.cut([("ab", 1.0), ("c", 1.2)]) == expected
+    assert t5.cut([("ab", 1.2), ("c", 1.0)]) == expected, "a run with a weight is apart from the template"
+    assert t5.tokens("ab(c:1.2)", 0) == [token for run in expected for token, *_ in run] and t5.at_break == "end"
+    assert t5.cut([(">a", 1.0)]) == [[(2, 0, 0), (62, 0, 1), (97, 1, 2)]], "who types a template gets no other"
+    assert t5.cut([]) == [template]
+
+
+def test_of_lumina_a_template_with_emphasis_is_refused(forge: FakeForge) -> None:
+    engine: Any = Behind()
+    engine.process_template = lambda text, negative: f"(best:1.2) {text}"
+    forge.shared.sd_model = SimpleNamespace(text_processing_engine_gemma=engine)
+    with pytest.raises(TraceError, match="without brackets"):
+        texts().t5().cut([("a", 1.0)])
 
 
 def test_a_tokenizer_without_places_is_refused(forge: FakeForge) -> None:
@@ -104,7 +137,7 @@ def test_a_tokenizer_without_places_is_refused(forge: FakeForge) -> None:
     engine.tokenizer = SimpleNamespace(is_fast=False)
     forge.shared.sd_model = SimpleNamespace(text_processing_engine_t5=engine)
     with pytest.raises(TraceError, match="does not say where its tokens stand"):
-        texts().t5().cut(["a"])
+        texts().t5().cut([("a", 1.0)])
 
 
 def schedule(value: float, end: int = 4) -> list[Any]:

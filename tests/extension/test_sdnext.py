@@ -190,6 +190,24 @@ def test_pictures_are_told_from_grids_and_masks_by_their_infotexts(sdnext: FakeS
     assert host().generated_pictures(p, alone) == {0: 0}
 
 
+@pytest.mark.parametrize("before", [{}, {"save_images_add_number": True}], ids=["unset", "set"])
+def test_what_is_saved_beside_a_picture_has_its_name_without_another_number(
+    sdnext: FakeSdNext, before: dict[str, Any]
+) -> None:
+    options, saved = sdnext.shared.opts, []
+    options.data.update(before)
+
+    def save_image(_image: Any, folder: str, *_: Any, **named: Any) -> None:
+        saved.append((folder, named["forced_filename"], options.data["save_images_add_number"]))
+
+    vars(sdnext.modules["modules.images"])["save_image"] = save_image
+    picture = Image.new("RGB", (8, 8))
+    picture.already_saved_as = "/out/00003-a cat.png"  # type: ignore[attr-defined]
+    p = processing(["a cat"], [""], samples_save=True, do_not_save_samples=False, all_seeds=[1])
+    host().save_beside(p, picture, picture, 0, "heatmap-cat", "a cat")
+    assert saved == [("/out", "00003-a cat-heatmap-cat", False)] and options.data == before
+
+
 def test_the_hires_pass_is_one_only_where_it_samples(sdnext: FakeSdNext) -> None:
     p = processing(["a"], [""], enable_hr=True, hr_force=False, hr_upscaler="ESRGAN")
     assert not host().has_hires_pass(p)

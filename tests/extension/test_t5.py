@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +15,7 @@ from tokenizers.trainers import UnigramTrainer
 
 from daam.errors import DaamError, TraceError
 from daam.prompt import ClipTokenizer, PromptTable, parse_prompt
-from daam.prompt.t5 import T5, in_t5_columns, with_t5_columns
+from daam.prompt.t5 import T5, Runs, in_t5_columns, with_t5_columns
 from daam.prompt.terms import find_term, parse_terms
 from daam.prompt.typed_words import entry_words
 from tests.places import TOKENIZER
@@ -38,8 +37,8 @@ def make_tokenizer() -> Tokenizer:
 CUTTER = make_tokenizer()
 
 
-def cut(texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
-    encodings = [CUTTER.encode(text, add_special_tokens=False) for text in texts]
+def cut(runs: Runs) -> list[list[tuple[int, int, int]]]:
+    encodings = [CUTTER.encode(text, add_special_tokens=False) for text, _ in runs]
     return [[(token, *place) for token, place in zip(each.ids, each.offsets)] for each in encodings]
 
 
@@ -48,7 +47,12 @@ def t5_of(table: PromptTable) -> T5:
     runs = {entry.text: entry.attention for part in table.parts for entry in part.schedule}
 
     def tokens(text: str, count: int) -> list[int]:
-        found = [token for run, weight in runs[text] if (run, weight) != ("BREAK", -1.0) for token, *_ in cut([run])[0]]
+        found = [
+            token
+            for run, weight in runs[text]
+            if (run, weight) != ("BREAK", -1.0)
+            for token, *_ in cut([(run, 1.0)])[0]
+        ]
         return [*found, END, *[PAD] * count][:count]
 
     return T5(cut, tokens)
@@ -126,7 +130,7 @@ def test_an_encoder_that_stands_alone_has_all_the_columns(at_break: Any) -> None
     runs = table.parts[0].schedule[0].attention
     broken = runs.index(("BREAK", -1.0))
     kept = {"nothing": [*runs[:broken], *runs[broken + 1 :]], "end": runs[:broken], "word": runs}[at_break]
-    made = [token for run, _ in kept for token, *_ in cut([run])[0]]
+    made = [token for run, _ in kept for token, *_ in cut([(run, 1.0)])[0]]
     found = in_t5_columns(table, T5(cut, lambda *_: [*made, END, PAD, PAD], at_break))
     (entry,) = found.parts[0].schedule
     assert [column.token for column in entry.columns] == [*made, END, PAD, PAD]
@@ -136,3 +140,11 @@ def test_an_encoder_that_stands_alone_has_all_the_columns(at_break: Any) -> None
     assert words[:3] == ["a", "red", "circle"] and ("square" in words) == (at_break != "end")
     weights = {round(column.weight, 3) for column in entry.columns if column.word == 1}
     assert weights == {1.3}
+
+
+def test_break_beside_editing_is_refused_where_it_makes_a_text_of_its_own() -> None:
+    """Its end would be taken for the schedule's next entry; alone, and where nothing is made of it, it is none."""
+    table = parse_prompt("a [cat:dog:0.5] BREAK a hat", CLIP, comma_padding=0)
+    with pytest.raises(TraceError, match="BREAK stands beside prompt editing"):
+        in_t5_columns(table, replace(t5_of(table), at_break="end"))
+    assert len(in_t5_columns(table, t5_of(table)).parts[0].schedule) == 2

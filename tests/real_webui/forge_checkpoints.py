@@ -1,4 +1,4 @@
-"""Small checkpoints that the Forges take for SD 1.5, SDXL and Flux. Made in the tests' own Python.
+"""Small checkpoints that the Forges take for SD 1.5, SDXL, Flux and its kin. Made in the tests' own Python.
 
 These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
 configurations, of which they are shown small ones where that can be (see bench_extension/forge.py).
@@ -6,7 +6,7 @@ configurations, of which they are shown small ones where that can be (see bench_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
-from tests.real_webui.forge_flux import t5_shapes, transformer_shapes
+from tests.real_webui.forge_flux import chroma_shapes, flux_shapes, t5_shapes
+from tests.real_webui.forge_lumina import Kind, llm_shapes, nextdit_shapes
 from tests.real_webui.forge_sizes import CLIP_LAYERS, OPEN_CLIP_LAYERS, VAE_SIZES
 from tests.real_webui.random_weights import randomised
 
@@ -44,10 +45,11 @@ SDXL: dict[str, Any] = {
 OPEN_CLIP_WIDTH = 1280
 
 
-def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, with_flux: bool, is_small: bool) -> None:
+def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bool) -> None:
     """Writes them, and a LoRA, a textual inversion and a ControlNet for SD 1.5, into a data folder of the host.
 
     Args:
+        names: of families beside SD 1.5: sdxl, flux, and kontext with it, chroma, lumina, z_image.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -59,18 +61,30 @@ def make_forge_checkpoints(folder: Path, *, with_sdxl: bool, with_flux: bool, is
     parts = {**vae, **_named("cond_stage_model.transformer.", clip)}
     for name, channels in (("sd1", 4), ("other", 4), ("inpainting", 9)):
         _save({**parts, **_unet({**SD1, "in_channels": channels})}, checkpoints / f"{name}.safetensors")
-    if with_sdxl:
+    if "sdxl" in names:
         parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}
         parts |= _named("conditioner.embedders.1.model.", _open_clip())
         _save({**parts, **_unet(SDXL)}, checkpoints / "sdxl.safetensors")
-    if with_flux:
-        latents = {**vae_config, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
-        parts = _named("vae.", ldm_vae(_random(AutoencoderKL(**latents)), latents))
-        parts |= _named("text_encoders.clip_l.transformer.", clip)
-        parts |= _named("text_encoders.t5xxl.transformer.", _of_shapes(t5_shapes()))
-        parts |= _named("model.diffusion_model.", _of_shapes(transformer_shapes()))
-        _save(parts, checkpoints / "flux.safetensors")
+    latents = {**vae_config, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
+    wide = _named("vae.", ldm_vae(_random(AutoencoderKL(**latents)), latents))
+    clip_l = _named("text_encoders.clip_l.transformer.", clip)
+    t5 = _named("text_encoders.t5xxl.transformer.", _of_shapes(t5_shapes()))
+    if "flux" in names:
+        _save({**wide, **clip_l, **t5, **_transformer(flux_shapes())}, checkpoints / "flux.safetensors")
+        if "kontext" in names:  # Forge Neo knows it by its file's name alone
+            (checkpoints / "flux-kontext.safetensors").hardlink_to(checkpoints / "flux.safetensors")
+    if "chroma" in names:
+        _save({**wide, **t5, **_transformer(chroma_shapes())}, checkpoints / "chroma.safetensors")
+    kinds: dict[Kind, str] = {"lumina": "gemma2_2b", "z_image": "qwen3_4b"}
+    for kind, encoder in kinds.items():
+        if kind in names:
+            text = _named(f"text_encoders.{encoder}.transformer.", _of_shapes(llm_shapes(kind)))
+            _save({**wide, **text, **_transformer(nextdit_shapes(kind))}, checkpoints / f"{kind}.safetensors")
     _save_extras(folder)
+
+
+def _transformer(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    return _named("model.diffusion_model.", _of_shapes(shapes))
 
 
 def _of_shapes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

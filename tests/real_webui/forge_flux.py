@@ -1,12 +1,12 @@
-"""A small Flux under the names of its own publication, with its text encoders inside. Knows only names and shapes."""
+"""A small Flux and a small Chroma under the names of their own publications, and their T5. Only names and shapes."""
 
 from __future__ import annotations
 
-from tests.real_webui.forge_sizes import T5_SIZES
+from tests.real_webui.forge_sizes import FLUX_SIZES, GUIDANCE_SIZES, T5_SIZES
 
 Shapes = dict[str, tuple[int, ...]]
-WIDTH, HEAD, BLOCKS = 256, 128, 2
-"""Forge Neo reads the width and the number of blocks from the weights; heads have 128 channels."""
+WIDTH, BLOCKS = FLUX_SIZES["hidden_size"], FLUX_SIZES["depth"]
+HEAD = WIDTH // FLUX_SIZES["num_heads"]
 LATENT = 16 * 4
 """Channels of a patch of 2 x 2."""
 CLIP_WIDTH, STEP_WIDTH, VOCABULARY = 768, 256, 32128
@@ -24,22 +24,48 @@ def _norms(name: str) -> Shapes:
     return {f"{name}.{part}_norm.scale": (HEAD,) for part in ("query", "key")}
 
 
-def transformer_shapes() -> Shapes:
+def flux_shapes() -> Shapes:
+    return {
+        **_common(), **_embedder("time_in", STEP_WIDTH), **_embedder("guidance_in", STEP_WIDTH),
+        **_embedder("vector_in", CLIP_WIDTH), **_linear("final_layer.adaLN_modulation.1", 2 * WIDTH, WIDTH),
+        **_modulations(),
+    }  # fmt: skip
+
+
+def chroma_shapes() -> Shapes:
+    """Its modulations come from one layer, of which Flux has one in each block."""
+    layer, inner = "distilled_guidance_layer", GUIDANCE_SIZES["hidden_dim"]
+    shapes = _common() | _linear(f"{layer}.in_proj", inner, 64) | _linear(f"{layer}.out_proj", WIDTH, inner)
+    for number in range(GUIDANCE_SIZES["n_layers"]):
+        shapes |= _linear(f"{layer}.layers.{number}.in_layer", inner, inner)
+        shapes |= _linear(f"{layer}.layers.{number}.out_layer", inner, inner)
+        shapes |= {f"{layer}.norms.{number}.scale": (inner,)}
+    return shapes
+
+
+def _common() -> Shapes:
     shapes = {
         **_linear("img_in", WIDTH, LATENT), **_linear("txt_in", WIDTH, T5_SIZES["d_model"]),
-        **_embedder("time_in", STEP_WIDTH), **_embedder("guidance_in", STEP_WIDTH),
-        **_embedder("vector_in", CLIP_WIDTH),
-        **_linear("final_layer.linear", LATENT, WIDTH), **_linear("final_layer.adaLN_modulation.1", 2 * WIDTH, WIDTH),
+        **_linear("final_layer.linear", LATENT, WIDTH),
     }  # fmt: skip
     for number in range(BLOCKS):
         for side in ("img", "txt"):
             block = f"double_blocks.{number}.{side}"
-            shapes |= _linear(f"{block}_mod.lin", 6 * WIDTH, WIDTH) | _linear(f"{block}_attn.qkv", 3 * WIDTH, WIDTH)
-            shapes |= _norms(f"{block}_attn.norm") | _linear(f"{block}_attn.proj", WIDTH, WIDTH)
+            shapes |= _linear(f"{block}_attn.qkv", 3 * WIDTH, WIDTH) | _norms(f"{block}_attn.norm")
+            shapes |= _linear(f"{block}_attn.proj", WIDTH, WIDTH)
             shapes |= _linear(f"{block}_mlp.0", 4 * WIDTH, WIDTH) | _linear(f"{block}_mlp.2", WIDTH, 4 * WIDTH)
         block = f"single_blocks.{number}"
         shapes |= _linear(f"{block}.linear1", 7 * WIDTH, WIDTH) | _linear(f"{block}.linear2", WIDTH, 5 * WIDTH)
-        shapes |= _norms(f"{block}.norm") | _linear(f"{block}.modulation.lin", 3 * WIDTH, WIDTH)
+        shapes |= _norms(f"{block}.norm")
+    return shapes
+
+
+def _modulations() -> Shapes:
+    shapes: Shapes = {}
+    for number in range(BLOCKS):
+        for side in ("img", "txt"):
+            shapes |= _linear(f"double_blocks.{number}.{side}_mod.lin", 6 * WIDTH, WIDTH)
+        shapes |= _linear(f"single_blocks.{number}.modulation.lin", 3 * WIDTH, WIDTH)
     return shapes
 
 

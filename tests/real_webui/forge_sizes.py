@@ -1,6 +1,24 @@
 """Sizes of the small checkpoints for the Forges, read in the tests' Python and in the host's."""
 
+from __future__ import annotations
+
+from typing import Any
+
 CLIP_LAYERS, OPEN_CLIP_LAYERS = 2, 3
 """`ldm_patched` wants more layers than it looks back: two in SDXL's OpenCLIP, eleven in CLIP-L."""
 VAE_SIZES = {"block_out_channels": [32, 32, 32, 32], "layers_per_block": 1}
 T5_SIZES = {"d_model": 64, "d_ff": 128, "d_kv": 16, "num_heads": 4, "num_layers": 2}
+LLM_SIZES = {
+    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}  # fmt: skip
+"""Of the text encoders of Z-Image (Qwen 3) and Lumina 2 (Gemma 2): one layer more than the hosts look back."""
+FLUX_SIZES = {"hidden_size": 256, "num_heads": 2, "depth": 2, "depth_single_blocks": 2, "context_in_dim": 64}
+"""Of Flux and Chroma. Heads have 128 channels."""
+GUIDANCE_SIZES = {"hidden_dim": 64, "n_layers": 1, "out_dim": 256}
+"""Of the layer that makes all of Chroma's modulations; its width is the network's."""
+LUMINA_SIZES: dict[int, dict[str, Any]] = {
+    2304: {"dim": 192, "n_heads": 2, "n_kv_heads": 1},
+    3840: {"dim": 256, "n_heads": 2, "n_kv_heads": 2},
+}
+"""Of Lumina 2 and of Z-Image, by the width that each is known by; their heads have 96 and 128 channels."""

@@ -32,6 +32,11 @@ SAMPLERS = (
     "UniPC",
     "LCM",
 )
+FURTHER_SAMPLERS = (
+    "HeunPP2", "IPNDM", "IPNDM_V", "DEIS", "DDPM", "ER SDE", "Res Multistep", "Kohaku LoNyu Yog", "DPM++ 2s a RF",
+    "Euler A2", "Euler Dy", "Euler SMEA Dy", "Euler Negative", "Euler Negative Dy",
+)  # fmt: skip
+"""Of other WebUIs than AUTOMATIC1111's."""
 OPTIMIZATIONS = ("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem")
 T5 = {"sd3_enable_t5": True}
 SMALL = {"width": 128, "height": 128, "steps": 4, "seed": 1, "cfg_scale": 5, "sampler_name": "DPM++ 2M"}
@@ -168,7 +173,7 @@ def _prompts() -> list[MatrixRow]:
 
 def _sampling() -> list[MatrixRow]:
     section, both = "Sampling", {"pad_cond_uncond": True, "pad_cond_uncond_v0": False}
-    rows = [MatrixRow(section, f"sampler {name}", {"sampler_name": name}) for name in SAMPLERS]
+    rows = [MatrixRow(section, f"sampler {name}", {"sampler_name": name}) for name in SAMPLERS + FURTHER_SAMPLERS]
     longer = {"negative_prompt": LONG}
     rows += [
         MatrixRow(section, "CFG 1", {"cfg_scale": 1}),
@@ -294,7 +299,42 @@ def _models() -> list[MatrixRow]:
             section, "Flux, CFG 4 and a negative prompt", {**FLUX, "cfg_scale": 4, "negative_prompt": LONG}, "flux"
         ),
         MatrixRow(section, "Flux, BREAK", {**FLUX, "prompt": "a red circle BREAK a blue square"}, "flux"),
+        MatrixRow(
+            section,
+            "Flux, BREAK and editing",
+            {**FLUX, "prompt": "a [red:blue:0.5] circle BREAK a square"},
+            "flux",
+            has_maps=False,
+            note="BREAK stands beside prompt editing",
+        ),
+        MatrixRow(
+            section,
+            "Flux Kontext, a batch",
+            {**IMG2IMG, **FLUX, "denoising_strength": 1.0, "batch_size": 2},
+            "kontext",
+            "img2img",
+            pictures=2,
+        ),
+        MatrixRow(section, "Flux Kontext, nothing to change", FLUX, "kontext"),
+        *(row for name in ("Chroma", "Lumina 2", "Z-Image") for row in _transformer(name)),
         MatrixRow(section, "embedded model", {"steps": 12}),
+    ]
+
+
+def _transformer(name: str) -> list[MatrixRow]:
+    checkpoint = {"Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image"}[name]
+    guided = {**FLUX, "cfg_scale": 4, "negative_prompt": "ugly, a dark room with (many:1.2) chairs"}
+    edited = "a ((red)) circle, a [tree:house:0.5]"
+    return [
+        MatrixRow("Models", f"{name}, CFG 4 and a negative prompt", guided, checkpoint),
+        MatrixRow(
+            "Models",
+            f"{name}: emphasis, editing, AND, a batch",
+            {**guided, "prompt": f"{edited} AND a (moon:1.2)", "batch_size": 2},
+            checkpoint,
+            pictures=2,
+            settings={"with_negative": True},
+        ),
     ]
 
 

@@ -68,8 +68,7 @@ def make_checkpoints(webui: Path, folder: Path, kind: Webui = A1111) -> None:
     if kind.is_forge:
         from tests.real_webui.forge_checkpoints import make_forge_checkpoints
 
-        wanted = {f"with_{name}": name in kind.checkpoints for name in ("sdxl", "flux")}
-        make_forge_checkpoints(folder, **wanted, is_small=kind.has_small_encoders)
+        make_forge_checkpoints(folder, kind.checkpoints, is_small=kind.has_small_encoders)
         return
     done = subprocess.run(
         [webui_python(webui), "-W", "ignore", str(HERE / "make_checkpoints.py"), str(webui), str(folder)],

@@ -92,8 +92,9 @@ def test_saved_files_follow_the_webuis_settings(server: Server) -> None:
     before = saved(server)
     generate(server, {"save_images": True})
     new = saved(server) - before
-    assert sorted(path.parts[-3] for path in new) == ["txt2img-grids", "txt2img-images"]
-    grid = next(path for path in new if "grids" in path.parts[-3])
+    by_folder = {path.relative_to(server.data).parts[1]: path for path in new}
+    assert len(new) == 2 and tuple(sorted(by_folder)) == server.kind.folders
+    grid = by_folder[server.kind.folders[0]]
     infotext = Image.open(grid).info["parameters"]
     assert infotext.startswith(PAYLOAD["prompt"]) and f"{NAME}: True" in infotext
 
@@ -141,7 +142,7 @@ def test_hidden_grids_say_so(server: Server) -> None:
     answer = generate(server, {"override_settings": {"return_grid": False}})
     assert len(answer["images"]) == 1
     (note,) = extra(answer)["Attention Heatmap notes"]
-    assert re.search("Settings → Gallery → Show grids? in gallery", note, re.IGNORECASE)
+    assert re.search("Settings → .+ → Show grids? in (gallery|results)", note, re.IGNORECASE)
 
 
 def test_a_record_beside_the_picture_draws_the_same_maps_again(server: Server) -> None:
@@ -214,12 +215,14 @@ def test_an_unknown_result_is_not_found(server: Server) -> None:
 
 
 def test_axes_of_xyz_plot_show_the_heat_maps_in_the_cells(server: Server) -> None:
-    script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot")
+    script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == server.kind.plot_script)
     choices = script["args"][0]["choices"]
     alpha, scale = (choices.index(f"[{NAME}] {label}") for label in ("Heatmap blend alpha", "Scale"))
     axes = (alpha, "0.2,0.8", []), (scale, "", ["each", "share"])
-    arguments = server.kind.plot_arguments(*axes, include_lone_images=True)
-    answer = server.post("/sdapi/v1/txt2img", {**PAYLOAD, "script_name": "x/y/z plot", "script_args": arguments})
+    arguments = server.kind.plot_arguments(*axes, include_lone_images=True, include_grid=True)
+    answer = server.post(
+        "/sdapi/v1/txt2img", {**PAYLOAD, "script_name": server.kind.plot_script, "script_args": arguments}
+    )
     shown = pictures(answer)
     cells = {image.tobytes() for image in shown[1:]}
     assert len(shown) == 5 and len(cells) == 4 and all(image.width > 128 for image in shown)
@@ -237,11 +240,13 @@ def test_axes_of_xyz_plot_show_the_heat_maps_in_the_cells(server: Server) -> Non
 
 def test_every_scale_makes_a_cell_of_its_own(server: Server) -> None:
     """Of several terms; a single one fills the shared scale as it fills its own."""
-    script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot")
+    script = next(each for each in server.get("/sdapi/v1/script-info") if each["name"] == server.kind.plot_script)
     scale = script["args"][0]["choices"].index(f"[{NAME}] Scale")
-    arguments = server.kind.plot_arguments((scale, "", ["shared", "each", "share"]), include_lone_images=True)
+    arguments = server.kind.plot_arguments(
+        (scale, "", ["shared", "each", "share"]), include_lone_images=True, include_grid=True
+    )
     panel = {NAME: {"args": [True, "red, circle, a"]}}
-    payload = {**PAYLOAD, "script_name": "x/y/z plot", "script_args": arguments, "alwayson_scripts": panel}
+    payload = {**PAYLOAD, "script_name": server.kind.plot_script, "script_args": arguments, "alwayson_scripts": panel}
     assert len({image.tobytes() for image in pictures(server.post("/sdapi/v1/txt2img", payload))[1:]}) == 3
 
 

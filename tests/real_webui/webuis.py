@@ -26,7 +26,7 @@ PLOT = (
 
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
-ONLY_FORGES = ("flux",)
+TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
 
@@ -47,7 +47,9 @@ class Webui:
         absent: by a row's name, or by its section, why it is not run.
         changed: by a row's name, what of it is another here; its payload is added to the row's.
         lacks: what tests of the API and the page ask for, and why it is not there.
+        folders: under which it saves grids and pictures of txt2img.
         latent_upscaler: by which hires fix enlarges latents, or what comes nearest.
+        plot_script: what it calls the script that makes a grid of settings.
         plot: names of the arguments of X/Y/Z plot behind those of its axes, in their order.
     """
 
@@ -64,7 +66,9 @@ class Webui:
     absent: Mapping[str, str] = field(default_factory=dict)
     changed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     lacks: Mapping[str, str] = field(default_factory=dict)
+    folders: tuple[str, str] = ("txt2img-grids", "txt2img-images")
     latent_upscaler: str = "Latent"
+    plot_script: str = "x/y/z plot"
     plot: tuple[str, ...] = PLOT
 
     @property
@@ -80,7 +84,7 @@ class Webui:
         """What it calls a checkpoint; None where it cannot load one of that kind here."""
         if self.checkpoints:
             return self.checkpoints.get(name)
-        return None if name in ONLY_FORGES else name
+        return None if name in TRANSFORMERS else name
 
     def plot_arguments(self, *axes: tuple[int, str, list[str]], **given: Any) -> list[Any]:
         """What X/Y/Z plot is called with.
@@ -131,7 +135,8 @@ _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
     "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
-    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux"}, payload=_HIRES,
+    checkpoints={**_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}, "kontext": "flux-kontext"},
+    payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
         "refiner switch (SD1 to SD1)": {
@@ -150,7 +155,8 @@ FORGE_NEO = Webui(
 )  # fmt: skip
 FORGE = Webui(
     "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
-    settings={"sd_model_checkpoint": "sd1.safetensors"}, checkpoints={**_SMALL, "sdxl": "sdxl"}, payload=_HIRES,
+    settings={"sd_model_checkpoint": "sd1.safetensors"}, payload=_HIRES,
+    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux", "chroma": "chroma"},
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
         **_REFINER,
@@ -169,6 +175,13 @@ REFORGE = Webui(
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
 FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE})
+SDNEXT_HIRES: dict[str, Any] = {
+    "hr_force": True, "hr_upscaler": "Latent Nearest", "hr_resize_mode": 1, "hr_second_pass_steps": 4,
+    "hr_denoising_strength": 0.6,
+}  # fmt: skip
+HIRES_ROWS = (
+    "hires fix", "hires fix, latent", "hires fix, other prompt", "hires fix, first pass", "hires fix, second pass",
+)  # fmt: skip
 SDNEXT = Webui(
     "SD.Next (July 2026)", "SDNEXT_DIR", common=("--skip-all", *FLAGS[-2:]),
     settings={
@@ -178,6 +191,43 @@ SDNEXT = Webui(
     },
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,
+    folders=("grids", "text"),
+    plot_script="xyz grid script",
+    plot=(
+        "csv_mode", "draw_legend", "no_fixed_seeds", "include_grid", "include_sub_grids", "include_lone_images",
+        "include_time", "include_text", "margin_size", "create_video", "video_type", "video_duration", "video_loop",
+        "video_pad", "video_interpolate",
+    ),
+    absent={
+        **_ABSENT,
+        **dict.fromkeys(
+            (
+                "Skip Early CFG", "NGMS", "NGMS, all steps", "clip skip 2", "emphasis None", "emphasis Ignore",
+                "emphasis Original", "emphasis No norm", "token merging 0.5",
+            ),
+            _NO_SETTING,
+        ),
+        **dict.fromkeys(
+            ("AND, two parts", "AND, three parts of different length", "AND, a batch"), "the host takes AND for a word"
+        ),
+        **dict.fromkeys(
+            ("textual inversion", "textual inversion wrapped to the next chunk"), "no small one is made for this host"
+        ),
+        **dict.fromkeys(("styles", "different prompts per image"), "the tests' way to it is another WebUI's"),
+        **dict.fromkeys(("interrupt at step 3", "skip at step 3"), "the host calls nobody at a step"),
+        **dict.fromkeys(("attn2.forward replaced", "p.sample wrapped"), "the host has no such function"),
+        "texts moved from row to row after our callback": "the host has no such callback",
+        **dict.fromkeys(
+            ("X/Y/Z plot", "prompt matrix", "loopback", "SD upscale", "outpainting mk2", "prompts from file",
+             "nested generation on the finished picture"),
+            "not tried there",
+        ),
+        "hires fix, image upscaler": "no model samples there but with “force hires”",
+        "model switched between generations": "SDXL is in other rows",
+        "refiner switch (SD1 to SD1)": "the refiner's steps are not in the maps, which is said",
+        "Sizes": "the embedded model is made for 128x128",
+    },
+    changed={name: {"payload": SDNEXT_HIRES} for name in HIRES_ROWS},
     lacks={
         INFOTEXT: "the host has no such field",
         BATCHING: _NO_SETTING,

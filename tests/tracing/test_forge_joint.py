@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,13 +56,21 @@ class _Network(nn.Module):
 
     names: tuple[str, ...] = ()
 
-    def forward(self, x: Tensor, timestep: Tensor, context: Tensor, **_: Any) -> Tensor:
-        image = x.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
-        joined = torch.cat([self._filled(context), self._filled(self.embed(image))], dim=1)
+    def forward(self, x: Tensor, timestep: Tensor, context: Tensor, ref_latents: Any = None, **_: Any) -> Tensor:
+        kept = getattr(sys.modules.get("backend.args"), "dynamic_args", None)
+        others = [
+            self._patches(each.expand(len(x), -1, -1, -1)) for each in ref_latents or getattr(kept, "ref_latents", ())
+        ]
+        joined = torch.cat([self._filled(context), self._filled(self._patches(x)), *others], dim=1)
         for name in self.names:
             for block in getattr(self, name):
                 joined = block(joined)
         return joined
+
+    def _patches(self, x: Tensor) -> Tensor:
+        image = x.unfold(2, PATCH, PATCH).unfold(3, PATCH, PATCH).permute(0, 2, 3, 1, 4, 5).flatten(3).flatten(1, 2)
+        found: Tensor = self.embed(image)
+        return found
 
     def _filled(self, tensor: Tensor) -> Tensor:
         missing = -tensor.shape[1] % self.multiple if self.multiple else 0
@@ -78,6 +86,7 @@ class NextDiT(_Network):
     multiple = pad_tokens_multiple = 4
 
 
+@pytest.mark.parametrize("references", ["none", "in the call", "beside the call"])
 @pytest.mark.parametrize(
     ("network", "kind", "layers"),
     [
@@ -91,9 +100,16 @@ class NextDiT(_Network):
     ids=["Flux", "Z-Image"],
 )
 def test_maps_are_the_softmax_of_the_networks_own_attention(
-    network: type[_Network], kind: Any, layers: list[str], monkeypatch: pytest.MonkeyPatch
+    network: type[_Network], kind: Any, layers: list[str], references: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of the picture that is made: pictures that it refers to have positions behind its own (Kontext)."""
+    if references != "none" and kind is not ForgeFlux:
+        pytest.skip("only Flux has them")
     torch.manual_seed(0)
+    given: dict[str, Any] = {"ref_latents": [torch.randn(1, 4, 4, 6)]} if references == "in the call" else {}
+    if references == "beside the call":
+        beside = SimpleNamespace(ref_latents=[torch.randn(1, 4, 4, 6), torch.randn(1, 4, 2, 2)])
+        monkeypatch.setitem(sys.modules, "backend.args", SimpleNamespace(dynamic_args=beside))
     model = network()
     assert kind.find(model) is not None and kind.find(nn.Linear(1, 1)) is None
     monkeypatch.setitem(sys.modules, SOURCE.__name__, SOURCE)
@@ -102,11 +118,11 @@ def test_maps_are_the_softmax_of_the_networks_own_attention(
     latent, context = torch.randn(2, 4, 6, 10), torch.randn(2, COLUMNS, WIDTH)
     with torch.no_grad():
         PROBABILITIES.clear()
-        plain = model(latent, torch.ones(2), context=context)
+        plain = model(latent, torch.ones(2), context=context, **given)
         PROBABILITIES.clear()
         with ExitStack() as stack:
             capture.install(stack)
-            traced = model(latent, torch.ones(2), context=context)
+            traced = model(latent, torch.ones(2), context=context, **given)
     assert torch.equal(plain, traced) and vars(SOURCE)["attention_function"] is attention_function
     assert capture.fault is None
     (maps,) = capture.accumulator.on_cpu(0).values()

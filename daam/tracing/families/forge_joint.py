@@ -58,7 +58,8 @@ class ForgeModel:
         grid = (-(-height // patch), -(-width // patch))
         columns = text.shape[1] + self._padding(text.shape[1])
         pictures = grid[0] * grid[1]
-        positions = columns + pictures + self._padding(pictures)
+        others = sum(-(-each.shape[-2] // patch) * -(-each.shape[-1] // patch) for each in self._references(named))
+        positions = columns + pictures + self._padding(pictures) + others
         sample = Sample(latent.shape[0], height, width, latent.requires_grad)
         return Places(sample, grid, columns, 0, positions, positions, text)
 
@@ -66,13 +67,22 @@ class ForgeModel:
         """How many positions stand behind so many of text, or of picture, to fill them up."""
         return 0
 
+    def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
+        """Latents [1, channel, height, width] of pictures that the made one refers to, in positions behind its own."""
+        return ()
+
 
 class ForgeFlux(ForgeModel):
-    """Flux and what is built like it; a picture that it refers to (Kontext) makes other calls, which are left out."""
+    """Flux, Kontext among it, and what is built like it."""
 
     name = "Flux and Chroma in Forge"
     class_names = ("IntegratedFluxTransformer2DModel", "IntegratedChromaTransformer2DModel")
     lists = ("double_blocks", "single_blocks")
+
+    def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
+        """Forge Neo keeps those of Kontext beside the call."""
+        kept = getattr(sys.modules.get("backend.args"), "dynamic_args", None)
+        return named.get("ref_latents") or getattr(kept, "ref_latents", None) or ()
 
 
 class ForgeLumina(ForgeModel):

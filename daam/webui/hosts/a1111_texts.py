@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from modules import devices, prompt_parser, sd_hijack, shared
 from torch import Tensor, nn
 
-from daam.prompt.t5 import T5
+from daam.prompt.t5 import T5, Runs
 from daam.webui.hosts.webui_texts import WebuiTexts
 
 
@@ -28,16 +27,15 @@ class A1111Texts(WebuiTexts):
     def tokenizer(self) -> Any:
         return None
 
-    def t5(self) -> T5 | None:
+    def t5(self, *, negative: bool = False) -> T5 | None:
         """None where SD3's T5 is switched off, too."""
         encoder: Any = getattr(shared.sd_model.cond_stage_model, "model_t5", None)  # since 1.10
         if getattr(encoder, "t5xxl", None) is None or not getattr(shared.opts, "sd3_enable_t5", False):
             return None
 
-        def cut(texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
-            found = encoder.tokenizer(
-                list(texts), truncation=False, add_special_tokens=False, return_offsets_mapping=True
-            )
+        def cut(runs: Runs) -> list[list[tuple[int, int, int]]]:
+            texts = [text for text, _ in runs]
+            found = encoder.tokenizer(texts, truncation=False, add_special_tokens=False, return_offsets_mapping=True)
             return [
                 [(token, *place) for token, place in zip(*tokens)]
                 for tokens in zip(found["input_ids"], found["offset_mapping"])

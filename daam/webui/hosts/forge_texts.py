@@ -16,7 +16,7 @@ from modules import prompt_parser, shared
 from torch import Tensor, nn
 
 from daam.errors import TraceError
-from daam.prompt.t5 import T5
+from daam.prompt.t5 import T5, Runs
 from daam.webui.hosts.webui_sampling import context_of
 from daam.webui.hosts.webui_texts import WebuiTexts
 
@@ -44,15 +44,21 @@ class ForgeTexts(WebuiTexts):
         engines = self.text_encoders()
         return engines[0].tokenizer if engines else None
 
-    def t5(self) -> T5 | None:
-        """Of Flux and Chroma T5, of Z-Image Qwen 3; None where neither conditions the model."""
+    def t5(self, *, negative: bool = False) -> T5 | None:
+        """Of Flux and Chroma T5, of Z-Image Qwen 3, of Lumina 2 Gemma 2; None where the model has none of them."""
         t5 = getattr(shared.sd_model, "text_processing_engine_t5", None)
-        qwen = getattr(shared.sd_model, "text_processing_engine_gemma", None)
+        llm: Any = getattr(shared.sd_model, "text_processing_engine_gemma", None)  # whichever it is
         if t5 is not None and not self.text_encoders():
-            return T5(lambda texts: _cut(t5.tokenizer, "{}", texts), lambda text, _: _tokens(t5, text), "end")
-        if qwen is not None and hasattr(qwen, "llama_template"):
-            template = qwen.llama_template
-            return T5(lambda texts: _cut(qwen.tokenizer, template, texts), lambda text, _: _tokens(qwen, text), "word")
+            return T5(lambda runs: _cut(t5.tokenizer, _texts(runs)), lambda text, _: _tokens(t5, text), "end")
+        if hasattr(llm, "llama_template"):
+            before, _, after = llm.llama_template.partition("{}")
+            return T5(
+                lambda runs: _cut(llm.tokenizer, _texts(runs), before, after, adds_special=True),
+                lambda text, _: _tokens(llm, text),
+                "word",
+            )
+        if hasattr(llm, "process_template"):
+            return _behind_template(llm, negative=negative)
         return None
 
     def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
@@ -93,20 +99,47 @@ def _tokens(engine: Any, text: str) -> list[int]:
     return _chunks(engine, text)[0]
 
 
-def _cut(tokenizer: Any, template: str, texts: Sequence[str]) -> list[list[tuple[int, int, int]]]:
-    """Tokens of texts, each in the template that its engine puts around it, with their places in the text.
+def _texts(runs: Runs) -> list[str]:
+    return [text for text, _ in runs]
+
+
+def _behind_template(engine: Any, *, negative: bool) -> T5:
+    """Of Lumina 2: a template of the settings is put before the text, and makes one run with its first, if that has no
+    weight."""
+
+    def framed(text: str) -> str:
+        return str(engine.process_template(text, negative))
+
+    def cut(runs: Runs) -> list[list[tuple[int, int, int]]]:
+        text = "".join(_texts(runs))
+        before = framed(text).removesuffix(text)
+        if set(before) & set("()[]\\"):
+            raise TraceError("expected a template of Lumina without brackets in the settings, got one with emphasis")
+        (first, weight), *others = runs or [("", 1.0)]
+        apart, joined = ("", before) if weight == 1.0 else (before, "")
+        head = [engine.id_start, *(token for token, *_ in _cut(engine.tokenizer, [apart])[0])]
+        own = _cut(engine.tokenizer, [first], joined)[0]
+        return [[*((token, 0, 0) for token in head), *own], *_cut(engine.tokenizer, _texts(others))]
+
+    return T5(cut, lambda text, _: _tokens(engine, framed(text)), "end")
+
+
+def _cut(
+    tokenizer: Any, texts: Sequence[str], before: str = "", after: str = "", *, adds_special: bool = False
+) -> list[list[tuple[int, int, int]]]:
+    """Tokens of texts, each in what its engine puts around it, with their places in the text.
 
     Raises:
         TraceError: the tokenizer does not say where its tokens stand.
     """
     if not getattr(tokenizer, "is_fast", False):
         raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt")
-    start = template.index("{}")
-    framed = [template.format(text) for text in texts]
-    special = {"add_special_tokens": False} if template == "{}" else {}
-    found = tokenizer(framed, truncation=False, return_offsets_mapping=True, **special)
+    if not texts:
+        return []
+    framed = [f"{before}{text}{after}" for text in texts]
+    found = tokenizer(framed, truncation=False, return_offsets_mapping=True, add_special_tokens=adds_special)
     return [
-        [(token, *_inside(place, start, len(text))) for token, place in zip(tokens, places)]
+        [(token, *_inside(place, len(before), len(text))) for token, place in zip(tokens, places)]
         for text, tokens, places in zip(texts, found["input_ids"], found["offset_mapping"])
     ]
 

@@ -177,7 +177,7 @@ class Encoders(Protocol):
     def chunk_tokens(self, encoder: Any, text: str) -> list[list[int]]:
         """The token ids of each chunk of 77 columns that one of them makes of a text."""
 
-    def t5(self) -> T5 | None:
+    def t5(self, *, negative: bool = False) -> T5 | None:
         """The encoder of a loaded checkpoint that makes no chunks: behind those of CLIP (SD3), or alone (Flux).
 
         None where there is none, or it is off, so that its columns are zero.

@@ -7,7 +7,8 @@ a processing object has no `sample`: what samples a batch is a function of a mod
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,13 +129,29 @@ class SdNextGallery(A1111Gallery):
             # a folder that joins to the same one: the setting would put another one in between
             name = {"forced_filename": f"{file.stem}-{suffix}", "save_to_dirs": str(folder.resolve())}
         seed, prompt = p.all_seeds[number], p.all_prompts[number]
-        images.save_image(image, str(folder), "", seed, prompt, shared.opts.samples_format, info=infotext, p=p, **name)
+        with _unnumbered():
+            images.save_image(
+                image, str(folder), "", seed, prompt, shared.opts.samples_format, info=infotext, p=p, **name
+            )
 
     def output_folders(self) -> list[Path]:
         kinds = ("txt2img_samples", "img2img_samples", "control_samples", "extras_samples", "save")
         names = [getattr(shared.opts, f"outdir_{kind}", "") for kind in kinds]
         found = [paths.resolve_output_path(shared.opts.outdir_samples, name) for name in names]
         return [Path(folder) for folder in found if folder]
+
+
+@contextmanager
+def _unnumbered() -> Iterator[None]:
+    """Without the number that the host puts before each name it saves, those that it is told too."""
+    settings, name = shared.opts.data, "save_images_add_number"
+    before = dict(settings)
+    settings[name] = False
+    try:
+        yield
+    finally:
+        del settings[name]
+        settings |= {name: before[name]} if name in before else {}
 
 
 class SdNextPage(A1111Page):

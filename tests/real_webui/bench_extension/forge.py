@@ -1,10 +1,13 @@
-"""Lets the Forges load checkpoints with small text encoders and VAE, those of `ldm_patched` with a small OpenCLIP.
+"""Lets the Forges load small checkpoints: small text encoders and VAEs, and small transformers.
 
-Their loaders build these by configurations in folders of their own; they are shown copies of them with other numbers.
+Their loaders build encoders and VAE by configurations in folders of their own; they are shown copies of them with other
+numbers. They know a transformer by its names and some of its widths, which are told them, and build it of their own
+classes, which get the small sizes instead. Of `ldm_patched` only OpenCLIP is made small.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import shutil
@@ -12,16 +15,30 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from forge_sizes import CLIP_LAYERS, OPEN_CLIP_LAYERS, T5_SIZES, VAE_SIZES
+import torch
+from forge_sizes import (
+    CLIP_LAYERS,
+    FLUX_SIZES,
+    GUIDANCE_SIZES,
+    LLM_SIZES,
+    LUMINA_SIZES,
+    OPEN_CLIP_LAYERS,
+    T5_SIZES,
+    VAE_SIZES,
+)
 
 SD1, SDXL = "runwayml/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
 FLUX = "black-forest-labs/FLUX.1-dev"
+CHROMA, LUMINA, Z_IMAGE = "Chroma", "neta-art/Neta-Lumina", "Tongyi-MAI/Z-Image-Turbo"
 CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{FLUX}/text_encoder")
 CHANGED: dict[str, dict[str, Any]] = {
-    **{f"{model}/vae": VAE_SIZES for model in (SD1, SDXL, FLUX)},
+    **{f"{model}/vae": VAE_SIZES for model in (SD1, SDXL, FLUX, CHROMA, LUMINA, Z_IMAGE)},
     **{encoder: {"num_hidden_layers": CLIP_LAYERS} for encoder in CLIPS},
     f"{SDXL}/text_encoder_2": {"num_hidden_layers": OPEN_CLIP_LAYERS},
     f"{FLUX}/text_encoder_2": T5_SIZES,
+    f"{CHROMA}/text_encoder": T5_SIZES,
+    f"{LUMINA}/text_encoder": LLM_SIZES,
+    f"{Z_IMAGE}/text_encoder": {**LLM_SIZES, "max_position_embeddings": 32768},  # as the smallest Qwen 3
 }
 
 
@@ -40,11 +57,62 @@ def _of_backend(root: Path) -> None:
     copied = root / "huggingface"
     shutil.copytree(Path(loader.__file__).parent / "huggingface", copied)
     for part, changes in CHANGED.items():
-        _change(copied / part / "config.json", changes)
+        if (copied / part).exists():
+            _change(copied / part / "config.json", changes)
+    tokenizer = copied / CHROMA / "tokenizer" / "tokenizer.json"
+    if not tokenizer.exists():
+        shutil.copy(copied / FLUX / "tokenizer_2" / tokenizer.name, tokenizer)  # T5's, as Chroma's is
+    _make_transformers_small()
     if hasattr(loader, "HF"):
         loader.HF = str(copied)
+        _make_llms_small()
     else:
         loader.dir_path = str(root)
+
+
+def _make_transformers_small() -> None:
+    from backend.nn import chroma, flux
+
+    _with_sizes(flux.IntegratedFluxTransformer2DModel, lambda given: FLUX_SIZES)
+    _with_sizes(chroma.IntegratedChromaTransformer2DModel, lambda given: {**FLUX_SIZES, **_guidance(given)})
+
+
+def _guidance(given: dict[str, Any]) -> dict[str, Any]:
+    """By the names of Forge Neo, or of Forge."""
+    return {name: value for key, value in GUIDANCE_SIZES.items() for name in (key, f"guidance_{key}") if name in given}
+
+
+def _make_llms_small() -> None:
+    """Of Forge Neo: text encoders, and the models that go with them, which it knows by their width."""
+    from backend.nn import lumina
+    from backend.nn.llm import llama
+    from huggingface_guess import detection
+
+    for name in ("Qwen3_06BConfig", "Gemma2_2B_Config"):  # the loader takes a Qwen 3 of no other size for the smallest
+        setattr(llama, name, functools.partial(getattr(llama, name), **LLM_SIZES))
+    _with_sizes(lumina.NextDiT, lambda given: LUMINA_SIZES[given["dim"]])
+    known = {sizes["dim"]: width for width, sizes in LUMINA_SIZES.items()}
+    detect = detection.detect_unet_config
+
+    def detect_small(state_dict: dict[str, Any], prefix: str) -> Any:
+        key = f"{prefix}cap_embedder.1.weight"
+        if key not in state_dict or state_dict[key].shape[0] not in known:
+            return detect(state_dict, prefix)
+        width, text = state_dict[key].shape
+        return detect({**state_dict, key: torch.empty(known[width], text, device="meta")}, prefix)
+
+    detection.detect_unet_config = detect_small
+
+
+def _with_sizes(network: Any, sizes: Any) -> None:
+    """The class builds itself with other sizes than it is called with."""
+    build = network.__init__
+
+    @functools.wraps(build)
+    def build_small(self: Any, **given: Any) -> None:
+        build(self, **{**given, **sizes(given)})
+
+    network.__init__ = build_small
 
 
 def _of_ldm_patched(root: Path) -> None:

@@ -77,31 +77,44 @@ def _folded(positions: torch.Tensor, period: int | None) -> torch.Tensor:
 
 
 class JointTruth(Truth):
-    """The same of joint attention in Forge's Flux, by a wrapper of the tests' own around its attention function.
+    """The same of joint attention in the Forges' transformers, by a wrapper of the tests' own around their function.
 
-    Blocks are told by the order in which they run.
+    Blocks are told by the order in which they run; those in which text and picture are apart run first.
     """
 
     def __init__(self, unet: torch.nn.Module) -> None:
         self.calls = []
-        self._module = sys.modules[type(unet.double_blocks[0]).__module__]
+        self._names = _blocks(unet, "double_blocks") + _blocks(unet, "single_blocks") + _blocks(unet, "layers")
+        self._apart = len(_blocks(unet, "noise_refiner") + _blocks(unet, "context_refiner"))
+        self._module = sys.modules[type(unet.get_submodule(self._names[0])).__module__]
+        if not hasattr(self._module, "attention_function") or hasattr(self._module, "attention"):
+            self._module = sys.modules["backend.nn.flux"]  # whose blocks, or function, the others use
         self._original = self._module.attention_function
         self._module.attention_function = self._attention
-        self._names = [f"double_blocks.{number}" for number in range(len(unet.double_blocks))]
-        self._names += [f"single_blocks.{number}" for number in range(len(unet.single_blocks))]
-        self._text = 0
+        self._filled = getattr(unet, "pad_tokens_multiple", None) or 1
+        self._text = self._picture = self._seen = 0
         self._handles = [(unet, unet.register_forward_pre_hook(self._begin, with_kwargs=True))]
 
-    def _begin(self, _module: torch.nn.Module, _inputs: Any, named: dict[str, Any]) -> None:
+    def _begin(self, _module: torch.nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         self.calls.append({})
-        self._text = named["context"].shape[1]
+        length = named["context"].shape[1]
+        self._text = length + -length % self._filled
+        height, width = (inputs[0] if inputs else named["x"]).shape[-2:]
+        self._picture = (height // 2) * (width // 2)
+        self._seen = 0
 
     def _attention(self, q: torch.Tensor, k: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
-        scores = q[:, :, self._text :].double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
-        name = self._names[len(self.calls[-1])]
-        self.calls[-1][name] = [scores.softmax(-1).sum(1).float()]
+        if self._seen >= self._apart:
+            picture = slice(self._text, self._text + self._picture)
+            scores = q[:, :, picture].double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
+            self.calls[-1][self._names[self._seen - self._apart]] = [scores.softmax(-1).sum(1).float()]
+        self._seen += 1
         return self._original(q, k, *others, **named)
 
     def remove(self) -> None:
         self._module.attention_function = self._original
         super().remove()
+
+
+def _blocks(unet: torch.nn.Module, name: str) -> list[str]:
+    return [f"{name}.{number}" for number in range(len(getattr(unet, name, ())))]

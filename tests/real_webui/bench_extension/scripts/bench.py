@@ -49,14 +49,21 @@ def unet() -> torch.nn.Module:
 
 def encoders() -> list[Any]:
     """What cuts prompts into tokens for the loaded model; of Flux T5, whose columns condition it."""
-    if hasattr(shared.sd_model, "text_processing_engine_t5"):
-        return [shared.sd_model.text_processing_engine_t5]
+    alone = _engine_alone()
+    if alone is not None:
+        return [alone]
     if hasattr(shared.sd_model, "text_processing_engine") or hasattr(shared.sd_model, "text_processing_engine_g"):
         names = ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g")
         return [getattr(shared.sd_model, name) for name in names if hasattr(shared.sd_model, name)]
     conditioner = shared.sd_model.cond_stage_model
     candidates = (conditioner, *getattr(conditioner, "embedders", []), getattr(conditioner, "model_lg", None))
     return [encoder for encoder in candidates if hasattr(encoder, "tokenize_line")]
+
+
+def _engine_alone() -> Any | None:
+    """The engine of a model with joint attention; what stands behind its first chunk is not used."""
+    names = ("text_processing_engine_t5", "text_processing_engine_gemma")
+    return next((getattr(shared.sd_model, name) for name in names if hasattr(shared.sd_model, name)), None)
 
 
 class Bench(scripts.Script):  # type: ignore[misc]
@@ -97,7 +104,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
         Bench.moves = mode == "moved rows"
         _forget_truth()
         if mode == "truth":
-            Bench.truth = JointTruth(unet()) if hasattr(unet(), "double_blocks") else Truth(unet())
+            Bench.truth = Truth(unet()) if hasattr(unet(), "input_blocks") or IS_SDNEXT else JointTruth(unet())
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
         Bench.seconds = time.perf_counter() - Bench.started
@@ -205,10 +212,14 @@ def t5_tokens(text: str, count: int) -> list[int]:
     return list(shared.sd_model.cond_stage_model.model_t5.tokenize_line(text, target_token_count=count)[0])
 
 
-def tokens(text: str) -> list[list[list[int]]]:
-    """The chunks of every encoder, made by the WebUI itself; of T5 the first, as it uses no other."""
-    found = [[list(chunk.tokens) for chunk in encoder.tokenize_line(text)[0]] for encoder in encoders()]
-    return [chunks[:1] for chunks in found] if hasattr(shared.sd_model, "text_processing_engine_t5") else found
+def tokens(text: str, negative: bool = False) -> list[list[list[int]]]:
+    """The chunks of every encoder, made by the WebUI itself; of T5 and its kin the first, as it uses no other."""
+    alone = _engine_alone()
+    if hasattr(alone, "process_template"):
+        text = alone.process_template(text, negative)
+    made = [encoder.tokenize_line(text) for encoder in encoders()]
+    found = [[list(chunk.tokens) for chunk in (each[0] if isinstance(each, tuple) else each)] for each in made]
+    return found if alone is None else [chunks[:1] for chunks in found]
 
 
 def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:

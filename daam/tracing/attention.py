@@ -19,8 +19,8 @@ def by_head(joined: Tensor, layers: int, heads: int, rows: range, copies: int = 
     """The wanted rows of several layers, head by head, as a view.
 
     Args:
-        joined: [layer * row, place, head * channel], contiguous.
-        rows: the wanted ones of each layer, one behind the other.
+        joined: [row, layer * place, head * channel], contiguous.
+        rows: the wanted ones, one behind the other.
         copies: how often each row is wanted.
 
     Returns:
@@ -29,12 +29,13 @@ def by_head(joined: Tensor, layers: int, heads: int, rows: range, copies: int = 
     Raises:
         ShapeError: the channels cannot be divided among the heads.
     """
-    batch, places, width = joined.shape
+    whole, width = joined.shape[1:]
+    places = whole // layers
     if width % heads:
         raise ShapeError(f"expected channels divisible by {heads} heads, got a tensor of {width} channels")
     size = (layers, copies, len(rows), heads, places, width // heads)
-    stride = (batch // layers * places * width, 0, places * width, width // heads, width, 1)
-    return joined.as_strided(size, stride, joined.storage_offset() + rows.start * places * width)
+    stride = (places * width, 0, whole * width, width // heads, width, 1)
+    return joined.as_strided(size, stride, joined.storage_offset() + rows.start * whole * width)
 
 
 def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, bias: Tensor | None = None) -> Tensor:

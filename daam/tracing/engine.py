@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from daam.errors import TraceError
 from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
 from daam.tracing.layout import Layout, Wanted, WantedRow
@@ -22,23 +23,33 @@ from daam.tracing.probe import Probe, ProbeKeys
 HELD_BYTES = 48 * 2**20
 """What is set aside at once; more is worked off before the call ends, so that the peak stays flat."""
 
+SMALL_BYTES = 8 * 2**20
+"""Of a layer's queries and keys: up to so many they are not copied by themselves, since there launching costs most."""
+
 ROOM_BYTES = 16 * 2**20
-"""What is kept from call to call to set small layers aside in: new memory in each call costs more than the copies."""
+"""What is kept from call to call to put small layers together in: new memory in each call costs more than copies."""
 
 
 class Room:
-    """Memory for some layers of one shape, kept from call to call. Attributes: places: of each layer."""
+    """Memory to put layers of one shape together in, kept from call to call. Attributes: bytes: its size."""
 
     def __init__(self, like: Tensor, layers: int):
-        """Args: like: [layer * row, place, channel], of so many layers."""
+        """Args: like: [row, layer * place, channel], of so many layers."""
         with torch.inference_mode(False):  # so that it may be written to inside and outside of that mode
             self._whole = torch.empty_like(like)
-        self.places = self._whole.chunk(layers)
+        self._layers = layers
+        self._parts = {layers: self._whole}
         self.bytes = like.numel() * like.element_size()
 
-    def of_first(self, layers: int) -> Tensor:
-        """What stands in the places of the first layers: [layer * row, place, channel]."""
-        return self._whole if layers == len(self.places) else self._whole[: layers * len(self.places[0])]
+    def of(self, layers: int) -> Tensor | None:
+        """[row, layer * place, channel] of so many layers; None where they are too many."""
+        if layers > self._layers:
+            return None
+        if layers not in self._parts:
+            rows, places, channels = self._whole.shape
+            size = (rows, places // self._layers * layers, channels)
+            self._parts[layers] = self._whole.view(-1)[: rows * size[1] * channels].view(size)
+        return self._parts[layers]
 
 
 class Task:
@@ -47,31 +58,44 @@ class Task:
     Attributes:
         is_dropped: another run took its place.
         rows: the call's rows that it ran with, for who decides that; is_recognised: whether they were recognised.
+        bias: what a mask adds to the scores.
+        held: the model's own query and keys, where they are not copied; versions: what they were when they were seen.
     """
 
-    __slots__ = ("bias", "is_dropped", "is_recognised", "joined", "layer", "rows")
+    __slots__ = ("bias", "held", "is_dropped", "is_recognised", "layer", "rows", "versions")
 
-    def __init__(self, layer: str, joined: Tensor | None, bias: Tensor | None = None):
-        self.layer, self.joined, self.bias = layer, joined, bias
+    def __init__(self, layer: str, held: tuple[Tensor, ...] = ()):
+        self.layer, self.held = layer, held
+        self.versions = _versions(held)
+        self.bias: Tensor | None = None
         self.is_dropped = self.is_recognised = False
         self.rows: frozenset[int] = frozenset()
+
+    @property
+    def is_as_seen(self) -> bool:
+        """Whether nothing has been written to what is held."""
+        return self.versions == _versions(self.held)
 
 
 @dataclass(eq=False)
 class _Group:
     """Runs of different layers of one shape, and what came of them once they were worked off.
 
-    Attributes: room: where they are set aside, one behind the other; None where each has memory of its own.
+    Attributes: parts: their queries and keys, [row, place, channel], one behind the other.
     """
 
     layout: Layout
-    room: Room | None = None
     tasks: dict[str, Task] = field(default_factory=dict)
+    parts: list[Tensor] = field(default_factory=list)
     block: Block | None = None
 
 
 class Engine:
-    """Works off the layers of one model call after the other."""
+    """Works off the layers of one model call after the other.
+
+    A layer's queries and keys are copied at once, for its model may change them. Where it was seen that it does not,
+    those of later calls are only held until layers are put together; that they are as they were is looked at then.
+    """
 
     def __init__(self, *, keep_details: bool, keep_heads: bool, probe: Probe | None):
         """Args: keep_details: of steps or heads; keep_heads: each head by itself; probe: words beside the prompt."""
@@ -85,6 +109,8 @@ class Engine:
         self._open: dict[Layout, _Group] = {}
         self._held = 0
         self._rooms: dict[Layout, Room] = {}
+        self._steady: set[str] = set()
+        self._copied: Task | None = None
 
     def wanted(self, rows: tuple[WantedRow, ...]) -> Wanted:
         """What is wanted of layers that run with these rows: to be asked for once in a call, it is slow to find."""
@@ -102,44 +128,61 @@ class Engine:
         self._groups.clear()
         self._open.clear()
         self._held = 0
+        self._copied = None
 
     def see(self, attended: Attended, wanted: Wanted) -> Task:
         """Takes what one layer attended with.
 
         Raises:
             ShapeError: the keys have fewer columns than the texts, or there are not as many positions as in `size`.
+            TraceError: the model changed what a layer attended with, and did not before.
         """
-        layer, query, keys, mask = attended.layer, attended.query, attended.keys, attended.mask
+        layer, query, keys = attended.layer, attended.query, attended.keys
         layout = self._layout(attended, wanted)
         if self._probe_keys is not None and attended.key_of is not None:
             keys = (*keys, self._probe_keys.of(attended))
         self._order[layer] = None
-        bias = None if mask is None else layout.bias(mask)
+        if self._copied is not None:
+            self._look_back(self._copied)
+        bias = None if attended.mask is None else layout.bias(attended.mask)
         if layout.is_in_parts:
-            task = Task(layer, None)
+            task = Task(layer)
             block = layout.block_in_parts(layer, query, keys, bias)
             self._groups.append(_Group(layout, tasks={layer: task}, block=block))
             return task
+        held = (query, *attended.keys)
+        if any(tensor.is_inference() for tensor in held):  # nobody counts what is written to them
+            held = ()
+        if held and layer in self._steady and layout.joined_bytes <= SMALL_BYTES:
+            task = Task(layer, held)
+            parts = layout.parts(query, keys)
+        else:
+            task = Task(layer)
+            parts = (layout.joined(query, keys),)
+            self._copied = Task(layer, held) if held else None
+        task.bias = bias
         group = self._open.get(layout)
         if group is None or layer in group.tasks:
             group = self._new_group(layout)
-        tasks, room, place = group.tasks, group.room, None
-        if room is not None:
-            if len(tasks) < len(room.places):
-                place = room.places[len(tasks)]
-            else:
-                self._leave_room(group)
-        task = tasks[layer] = Task(layer, layout.joined(query, keys, place), bias)
-        if place is None:
-            self._held += layout.joined_bytes
-        if len(tasks) >= layout.layers_at_once:
+        group.tasks[layer] = task
+        group.parts += parts
+        self._held += layout.joined_bytes
+        if len(group.tasks) >= layout.layers_at_once:
             self._work_off(group)
         elif self._held > HELD_BYTES:
             self._work_off_all()
         return task
 
+    def _look_back(self, copied: Task) -> None:
+        """At the layer that ran last: whether its model left what was copied as it was, now that it is through."""
+        if copied.is_as_seen:
+            self._steady.add(copied.layer)
+        self._copied = None
+
     def finish(self) -> tuple[list[Block], tuple[str, ...]]:
         """What the layers of the call gave, and the layers in the order in which they ran."""
+        if self._copied is not None:
+            self._look_back(self._copied)
         self._work_off_all()
         blocks = [_kept(group.block, list(group.tasks.values())) for group in self._groups if group.block is not None]
         order = tuple(self._order)
@@ -162,7 +205,7 @@ class Engine:
     def _new_group(self, layout: Layout) -> _Group:
         if layout in self._open:  # one of its layers runs again
             self._work_off(self._open[layout])
-        group = self._open[layout] = _Group(layout, self._rooms.get(layout))
+        group = self._open[layout] = _Group(layout)
         self._groups.append(group)
         return group
 
@@ -172,31 +215,40 @@ class Engine:
 
     def _work_off(self, group: _Group) -> None:
         """All of its runs; those that were dropped are sorted out at the end of the call."""
-        del self._open[group.layout]
-        tasks = list(group.tasks.values())
-        parts = [task.joined for task in tasks if task.joined is not None]
-        biases = [task.bias for task in tasks if task.bias is not None]
-        if group.room is not None:
-            joined = group.room.of_first(len(tasks))
-        else:
-            joined = parts[0] if len(parts) == 1 else torch.cat(parts)
-            self._held -= len(tasks) * group.layout.joined_bytes
-            self._make_room(group.layout, joined, len(tasks))
-        group.block = group.layout.block(tuple(group.tasks), joined, biases)
+        layout, tasks = group.layout, list(group.tasks.values())
+        del self._open[layout]
+        self._held -= len(tasks) * layout.joined_bytes
         for task in tasks:
-            task.joined = task.bias = None
+            if task.held and not task.is_as_seen:
+                raise TraceError(
+                    f"something changed the query or the key of {task.layer} after they were made, which it had not "
+                    "done in an earlier call of the model"
+                )
+        biases = [task.bias for task in tasks if task.bias is not None]
+        group.block = layout.block(tuple(group.tasks), self._together(group), biases)
+        group.parts.clear()
+        for task in tasks:
+            task.bias, task.held = None, ()
 
-    def _make_room(self, layout: Layout, joined: Tensor, layers: int) -> None:
-        """For as many layers in the next call, where they are small."""
-        kept = sum(room.bytes for room in self._rooms.values())
-        if layout not in self._rooms and kept + layers * layout.joined_bytes <= ROOM_BYTES:
+    def _together(self, group: _Group) -> Tensor:
+        """What was set aside of a group, [row, layer * place, channel]."""
+        if len(group.parts) == 1:
+            return group.parts[0]
+        layout, layers = group.layout, len(group.tasks)
+        room = self._rooms.get(layout)
+        place = None if room is None else room.of(layers)
+        if place is not None:
+            return torch.cat(group.parts, dim=1, out=place)
+        joined = torch.cat(group.parts, dim=1)
+        kept = sum(room.bytes for other, room in self._rooms.items() if other is not layout)
+        if kept + joined.nbytes <= ROOM_BYTES:
             self._rooms[layout] = Room(joined, layers)
+        return joined
 
-    def _leave_room(self, group: _Group) -> None:
-        """More layers run than in calls before: what was left in the room stays there until it is worked off."""
-        group.room = None
-        del self._rooms[group.layout]
-        self._held += len(group.tasks) * group.layout.joined_bytes
+
+def _versions(held: Sequence[Tensor]) -> list[int]:
+    """They tell whether something has been written to the tensors since."""
+    return [tensor._version for tensor in held]
 
 
 def _kept(block: Block, tasks: Sequence[Task]) -> Block:

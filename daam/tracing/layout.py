@@ -91,23 +91,18 @@ class Layout:
         self._positions_at_once = max(1, CHUNK_ELEMENTS // per_position)
         self.is_in_parts = self._positions_at_once < positions
         self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
-        joined_rows = batch if is_slice else len(rows)
-        self.joined_bytes = joined_rows * (positions + self._tokens) * channels * attended.query.element_size()
+        self.joined_bytes = batch * (positions + self._tokens) * channels * attended.query.element_size()
 
-    def joined(self, query: Tensor, keys: Sequence[Tensor], place: Tensor | None = None) -> Tensor:
-        """A copy of what a layer attended with, which its model may change afterwards: the queries, then the keys.
+    def parts(self, query: Tensor, keys: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What a layer attended with, each [row, place, head * channel]: no copies.
 
-        Args:
-            query, keys: [row, place, head * channel] or [row, place, head, channel].
-            place: where the copy is to stand, shaped as what is returned; None gives it memory of its own.
-
-        Returns:
-            [row, position + token, head * channel] with the wanted rows among its rows, in the model's own type.
+        Args: query, keys: shaped so, or [row, place, head, channel].
         """
-        parts = (query, *keys) if query.dim() == 3 else tuple(part.flatten(2) for part in (query, *keys))
-        if self._chosen is None:
-            return torch.cat(parts, dim=1, out=place)
-        return torch.index_select(torch.cat(parts, dim=1), 0, self._chosen, out=place)
+        return (query, *keys) if query.dim() == 3 else tuple(part.flatten(2) for part in (query, *keys))
+
+    def joined(self, query: Tensor, keys: Sequence[Tensor]) -> Tensor:
+        """The same behind each other, as a copy: the model may change its own afterwards."""
+        return torch.cat(self.parts(query, keys), dim=1)
 
     def bias(self, mask: Tensor | None) -> Tensor | None:
         """What a layer's mask adds to the scores of the wanted rows; a copy, which its model may change afterwards.
@@ -132,11 +127,13 @@ class Layout:
         """What some layers give.
 
         Args:
-            joined: what `joined` made of each, one behind the other.
+            joined: [row, layer * place, head * channel]: queries and keys of each, one behind the other.
             biases: `bias` of each, if there is any.
         """
+        if self._chosen is not None:
+            joined = joined.index_select(0, self._chosen)
         view = by_head(joined, len(layers), self._heads, self._rows, self._copies)
-        positions = joined.shape[1] - self._tokens
+        positions = joined.shape[1] // len(layers) - self._tokens
         bias = self._flat(torch.stack(list(biases))) if biases else self._bias_of(len(layers))
         found = cross_attention_probabilities(view, positions, self._scale, bias)
         return Block(self._legend, layers, *self._sums(found, len(layers)))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import functools
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from diffusers.models.attention_processor import AttnProcessor2_0
 from torch import Tensor
 
 import daam
 from benchmarks.launch_bound import PROBE, ModelCalls, extra_operators
+from daam.errors import TraceError
 from daam.tracing import engine, layout
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.block import Block, Legend, Share
@@ -41,17 +44,56 @@ def changes_in_place(attn: Any, hidden_states: Tensor, encoder_hidden_states: An
     return attn.to_out[0](mixed.transpose(1, 2).flatten(2))
 
 
+def process_with(pipeline: Any, processor: Any) -> None:
+    for module in pipeline.unet.modules():
+        if hasattr(module, "set_processor"):
+            module.set_processor(processor)
+
+
 def test_a_model_may_change_its_queries_and_keys_after_they_were_seen() -> None:
     pipeline = sd1()
     with daam.trace(pipeline) as before:
-        run(pipeline, "a red circle", num_inference_steps=1)
-    for module in pipeline.unet.modules():
-        if hasattr(module, "set_processor"):
-            module.set_processor(changes_in_place)
+        run(pipeline, "a red circle", num_inference_steps=3)
+    process_with(pipeline, changes_in_place)
     with daam.trace(pipeline) as tracer:
-        run(pipeline, "a red circle", num_inference_steps=1)
+        run(pipeline, "a red circle", num_inference_steps=3)
     first, second = (each.heat_maps()["circle"].values for each in (before, tracer))
     np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-5 * first.max())
+
+
+def test_a_model_that_begins_to_change_them_midway_is_refused_and_keeps_its_picture() -> None:
+    pipeline = sd1()
+
+    def later(_pipeline: Any, step: int, _timestep: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+        if step == 1:
+            process_with(pipeline, changes_in_place)
+        return arguments
+
+    pictures = []
+    for tracer in (None, daam.trace(pipeline)):
+        process_with(pipeline, AttnProcessor2_0())
+        with tracer or nullcontext():
+            pictures.append(run(pipeline, "a red circle", num_inference_steps=3, callback_on_step_end=later))
+    assert (pictures[0] == pictures[1]).all()
+    with pytest.raises(TraceError, match=r"changed the query or the key of .*attn2 after they were made"):
+        tracer.heat_maps()
+
+
+def test_what_a_model_leaves_alone_is_copied_in_its_first_call_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, copied = sd1(), []
+    original = layout.Layout.joined
+
+    def joined(self: Any, query: Tensor, keys: Any) -> Tensor:
+        copied.append(tracer._capture.calls)
+        return original(self, query, keys)
+
+    monkeypatch.setattr(layout.Layout, "joined", joined)
+    with daam.trace(pipeline) as tracer:
+        run(pipeline, "a red circle", num_inference_steps=3)
+    assert set(copied) == {0}
+    with daam.trace(pipeline) as tracer, torch.inference_mode():
+        run(pipeline, "a red circle", num_inference_steps=3)
+    assert set(copied) == {0, 1, 2}, "tensors of inference mode do not tell whether something was written to them"
 
 
 def test_a_generation_in_inference_mode_and_one_outside_of_it_are_traced_alike() -> None:
@@ -72,7 +114,7 @@ def test_no_more_is_set_aside_than_the_budget(monkeypatch: pytest.MonkeyPatch) -
 
     def see(self: Any, *arguments: Any) -> Any:
         task = original(self, *arguments)
-        held.append(sum(task.joined.numel() * 4 for group in self._open.values() for task in group.tasks.values()))
+        held.append(sum(part.numel() * 4 for group in self._open.values() for part in group.parts))
         return task
 
     monkeypatch.setattr(engine.Engine, "see", see)
@@ -118,21 +160,20 @@ def test_calls_with_more_and_with_fewer_layers_give_what_each_gives_by_itself() 
     assert without.keys() == set("ace") and all(torch.equal(without[name], found[name]) for name in "ace")
 
 
-def test_layers_are_set_aside_in_the_same_memory_in_each_call_until_the_end() -> None:
+def test_layers_are_put_together_in_the_same_memory_in_each_call_until_the_end() -> None:
     pipeline, addresses = sd1(), []
-    original = layout.Layout.joined
+    original = layout.Layout.block
 
-    def joined(self: Any, *arguments: Any) -> Tensor:
-        found = original(self, *arguments)
-        addresses.append(found.data_ptr())
-        return found
+    def block(self: Any, layers: tuple[str, ...], joined: Tensor, biases: Any) -> Block:
+        addresses.append(joined.data_ptr())
+        return original(self, layers, joined, biases)
 
     with pytest.MonkeyPatch.context() as patch, daam.trace(pipeline) as tracer:
-        patch.setattr(layout.Layout, "joined", joined)
+        patch.setattr(layout.Layout, "block", block)
         run(pipeline, "a red circle", num_inference_steps=4)
     a_call = len(addresses) // 4
-    second, third = (addresses[call * a_call : (call + 1) * a_call] for call in (1, 2))
-    assert len(set(second)) == a_call and second == third
+    third, fourth = (addresses[call * a_call : (call + 1) * a_call] for call in (2, 3))
+    assert len(set(third)) == a_call and third == fourth
     assert not tracer._capture._engine._rooms
 
 

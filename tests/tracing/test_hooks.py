@@ -218,6 +218,20 @@ def test_a_compiled_model_is_detected(how: str) -> None:
         daam.trace(pipeline)
 
 
+def test_what_is_compiled_inside_of_the_trace_is_traced_alike() -> None:
+    """A block, since a whole model takes minutes to compile."""
+    pipeline = sd1()
+    with daam.trace(pipeline) as tracer:
+        before = run(pipeline, "a circle")
+    expected = tracer.heat_maps().select(layers="mid_block.*")["circle"].values
+    with daam.trace(pipeline) as tracer:
+        pipeline.unet.mid_block.compile(backend="eager")  # the graph and its breaks, without a compiler
+        assert (run(pipeline, "a circle") == before).all()
+    assert (tracer.heat_maps().select(layers="mid_block.*")["circle"].values == expected).all()
+    with pytest.raises(TraceError, match="compile it inside of the trace"):
+        tracer.__enter__()
+
+
 def test_an_unknown_joint_attention_model_is_refused_in_one_sentence() -> None:
     diffusers = pytest.importorskip("diffusers", minversion="0.30", reason="no AuraFlow")
     model = diffusers.AuraFlowTransformer2DModel(

@@ -26,7 +26,7 @@ def find_family(model: nn.Module) -> Family:
     if compiled:
         raise TraceError(
             f"expected a model that is not compiled: torch.compile skips hooks without a word, and {compiled[0]} "
-            "is compiled; trace the model before compiling it, or trace the original (`model._orig_mod`)"
+            "is compiled; compile it inside of the trace, or trace and run the original (`model._orig_mod`)"
         )
     for kind in FAMILIES:
         family = kind.find(model)

@@ -53,7 +53,10 @@ class CrossAttention:
     probe_refusal: ClassVar[str | None] = None
     refined_refusal: ClassVar[str | None] = None
     outputs_refusal: ClassVar[str | None] = "only in a model with joint attention words have an output of their own"
-    blind_spot: ClassVar[str] = "the model's attention processors do not call `to_q` and `to_k`"
+    blind_spot: ClassVar[str] = (
+        "the model's attention processors do not call `to_q` and `to_k`, or the model was compiled before the trace "
+        "began"
+    )
     calls_by_side: ClassVar[bool] = False
 
     def __init__(self, layers: list[CrossAttentionLayer]):

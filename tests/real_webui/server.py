@@ -25,7 +25,7 @@ from tests.real_webui.webuis import A1111, SETTINGS, Webui
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[1]
-START_SECONDS = 300
+START_SECONDS = 600
 GENERATING = ("/sdapi/v1/txt2img", "/sdapi/v1/img2img")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,9 +14,9 @@ from backend import args
 from backend.text_processing import classic_engine, emphasis
 from modules import prompt_parser, shared
 from torch import Tensor, nn
-from transformers import AutoTokenizer
 
 from daam.errors import TraceError
+from daam.hosts.fast_tokenizers import with_places
 from daam.prompt.t5 import T5, Runs
 from daam.webui.hosts.webui_sampling import context_of
 from daam.webui.hosts.webui_texts import WebuiTexts
@@ -134,32 +133,15 @@ def _cut(
     Raises:
         TraceError: the tokenizer does not say where its tokens stand.
     """
-    places = tokenizer if getattr(tokenizer, "is_fast", False) else _fast(str(getattr(tokenizer, "name_or_path", "")))
+    fast = with_places(tokenizer)  # Forge Neo loads a slow one for Z-Image; `daam.prompt.t5` compares the tokens
     if not texts:
         return []
     framed = [f"{before}{text}{after}" for text in texts]
-    found = places(framed, truncation=False, return_offsets_mapping=True, add_special_tokens=adds_special)
+    found = fast(framed, truncation=False, return_offsets_mapping=True, add_special_tokens=adds_special)
     return [
         [(token, *_inside(place, len(before), len(text))) for token, place in zip(tokens, places)]
         for text, tokens, places in zip(texts, found["input_ids"], found["offset_mapping"])
     ]
-
-
-@lru_cache(maxsize=1)
-def _fast(folder: str) -> Any:
-    """The tokenizer of a folder that says where its tokens stand, beside one that the host has loaded and that does not
-    (Forge Neo's of Z-Image); whether both cut alike is seen from the tokens.
-
-    Raises:
-        TraceError: the folder has none.
-    """
-    try:
-        found = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt") from error
-    if not found.is_fast:
-        raise TraceError("the checkpoint's tokenizer does not say where its tokens stand in the prompt")
-    return found
 
 
 def _inside(place: tuple[int, int], start: int, length: int) -> tuple[int, int]:

@@ -20,7 +20,6 @@ from tools.train_demo_model import autoencoder, compute, curriculum, dataset, di
 from tools.train_demo_model import drawing_pool as drawing_pool_module
 from tools.train_demo_model.attention import CONTEXT, PlainAttention, context_mask
 from tools.train_demo_model.autoencoder import (
-    Minutes,
     Pool,
     draw_pictures,
     encode,
@@ -35,6 +34,7 @@ from tools.train_demo_model.diffusion import Batches, VelocityLoss, timestep_den
 from tools.train_demo_model.drawing_pool import drawing_pool, scene_with_something_small
 from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary, load_autoencoder
 from tools.train_demo_model.latents import CELL, DEVIATION, cell_latents, enlarged
+from tools.train_demo_model.lengths import Lengths, Minutes
 from tools.train_demo_model.networks import (
     BOS,
     EOS,
@@ -226,9 +226,8 @@ def test_the_loss_of_a_model_that_knows_nothing_is_the_spread_of_the_velocity(da
 
 @pytest.mark.usefixtures("small_batches")
 def test_one_command_trains_from_nothing_and_one_trains_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "POOL", 8)
-    monkeypatch.setattr(command, "Minutes", lambda *parts: Minutes(*parts or (0.01, 0.01, 0.01)))
-    short = ["--minutes", "0.01", "--scenes", "60", "--threads", "1"]
+    monkeypatch.setattr(command, "ON_PROCESSOR", Lengths(60, 0.01, 8, Minutes(0.01, 0.01, 0.01)))
+    short = ["--threads", "1"]
     first, second = tmp_path / "first", tmp_path / "second"
     command.main([str(tmp_path / "a"), "--export", str(first), *short])
     command.main([str(tmp_path / "b"), "--train-on", str(first), "--export", str(second), *short])

@@ -19,13 +19,13 @@ from torch import Tensor, nn
 from .compute import Compute
 from .drawing_pool import scene_with_something_small
 from .latents import CELL, DEVIATION, cell_latents
+from .lengths import Minutes
 from .networks import make_autoencoder
 from .scenes import SIZE
 from .steps import Loss
 from .training import train
 
 logger = logging.getLogger(__name__)
-POOL = 6000
 SMALL_SHARE = 0.4
 """Of the pool's scenes that are drawn anew until an object is small: there the decoder errs most."""
 BATCH, BATCH_ON_GPU = 8, 48
@@ -51,19 +51,6 @@ class Pool:
 
     def to(self, device: torch.device) -> Pool:
         return Pool(self.pictures.to(device), self.latents.to(device))
-
-
-@dataclass(frozen=True)
-class Minutes:
-    """How long each part of the VAE's training takes."""
-
-    decoder: float = 7.0
-    encoder: float = 1.0
-    both: float = 20.0
-
-    @property
-    def are_none(self) -> bool:
-        return self.decoder + self.encoder + self.both <= 0
 
 
 def draw_pictures(rng: random.Random, scenes: int, small_share: float = SMALL_SHARE) -> np.ndarray:

@@ -38,6 +38,7 @@ class Compute:
 def choose_compute(device: str) -> Compute:
     """bfloat16 where products of matrices are clearly faster in it, else float32; says which, and why."""
     place = torch.device(device)
+    torch.backends.cudnn.benchmark = True  # a GPU tries its kernels once, since shapes stay what they are
     slow, fast = (_seconds_of_a_product(place, dtype) for dtype in (torch.float32, torch.bfloat16))
     chosen = Compute(place, fast * LEAST_GAIN < slow)
     rates = [2 * SIDE**3 / seconds / 1e9 for seconds in (slow, fast)]

@@ -21,8 +21,8 @@ from .training import train
 
 BATCH, BATCH_ON_GPU = 32, 256
 HIGHEST_RATE = 2e-3
-HIGHEST_RATE_OF_TRAINED = 6e-4
-"""Networks that are trained on: a higher rate would first undo what they have."""
+HIGHEST_RATE_OF_TRAINED, HIGHEST_RATE_OF_TRAINED_ON_GPU = 6e-4, 1.2e-3
+"""Networks that are trained on: a higher rate would first undo what they have; larger batches bear more."""
 DROPPED_CAPTIONS = 0.1
 OFFSET_NOISE = 0.1
 """Noise that is equal over the whole latent: without it the noise schedule hides background colours too little."""
@@ -50,6 +50,7 @@ def train_diffusion(
     usual = unet.attn_processors
     unet.set_attn_processor(PlainAttention())
     batch = BATCH_ON_GPU if compute.is_gpu else BATCH
+    rate_of_trained = HIGHEST_RATE_OF_TRAINED_ON_GPU if compute.is_gpu else HIGHEST_RATE_OF_TRAINED
     train(
         [unet, text_encoder],
         Batches(data, batch, compute.device, easy_steps=curriculum.easy_steps(batch) if start is None else 0).draw,
@@ -57,7 +58,7 @@ def train_diffusion(
         compute,
         checkpoint=folder / "diffusion.checkpoint.pt",
         seconds=seconds,
-        highest_rate=HIGHEST_RATE if start is None else HIGHEST_RATE_OF_TRAINED,
+        highest_rate=HIGHEST_RATE if start is None else rate_of_trained,
         falls_over=0.4 if start is None else 1.0,
         average_over=300,
         weight_decay=0.01,

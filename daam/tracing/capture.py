@@ -132,7 +132,7 @@ class Capture:
         guard = functools.partial(self._guarded, only_wanted=True)
         see_outputs = self._see_outputs if self._keep_outputs else None
         words = None if self._probe is None else Words(self._probe.vectors, self._probe.places)
-        sight = Sight(guard, self._see, lambda: self._latent_size, see_self, see_outputs, words)
+        sight = Sight(guard, self._is_seeing, self._see, lambda: self._latent_size, see_self, see_outputs, words)
         self._family.install(stack, sight)
 
     def _guarded(self, hook: Callable[..., None], *, only_wanted: bool = False) -> Callable[..., None]:
@@ -166,6 +166,10 @@ class Capture:
                 )
 
         return run
+
+    def _is_seeing(self) -> bool:
+        """What the guard asks before a hook that sees something."""
+        return bool(self._texts) and (self.thread is None or self.thread == threading.get_ident())
 
     def check(self) -> None:
         """To be asked when all calls are through.

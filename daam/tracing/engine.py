@@ -59,14 +59,15 @@ class Task:
         is_dropped: another run took its place.
         rows: the call's rows that it ran with, for who decides that; is_recognised: whether they were recognised.
         bias: what a mask adds to the scores.
-        held: the model's own query and keys, where they are not copied; versions: what they were when they were seen.
+        held: the model's own query and keys, where they are not copied; written: how often they had been
+            written to when they were seen.
     """
 
-    __slots__ = ("bias", "held", "is_dropped", "is_recognised", "layer", "rows", "versions")
+    __slots__ = ("bias", "held", "is_dropped", "is_recognised", "layer", "rows", "written")
 
     def __init__(self, layer: str, held: tuple[Tensor, ...] = ()):
         self.layer, self.held = layer, held
-        self.versions = _versions(held)
+        self.written = _written(held)
         self.bias: Tensor | None = None
         self.is_dropped = self.is_recognised = False
         self.rows: frozenset[int] = frozenset()
@@ -74,7 +75,7 @@ class Task:
     @property
     def is_as_seen(self) -> bool:
         """Whether nothing has been written to what is held."""
-        return self.versions == _versions(self.held)
+        return self.written == _written(self.held)
 
 
 @dataclass(eq=False)
@@ -150,9 +151,8 @@ class Engine:
             block = layout.block_in_parts(layer, query, keys, bias)
             self._groups.append(_Group(layout, tasks={layer: task}, block=block))
             return task
-        held = (query, *attended.keys)
-        if any(tensor.is_inference() for tensor in held):  # nobody counts what is written to them
-            held = ()
+        # Nobody counts what is written to tensors of inference mode; what a layer makes in one call is all alike.
+        held = () if query.is_inference() else (query, *attended.keys)
         if held and layer in self._steady and layout.joined_bytes <= SMALL_BYTES:
             task = Task(layer, held)
             parts = layout.parts(query, keys)
@@ -246,9 +246,12 @@ class Engine:
         return joined
 
 
-def _versions(held: Sequence[Tensor]) -> list[int]:
-    """They tell whether something has been written to the tensors since."""
-    return [tensor._version for tensor in held]
+def _written(held: Sequence[Tensor]) -> int:
+    """How often something was written to the tensors; it only grows."""
+    count = 0
+    for tensor in held:
+        count += tensor._version
+    return count
 
 
 def _kept(block: Block, tasks: Sequence[Task]) -> Block:

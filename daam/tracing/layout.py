@@ -65,6 +65,7 @@ class Layout:
                 "this model does not attend at the size of its transformer's input"
             )
         device = attended.query.device
+        self._is_flat = attended.query.dim() == 3
         batch, positions = attended.query.shape[:2]
         channels = attended.query.shape[2:].numel()
         own_tokens = sum(key.shape[1] for key in attended.keys)
@@ -98,7 +99,7 @@ class Layout:
 
         Args: query, keys: shaped so, or [row, place, head, channel].
         """
-        return (query, *keys) if query.dim() == 3 else tuple(part.flatten(2) for part in (query, *keys))
+        return (query, *keys) if self._is_flat else tuple(part.flatten(2) for part in (query, *keys))
 
     def joined(self, query: Tensor, keys: Sequence[Tensor]) -> Tensor:
         """The same behind each other, as a copy: the model may change its own afterwards."""

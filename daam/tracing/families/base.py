@@ -119,6 +119,7 @@ class Sight:
 
     Attributes:
         guard: makes a torch hook of a method: silent where nothing is to be seen, and no fault of it reaches the model.
+        is_watching: whether anything is to be seen now; for hooks that only take note of a tensor and cannot fail.
         see: takes what a layer attended with.
         latent_size: (height, width) of the latent of the call that runs.
         see_self: takes what a layer attended to the picture itself with; None where that is of no interest.
@@ -127,6 +128,7 @@ class Sight:
     """
 
     guard: Callable[[Callable[..., None]], Callable[..., None]]
+    is_watching: Callable[[], bool]
     see: Callable[[Attended], None]
     latent_size: Callable[[], tuple[int, int]]
     see_self: Callable[[SelfAttended], None] | None = None

@@ -16,7 +16,7 @@ import functools
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -33,6 +33,8 @@ from daam.hosts.diffusers_trace import trace
 from daam.tracing.families.cross_attention import find_cross_attention_layers
 
 PROBE = "grass, a green dog"
+WARM_UP = 3
+"""Pairs that do not count."""
 Tracing = Callable[[Any], AbstractContextManager[Any]]
 """What watches a pipeline."""
 
@@ -144,19 +146,23 @@ def spent() -> tuple[float, float, int]:
     return time.perf_counter(), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def timed(calls: ModelCalls, tracing: Tracing, blocks: int, calls_per_block: int) -> list[tuple[Times, Times]]:
-    """Plain and traced, pair after pair: blocks of calls alternate, and the first call of each is left out."""
+def timed(two: Sequence[ModelCalls], tracing: Tracing, pairs: int) -> list[tuple[Times, Times]]:
+    """A plain and a traced call, pair after pair, so that what else a machine does hits both.
+
+    Two equal pipelines take turns; after half of the pairs they change parts, so that neither's memory counts.
+    """
     found = []
-    for block in range(2 * blocks):
-        each = []
-        with calls.traced(tracing) if block % 2 else nullcontext():
-            for number in range(calls_per_block + 1):
-                before = spent()
-                calls.call()
-                if number:
-                    each.append([now - then for now, then in zip(spent(), before)])
-        found.append(Times(*map(statistics.median, zip(*each))))
-    return list(zip(found[::2], found[1::2]))
+    for plain, traced in (two, reversed(two)):
+        with traced.traced(tracing):
+            for number in range(WARM_UP + pairs // 2):
+                each = []
+                for calls in (plain, traced):
+                    before = spent()
+                    calls.call()
+                    each.append(Times(*(now - then for now, then in zip(spent(), before))))
+                if number >= WARM_UP:
+                    found.append((each[0], each[1]))
+    return found
 
 
 def quartiles(ratios: Iterable[float]) -> tuple[float, float, float]:
@@ -175,9 +181,10 @@ def peak(calls: ModelCalls, device: str, tracing: Tracing | None) -> int:
 
 def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argparse.Namespace) -> str:
     """A row of the table."""
-    calls = ModelCalls(name, pictures, options.device, options.dtype)
+    two = [ModelCalls(name, pictures, options.device, options.dtype) for _ in range(2)]
+    calls = two[0]
     extra = extra_operators(calls, tracing)
-    pairs = timed(calls, tracing, options.blocks, options.calls)
+    pairs = timed(two, tracing, options.pairs)
     plain, traced = (Times(*map(statistics.median, zip(*map(astuple, each)))) for each in zip(*pairs))
     wall, low, high = quartiles(second.wall / first.wall for first, second in pairs)
     processor = statistics.median(second.processor / first.processor for first, second in pairs)
@@ -192,15 +199,14 @@ def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argpa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", choices=list(MODELS), help="may be repeated; default: both")
-    parser.add_argument("--blocks", type=int, default=40, help="of plain and of traced calls; they alternate")
-    parser.add_argument("--calls", type=int, default=4, help="in each block")
+    parser.add_argument("--pairs", type=int, default=160, help="of a plain and a traced call")
     parser.add_argument("--castorini", type=Path, metavar="CHECKOUT", help="measure castorini/daam beside ours")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
     options.dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
     torch.set_num_threads(options.threads)
-    print(f"{machine(options.device)}; medians of {options.blocks} pairs of {options.calls} calls\n")
+    print(f"{machine(options.device)}; medians of {options.pairs} pairs of calls\n")
     print(head("layout", "pictures", "trace", "layers", "extra calls", "plain, ms", "traced, ms", "ratio (quartiles)",
                "ratio of CPU time", "extra faults", "peak, MiB", "traced, MiB"))  # fmt: skip
     probing = functools.partial(trace, probe=PROBE)

@@ -1,6 +1,7 @@
 """Makes all pictures of README and docs anew: `WEBUI_DIR=… python -m tools.readme_pictures docs`.
 
-grid.png is the command line's, panel.jpg, viewer.jpg, loop.webp and study.jpg are of a real WebUI.
+grid.png is the command line's, samples.jpg `tools.sample_sheet`'s; panel.jpg, viewer.jpg, loop.webp and study.jpg are of
+a real WebUI.
 
 Needs Debian's chromium and playwright, as the tests in tests/real_webui do.
 """
@@ -24,6 +25,7 @@ from daam.results.drawing import draw
 from tests.real_webui.rows import SMALL
 from tests.real_webui.server import Server, make_checkpoints, pictures
 from tests.real_webui.test_browser import Page
+from tools.sample_sheet import write_samples
 
 PROMPT = "a red circle and a blue square on a white background"
 QUALITY = 88
@@ -109,6 +111,7 @@ def main() -> None:
         checkpoint = data / "models" / "Stable-diffusion" / "embedded.safetensors"
         with Server(webui, data, "--ckpt", str(checkpoint)) as server:
             grid(options.folder, options.seed)
+            write_samples(options.folder / "samples.jpg")
             study(server, options.folder, options.seed)
             panel_and_viewer(server, options.folder, options.seed)
 

@@ -48,14 +48,17 @@ def _two_words(caption: Caption) -> str:
     return ", ".join(words[:2])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("file", type=Path)
-    options = parser.parse_args()
+def write_samples(file: Path) -> None:
     pipeline = load_pipeline()
     prompts = {caption.text: _two_words(caption) for caption in make_captions(20)} | SCENES
     samples = [sample(pipeline, prompt, terms, seed) for seed, (prompt, terms) in enumerate(prompts.items())]
-    make_grid(samples, layout="batch-rows", batch_size=10, gap=12).save(options.file, quality=88)
+    make_grid(samples, layout="batch-rows", batch_size=10, gap=12).save(file, quality=88)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path)
+    write_samples(parser.parse_args().file)
 
 
 if __name__ == "__main__":

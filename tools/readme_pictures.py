@@ -1,7 +1,7 @@
 """Makes all pictures of README and docs anew: `WEBUI_DIR=… python -m tools.readme_pictures docs`.
 
-grid.png is the command line's, samples.jpg `tools.sample_sheet`'s; panel.jpg, viewer.jpg, loop.webp and study.jpg are of
-a real WebUI.
+grid.png is the command line's, samples.jpg `tools.sample_sheet`'s; panel.jpg, viewer.jpg, loop.webp, study.jpg are of a
+real WebUI.
 
 Needs Debian's chromium and playwright, as the tests in tests/real_webui do.
 """

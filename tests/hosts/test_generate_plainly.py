@@ -13,6 +13,9 @@ import torch
 import daam
 from daam.cli.main import main
 from daam.errors import SettingError, TraceError
+
+pytest.importorskip("diffusers", minversion="0.42", reason="older ones lack some of these pipelines")
+
 from tests import joint_pipelines as made
 
 PROMPT, NEGATIVE = "a red circle", "a blue square"

@@ -31,7 +31,7 @@ from tools.train_demo_model.autoencoder import (
 from tools.train_demo_model.compute import Compute
 from tools.train_demo_model.dataset import LENGTH, Data, collect_dataset, draw_chunk
 from tools.train_demo_model.diffusion import Batches, VelocityLoss, timestep_density
-from tools.train_demo_model.drawing_pool import drawing_pool, scene_with_something_small
+from tools.train_demo_model.drawing_pool import drawing_pool
 from tools.train_demo_model.export import compact_vocabulary, expand_vocabulary, load_autoencoder
 from tools.train_demo_model.latents import CELL, DEVIATION, cell_latents, enlarged
 from tools.train_demo_model.lengths import Lengths, Minutes
@@ -44,7 +44,7 @@ from tools.train_demo_model.networks import (
     make_unet,
 )
 from tools.train_demo_model.optimizer import MuonWithAdamW, orthogonalised
-from tools.train_demo_model.scenes import Plan, SceneObject, make_scene
+from tools.train_demo_model.scenes import Plan, SceneObject, make_scene, scene_with_something_small
 from tools.train_demo_model.steps import RecordedSteps, Steps, WeightAverage
 from tools.train_demo_model.training import learning_rate, train
 

@@ -17,11 +17,10 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
 from .compute import Compute
-from .drawing_pool import scene_with_something_small
 from .latents import CELL, DEVIATION, cell_latents
 from .lengths import Minutes
 from .networks import make_autoencoder
-from .scenes import SIZE
+from .scenes import SIZE, scene_with_something_small
 from .steps import Loss
 from .training import train
 

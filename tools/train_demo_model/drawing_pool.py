@@ -9,11 +9,9 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import TypeVar
 
-from .scenes import Scene, make_scene
-
 CHUNK = 500
-Chunk = TypeVar("Chunk")
-Work = Callable[[random.Random, int], Chunk]
+Drawn = TypeVar("Drawn")
+Work = Callable[[random.Random, int], Drawn]
 """What is done with a state of chance and a number of scenes."""
 
 
@@ -23,12 +21,12 @@ class DrawingPool:
     def __init__(self, executor: ProcessPoolExecutor | None):
         self._executor = executor
 
-    def begin(self, work: Work[Chunk], scenes: int, seed: int) -> Iterator[Chunk]:
+    def begin(self, work: Work[Drawn], scenes: int, seed: int) -> Iterator[Drawn]:
         """Chunks in order, each made by `work` with the seed `seed/number`."""
         sizes = [min(CHUNK, scenes - start) for start in range(0, scenes, CHUNK)]
         if self._executor is None:
             return (work(random.Random(f"{seed}/{number}"), size) for number, size in enumerate(sizes))
-        waiting: list[Future[Chunk]] = [
+        waiting: list[Future[Drawn]] = [
             self._executor.submit(_call, work, f"{seed}/{number}", size) for number, size in enumerate(sizes)
         ]
         waiting.reverse()
@@ -45,14 +43,5 @@ def drawing_pool(processes: int) -> Iterator[DrawingPool]:
         yield DrawingPool(executor)
 
 
-def _call(work: Work[Chunk], seed: str, scenes: int) -> Chunk:
+def _call(work: Work[Drawn], seed: str, scenes: int) -> Drawn:
     return work(random.Random(seed), scenes)
-
-
-def scene_with_something_small(rng: random.Random, small_share: float) -> Scene:
-    """A random scene; with this chance one that has a small object, which is drawn anew until it has."""
-    wants_small = rng.random() < small_share
-    while True:
-        scene = make_scene(rng)
-        if not wants_small or scene.plan.has_small:
-            return scene

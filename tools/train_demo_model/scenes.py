@@ -91,6 +91,15 @@ def make_scene(rng: random.Random) -> Scene:
     return draw_scene(rng, plan)
 
 
+def scene_with_something_small(rng: random.Random, small_share: float) -> Scene:
+    """A random scene; with this chance one that has a small object, which is drawn anew until it has."""
+    wants_small = rng.random() < small_share
+    while True:
+        scene = make_scene(rng)
+        if not wants_small or scene.plan.has_small:
+            return scene
+
+
 def draw_scene(rng: random.Random, plan: Plan) -> Scene:
     """Draws a plan; `rng` decides the texture and small differences of colour."""
     picture = _draw_outdoor(rng, plan) if plan.is_outdoor else _draw_plain(rng, plan)

@@ -211,7 +211,7 @@ def test_after_reload_ui_it_works_as_before(browser: Any, server: Server) -> Non
     again.fill("#{tab}_attention_heatmap_terms textarea", "red")
     assert len(again.generate()) == 2
     again.viewer()
-    assert server.get("/bench/state")["hooks"] == 0
+    assert server.get("/bench/left")["hooks"] == 0
     again.page.close()
 
 
@@ -429,7 +429,7 @@ def test_img2img_batch_from_a_directory(browser: Any, server: Server, tmp_path: 
     for name in names:  # Forge writes infotexts, which say that there are maps, into the last bits of the alpha channel
         with Image.open(plain / name) as without, Image.open(traced / name) as with_maps:
             assert without.convert("RGB").tobytes() == with_maps.convert("RGB").tobytes()
-    assert server.get("/bench/state")["hooks"] == 0
+    assert server.get("/bench/left")["hooks"] == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -69,7 +69,8 @@ class ForgeTexts(WebuiTexts):
     def encode_context(self, text: str) -> Tensor:
         """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
         with torch.no_grad(), _no_trace_in_infotexts():
-            batch = prompt_parser.SdConditioning([text], width=1024, height=1024)
+            # as of the negative prompt: with a positive one Forge Neo's Flux takes the pictures that it refers to
+            batch = prompt_parser.SdConditioning([text], is_negative_prompt=True, width=1024, height=1024)
             return context_of(shared.sd_model.get_learned_conditioning(batch))[0]
 
     def text_model(self) -> nn.Module | None:

@@ -21,6 +21,7 @@ HERE = Path(__file__).resolve().parents[1]
 IS_SDNEXT = importlib.util.find_spec("modules.processing_diffusers") is not None
 IS_FORGE = importlib.util.find_spec("modules_forge") is not None
 sys.path[:0] = [str(HERE.parent), str(HERE)]
+from beside import ModelCall, error_of_own_words, keep_first_call  # noqa: E402
 from truth import JointTruth, Truth  # noqa: E402
 
 if IS_FORGE:
@@ -35,7 +36,7 @@ elif not IS_SDNEXT:
 del sys.path[:2]
 MODES = (
     "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
-    "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows", "truth",
+    "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows", "truth", "first call",
 )  # fmt: skip
 
 
@@ -105,6 +106,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
         _forget_truth()
         if mode == "truth":
             Bench.truth = Truth(unet()) if hasattr(unet(), "input_blocks") or IS_SDNEXT else JointTruth(unet())
+        Bench.calls = keep_first_call(unet()) if mode == "first call" else []
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
         Bench.seconds = time.perf_counter() - Bench.started
@@ -133,6 +135,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
     stop: str = ""
     moves: bool = False
     truth: Truth | None = None
+    calls: list[ModelCall] = []
     started: float = 0.0
     seconds: float = 0.0
 
@@ -230,6 +233,11 @@ def error(result: str, image: int, side: str, part: int, entry: int, where: dict
     return Bench.truth.error(maps.sums, maps.text.columns, where)
 
 
+def own_words() -> float:
+    """See `beside`; of the call that was kept in the mode "first call"."""
+    return error_of_own_words(unet(), Bench.calls[0])
+
+
 def optimization(name: str) -> str:
     """Switches the attention optimisation of the loaded model."""
     from modules import sd_hijack
@@ -261,6 +269,7 @@ def add_routes(_demo: Any, app: Any) -> None:
     app.add_api_route("/bench/t5_tokens", t5_tokens, methods=["GET"])
     app.add_api_route("/bench/sd3", sd3, methods=["POST"])
     app.add_api_route("/bench/error", error, methods=["POST"])
+    app.add_api_route("/bench/own_words", own_words, methods=["GET"])
     app.add_api_route("/bench/optimization", optimization, methods=["POST"])
 
 

@@ -47,7 +47,7 @@ class ForgeModel:
         return None
 
     def bindings(self, block: nn.Module) -> Sequence[Binding]:
-        return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]
+        return forge_bindings(block)
 
     def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
         latent = first_input(arguments, dict(named))
@@ -84,9 +84,7 @@ class ForgeFlux(ForgeModel):
         return ForgeStream(self._model, blocks_of_lists(self._model, self.lists[:1]))
 
     def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
-        """Forge Neo keeps those of Kontext beside the call."""
-        kept = getattr(sys.modules.get("backend.args"), "dynamic_args", None)
-        return named.get("ref_latents") or getattr(kept, "ref_latents", None) or ()
+        return named.get("ref_latents") or kept_references()
 
 
 class ForgeLumina(ForgeModel):
@@ -102,6 +100,17 @@ class ForgeLumina(ForgeModel):
 
 
 FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina]
+
+
+def forge_bindings(block: nn.Module) -> list[Binding]:
+    """The names under which a block calls the hosts' attention function."""
+    return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]
+
+
+def kept_references() -> Sequence[Tensor]:
+    """Latents of pictures that the made one refers to, as Forge Neo keeps them beside the call."""
+    kept = getattr(sys.modules.get("backend.args"), "dynamic_args", None)
+    return getattr(kept, "ref_latents", None) or ()
 
 
 def _owners(block: nn.Module) -> Iterator[Any]:

@@ -66,7 +66,12 @@ CASES = {
     ),
     **{
         name: Case({**FLUX, "batch_size": 2}, images=2, checkpoint=checkpoint, only_forges=True, is_guided=False)
-        for name, checkpoint in (("Chroma", "chroma"), ("Lumina 2", "lumina"), ("Z-Image", "z_image"))
+        for name, checkpoint in (
+            ("Chroma", "chroma"),
+            ("Lumina 2", "lumina"),
+            ("Z-Image", "z_image"),
+            ("Anima", "anima"),
+        )  # fmt: skip
     },
 }
 

@@ -22,7 +22,7 @@ IS_SDNEXT = importlib.util.find_spec("modules.processing_diffusers") is not None
 IS_FORGE = importlib.util.find_spec("modules_forge") is not None
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 from beside import ModelCall, error_of_own_words, keep_first_call  # noqa: E402
-from truth import JointTruth, Truth  # noqa: E402
+from truth import truth_of  # noqa: E402
 
 if IS_FORGE:
     from forge import make_encoders_small
@@ -63,7 +63,7 @@ def encoders() -> list[Any]:
 
 def _engine_alone() -> Any | None:
     """The engine of a model with joint attention; what stands behind its first chunk is not used."""
-    names = ("text_processing_engine_t5", "text_processing_engine_gemma")
+    names = ("text_processing_engine_t5", "text_processing_engine_gemma", "text_processing_engine_anima")
     return next((getattr(shared.sd_model, name) for name in names if hasattr(shared.sd_model, name)), None)
 
 
@@ -105,7 +105,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
         Bench.moves = mode == "moved rows"
         _forget_truth()
         if mode == "truth":
-            Bench.truth = Truth(unet()) if hasattr(unet(), "input_blocks") or IS_SDNEXT else JointTruth(unet())
+            Bench.truth = truth_of(unet(), has_layers=IS_SDNEXT)
         Bench.calls = keep_first_call(unet()) if mode == "first call" else []
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
@@ -134,7 +134,7 @@ class Bench(scripts.Script):  # type: ignore[misc]
 
     stop: str = ""
     moves: bool = False
-    truth: Truth | None = None
+    truth: Any = None
     calls: list[ModelCall] = []
     started: float = 0.0
     seconds: float = 0.0
@@ -221,8 +221,13 @@ def tokens(text: str, negative: bool = False) -> list[list[list[int]]]:
     if hasattr(alone, "process_template"):
         text = alone.process_template(text, negative)
     made = [encoder.tokenize_line(text) for encoder in encoders()]
-    found = [[list(chunk.tokens) for chunk in (each[0] if isinstance(each, tuple) else each)] for each in made]
+    found = [[_tokens_of(chunk) for chunk in (each[0] if isinstance(each, tuple) else each)] for each in made]
     return found if alone is None else [chunks[:1] for chunks in found]
+
+
+def _tokens_of(chunk: Any) -> list[int]:
+    """Of Anima's two kinds those of T5, which its columns are of."""
+    return list(chunk.t5_tokens if hasattr(chunk, "t5_tokens") else chunk.tokens)
 
 
 def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:

@@ -101,4 +101,4 @@ def test_maps_are_what_the_model_attended_to(server: Server, case: Case) -> None
         query = {"result": result, "image": text.image, "side": text.side, "part": text.part, "entry": 0}
         error = server.post("/bench/error", where, **{name: str(value) for name, value in query.items()})
         assert error < TOLERANCE, text
-    assert server.get("/bench/state")["hooks"] == 0
+    assert server.get("/bench/left")["hooks"] == 0

@@ -16,17 +16,25 @@ from daam.results.settings import SETTINGS
 from tests.axe import fetched, violations
 from tests.real_webui.server import Server
 
-GRADIOS = {"label": "[id$=-visible-checkbox], .gradio-slider input"}
-"""By rule the parts in our panel that break it and that we do not make: the hidden switch of the WebUI's accordion, and
-the number and the bar of the sliders of Gradio 3.41."""
+GRADIOS = {
+    "label": "[id$=-visible-checkbox], .gradio-slider input",
+    "aria-allowed-role": ".gradio-dropdown input[role=listbox]",
+}
+"""By rule the parts in our panel that break it and that we do not make: the hidden switch of the WebUI's accordion, the
+number and the bar of the sliders of Gradio 3.41, and what is typed into in the dropdowns of Gradio 4.40."""
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
 
 
 class Page:
-    """The WebUI's page with the panel of one tab."""
+    """The WebUI's page with the panel of one tab.
+
+    Attributes:
+        side: of the pictures that it makes, in pixels; the smallest UNet that the Forges load is not small.
+    """
 
     def __init__(self, browser: Any, server: Server, theme: str = "light", tab: str = "txt2img"):
         self.tab = tab
+        self.side, self.steps = (64, 4) if server.kind.is_forge else (128, 8)
         self.errors: list[str] = []
         self.page = browser.new_page(viewport={"width": 1280, "height": 1400})
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -36,7 +44,8 @@ class Page:
         if tab != "txt2img":
             self.page.click(f"#tabs button:has-text('{tab}')")
         self.fill("#{tab}_prompt textarea", PROMPT)
-        for name, value in (("width", "128"), ("height", "128"), ("steps", "8"), ("cfg_scale", "5")):
+        self.fill_size()
+        for name, value in (("steps", str(self.steps)), ("cfg_scale", "5")):
             self.fill(f"#{{tab}}_{name} input[type=number]", value)
         self.fill("#{tab}_seed input", "1")
 
@@ -46,6 +55,10 @@ class Page:
     def fill(self, selector: str, value: str) -> None:
         self[selector].fill(value)
         self[selector].press("Tab")
+
+    def fill_size(self) -> None:
+        for name in ("width", "height"):
+            self.fill(f"#{{tab}}_{name} input[type=number]", str(self.side))
 
     def open_panel(self) -> None:
         self["#{tab}_attention_heatmap > .label-wrap"].click()
@@ -163,8 +176,7 @@ def test_img2img_has_the_panel_too_and_a_sent_picture_restores_it(browser: Any, 
     page.tab = "img2img"
     assert page["#{tab}_attention_heatmap_terms textarea"].input_value() == "red, square"
     assert page["#{tab}_attention_heatmap_alpha input[type=number]"].input_value() == "0.75"
-    page.fill("#{tab}_width input[type=number]", "128")
-    page.fill("#{tab}_height input[type=number]", "128")
+    page.fill_size()
     assert len(page.generate()) == 2
     page.screenshot("panel-img2img")
     page.page.close()
@@ -177,8 +189,7 @@ def test_what_there_is_to_say_stands_under_a_scripts_pictures_too(browser: Any, 
     page["#{tab}_send_to_img2img"].click()
     page.page.wait_for_timeout(2500)
     page.tab = "img2img"
-    for name in ("width", "height"):
-        page.fill(f"#{{tab}}_{name} input[type=number]", "128")
+    page.fill_size()
     page.open_panel()
     page.fill("#{tab}_attention_heatmap_terms textarea", "red, unicorn")
     page["#{tab}_script_container #script_list input"].click()
@@ -200,7 +211,7 @@ def test_after_reload_ui_it_works_as_before(browser: Any, server: Server) -> Non
     again.fill("#{tab}_attention_heatmap_terms textarea", "red")
     assert len(again.generate()) == 2
     again.viewer()
-    assert server.get("/bench/state")["hooks"] == 0
+    assert server.get("/bench/left")["hooks"] == 0
     again.page.close()
 
 
@@ -278,11 +289,12 @@ def test_a_mask_is_sent_to_inpaint(browser: Any, server: Server) -> None:
     viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
     page.act(viewer, "Send mask to inpaint")
     for name in ("img_inpaint_base", "img_inpaint_mask"):
-        page[f"#{name} img"].first.wait_for()
-        assert page[f"#{name} img"].first.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [128, 128]
+        shown = page[f"#{name} img"].first
+        shown.wait_for()
+        assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [page.side] * 2
     assert page["#img2img_prompt textarea"].input_value() == PROMPT, "what the picture was made with"
     assert page["#img2img_seed input"].input_value() == "1"
-    assert page["#img2img_width input[type=number]"].input_value() == "128"
+    assert page["#img2img_width input[type=number]"].input_value() == str(page.side)
     page.page.close()
 
 
@@ -320,7 +332,7 @@ def test_the_viewer_stays_through_tabs_and_plays_kept_steps(browser: Any, server
     viewer.locator("select").last.select_option("apart")
     viewer.locator(".attention-heatmap-multiple").nth(1).wait_for()
     page.act(viewer, "Play")
-    viewer.locator(".attention-heatmap-step:text-is('8 of 8')").wait_for()
+    viewer.locator(f".attention-heatmap-step:text-is('{page.steps} of {page.steps}')").wait_for()
     page.act(viewer, "Pause")
     viewer.scroll_into_view_if_needed()
     page.screenshot("viewer-steps")
@@ -335,11 +347,11 @@ def test_the_viewer_stays_through_tabs_and_plays_kept_steps(browser: Any, server
 def test_with_hires_fix_the_viewer_has_the_large_picture(browser: Any, server: Server) -> None:
     page = Page(browser, server)
     page["#{tab}_hr > .label-wrap"].click()
-    page.fill("#{tab}_hr_scale input[type=number]", "1.5")
+    page.fill("#{tab}_hr_scale input[type=number]", "2")
     page.open_panel()
     assert len(page.generate()) == 2
     shown = page.viewer().locator(".attention-heatmap-stage img")
-    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [192, 192]
+    assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [2 * page.side] * 2
     labels = page.viewer().locator(".attention-heatmap-label").all_inner_texts()
     assert labels[:2] == ["Prompt, first pass", "Prompt, hires pass"]
     page.page.close()
@@ -417,7 +429,7 @@ def test_img2img_batch_from_a_directory(browser: Any, server: Server, tmp_path: 
     for name in names:  # Forge writes infotexts, which say that there are maps, into the last bits of the alpha channel
         with Image.open(plain / name) as without, Image.open(traced / name) as with_maps:
             assert without.convert("RGB").tobytes() == with_maps.convert("RGB").tobytes()
-    assert server.get("/bench/state")["hooks"] == 0
+    assert server.get("/bench/left")["hooks"] == 0
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

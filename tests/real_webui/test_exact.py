@@ -106,7 +106,7 @@ def test_maps_are_what_the_model_attended_to(server: Server, case: Case) -> None
         query = {"result": result, "image": text.image, "side": text.side, "part": text.part, "entry": 0}
         error = server.post("/bench/error", where, **{name: str(value) for name, value in query.items()})
         assert error < TOLERANCE, text
-    assert server.get("/bench/state")["hooks"] == 0
+    assert server.get("/bench/left")["hooks"] == 0
 
 
 @pytest.mark.parametrize("name", ["flux", "chroma", "kontext"])
@@ -124,4 +124,4 @@ def test_words_beside_the_prompt_that_are_the_prompt_get_what_the_prompt_gets(se
     payload["alwayson_scripts"] = {"Bench": {"args": ["first call"]}}
     server.post(f"/sdapi/v1/{path}", payload)
     assert server.get("/bench/own_words") < 1e-3
-    assert server.get("/bench/state")["hooks"] == 0
+    assert server.get("/bench/left")["hooks"] == 0

@@ -1,8 +1,10 @@
 """Measures what tracing joint attention costs: blocks of Flux's real sizes, random weights, plain and traced in turn.
 
     python -m benchmarks.joint_overhead --size 512 --repeats 3
+    python -m benchmarks.joint_overhead --device cuda --double 19 --single 38 --repeats 10    # all of Flux, 24 GB
 
-Flux has 19 blocks of two streams and 38 of one; here are fewer, for what each adds does not depend on the others.
+Flux has 19 blocks of two streams and 38 of one; on a CPU fewer do, for what each adds does not depend on the others. On
+a CUDA device the model is in bfloat16 and wall time counts, on a CPU processor time.
 """
 
 from __future__ import annotations
@@ -26,20 +28,27 @@ from daam.tracing.probe import Probe
 COLUMNS, WORDS, BESIDE = 512, 20, 4
 
 
-def flux(double: int, single: int) -> FluxTransformer2DModel:
+def flux(double: int, single: int, device: torch.device, dtype: torch.dtype) -> FluxTransformer2DModel:
     torch.manual_seed(0)
-    return FluxTransformer2DModel(num_layers=double, num_single_layers=single, guidance_embeds=True).eval()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # whole in float32 it would be 48 GB
+    try:
+        with device:
+            return FluxTransformer2DModel(num_layers=double, num_single_layers=single, guidance_embeds=True).eval()
+    finally:
+        torch.set_default_dtype(before)
 
 
-def call_of(size: int) -> dict[str, Any]:
+def call_of(size: int, device: torch.device, dtype: torch.dtype) -> dict[str, Any]:
     side = size // 16
     ids = torch.zeros(side, side, 3)
     ids[..., 1], ids[..., 2] = torch.arange(side)[:, None], torch.arange(side)[None]
-    return {
+    given = {
         "hidden_states": torch.randn(1, side * side, 64), "encoder_hidden_states": torch.randn(1, COLUMNS, 4096),
         "pooled_projections": torch.randn(1, 768), "timestep": torch.tensor([0.5]), "guidance": torch.tensor([3.5]),
-        "img_ids": ids.flatten(0, 1), "txt_ids": torch.zeros(COLUMNS, 3), "return_dict": False,
+        "img_ids": ids.flatten(0, 1), "txt_ids": torch.zeros(COLUMNS, 3),
     }  # fmt: skip
+    return {name: tensor.to(device, dtype) for name, tensor in given.items()} | {"return_dict": False}
 
 
 def probe_of_columns(vectors: torch.Tensor) -> Probe:
@@ -54,7 +63,7 @@ def probe_of_columns(vectors: torch.Tensor) -> Probe:
 
 @torch.no_grad()
 def seconds(model: Any, given: dict[str, Any], keep: str) -> float:
-    """Processor time of one call. Args: keep: "" is not traced, "maps", "outputs", "words" beside the prompt too."""
+    """Time of one call. Args: keep: "" is not traced, "maps", "outputs", "words" beside the prompt too."""
     columns = tuple(range(WORDS))
     text = TracedText(TextKey(0, "positive"), columns, output_words=tuple((column,) for column in columns))
     with ExitStack() as stack:
@@ -62,9 +71,15 @@ def seconds(model: Any, given: dict[str, Any], keep: str) -> float:
             probe = probe_of_columns(given["encoder_hidden_states"][0, :BESIDE]) if keep == "words" else None
             capture = Capture(model, lambda call: [text], keep_outputs=keep in ("outputs", "words"), probe=probe)
             capture.install(stack)
-        started = time.process_time()  # of all threads: other work on the machine does not count
+        if model.device.type != "cuda":
+            started = time.process_time()  # of all threads: other work on the machine does not count
+            model(**given)
+            return time.process_time() - started
+        torch.cuda.synchronize()
+        started = time.perf_counter()
         model(**given)
-        return time.process_time() - started
+        torch.cuda.synchronize()
+        return time.perf_counter() - started
 
 
 def main() -> None:
@@ -73,18 +88,22 @@ def main() -> None:
     parser.add_argument("--double", type=int, default=1)
     parser.add_argument("--single", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     options = parser.parse_args()
-    model, given = flux(options.double, options.single), call_of(options.size)
+    dtype = torch.bfloat16 if options.device.type == "cuda" else torch.float32
+    model = flux(options.double, options.single, options.device, dtype)
+    given = call_of(options.size, options.device, dtype)
     times: dict[str, list[float]] = {"": [], "maps": [], "outputs": [], "words": []}
-    seconds(model, given, "")
+    for keep in times:
+        seconds(model, given, keep)
     for _ in range(options.repeats):
         for keep, found in times.items():
             found.append(seconds(model, given, keep))
     plain, maps, outputs, words = (statistics.median(found) for found in times.values())
-    print(f"{options.size}x{options.size}, {options.double} + {options.single} blocks, {machine()}")
-    print(f"plain {plain:.2f} s, with maps {maps:.2f} s ({maps / plain:.2f})", end=", ")
-    print(f"with output maps too {outputs:.2f} s ({outputs / plain:.2f})", end=", ")
-    print(f"with {BESIDE} words beside the prompt too {words:.2f} s ({words / plain:.2f})")
+    print(f"{options.size}x{options.size}, {options.double} + {options.single} blocks, {machine(str(options.device))}")
+    print(f"plain {plain:.3f} s, with maps {maps:.3f} s ({maps / plain:.2f})", end=", ")
+    print(f"with output maps too {outputs:.3f} s ({outputs / plain:.2f})", end=", ")
+    print(f"with {BESIDE} words beside the prompt too {words:.3f} s ({words / plain:.2f})")
 
 
 if __name__ == "__main__":

@@ -81,7 +81,17 @@ def probabilities(query: Tensor, key: Tensor, scale: float, bias: Tensor | None 
     Returns:
         [matrix, position, token], float32. Sums to 1 over `token`.
     """
+    bias = query.new_empty(1) if bias is None else bias
+    beta = 0 if bias.numel() == 1 else 1
+    if not _is_autocast(query.device.type):
+        return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
     with torch.autocast(query.device.type, enabled=False):
-        bias = query.new_empty(1) if bias is None else bias
-        scores = torch.baddbmm(bias, query, key, beta=0 if bias.numel() == 1 else 1, alpha=scale)
-        return scores.softmax(dim=-1)
+        return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
+
+
+def _is_autocast(device: str) -> bool:
+    """Asked first, since to leave autocast takes longer than to launch kernels. Before torch 2.4 it cannot be asked."""
+    try:
+        return torch.is_autocast_enabled(device)
+    except TypeError:
+        return True

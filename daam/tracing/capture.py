@@ -21,7 +21,7 @@ from daam.errors import ShapeError, TraceError, describe
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.engine import Engine, Task
 from daam.tracing.families import Attended, Sight, find_family
-from daam.tracing.families.base import Family, Outputs, SelfAttended, Words, argument
+from daam.tracing.families.base import Family, Outputs, SelfAttended, Watch, Words, argument
 from daam.tracing.latest import Budget, LatestSelfAttention
 from daam.tracing.layout import Wanted
 from daam.tracing.outputs import OutputMaps
@@ -40,7 +40,6 @@ class Capture:
         step: number under which the next calls' maps are kept, from 0; None counts the calls.
         latest: what refined maps are made along; None where none are wanted.
         outputs: maps in the attention's output space; None where none are wanted.
-        thread: the only thread whose calls are watched, for a model that several share; None watches all.
 
     The maps of a call are committed when the model returns: a call that fails midway leaves nothing behind, and of
     a layer that runs twice with one row in one call (ControlNet's reference pass) the last run counts.
@@ -73,22 +72,23 @@ class Capture:
             raise TraceError(self._family.probe_refusal)
         self._keep_outputs = keep_outputs and self._family.outputs_refusal is None
         self._probe = probe
-        self._keep_steps, self._keep_heads = keep_steps, keep_heads
+        self._keep_steps = keep_steps
         self._refined = refined
         self._is_watching = False
+        self._watch = Watch()
         self._texts: dict[int, TracedText] = {}
         self._latent_size = (0, 0)
         self._runs = LayerRuns()
         self._wanted: dict[tuple[int | None, ...], tuple[Wanted | None, frozenset[int]]] = {}
         self._pending: dict[str, list[Task]] = {}
         self.step: int | None = None
-        self.thread: int | None = None
+        keep_details = keep_steps or keep_heads
+        self._engine = Engine(keep_details=keep_details, keep_heads=keep_heads, probe=probe)
         self.restart()
 
     def restart(self) -> None:
         """Forgets everything, for the next generation."""
-        keep_details = self._keep_steps or self._keep_heads
-        self._engine = Engine(keep_details=keep_details, keep_heads=self._keep_heads, probe=self._probe)
+        self._engine.restart()
         self.accumulator = Accumulator(keep_steps=self._keep_steps)
         self.outputs = OutputMaps(self._probed_words()) if self._keep_outputs else None
         self.latest = None if self._refined is None else self._new_latest(self._refined)
@@ -98,6 +98,15 @@ class Capture:
 
     def _new_latest(self, budget: Budget) -> LatestSelfAttention:
         return LatestSelfAttention(budget, self._family.replaced_self_attention, self._family.refined_refusal)
+
+    @property
+    def thread(self) -> int | None:
+        """The only thread whose calls are watched, for a model that several share; None watches all."""
+        return self._watch.thread
+
+    @thread.setter
+    def thread(self, thread: int | None) -> None:
+        self._watch.thread = thread
 
     @property
     def family(self) -> Family:
@@ -128,11 +137,16 @@ class Capture:
         begin, end = self._guarded(self._begin_call), self._guarded(self._end_call)
         stack.callback(self._model.register_forward_pre_hook(begin, with_kwargs=True).remove)
         stack.callback(self._model.register_forward_hook(end).remove)
-        see_self = None if self._refined is None else self._see_self
-        guard = functools.partial(self._guarded, only_wanted=True)
-        see_outputs = self._see_outputs if self._keep_outputs else None
-        words = None if self._probe is None else Words(self._probe.vectors, self._probe.places)
-        sight = Sight(guard, self._is_seeing, self._see, lambda: self._latent_size, see_self, see_outputs, words)
+        sight = Sight(
+            guard=functools.partial(self._guarded, only_wanted=True),
+            watch=self._watch,
+            see=self._see,
+            see_again=self._engine.see_again,
+            latent_size=lambda: self._latent_size,
+            see_self=None if self._refined is None else self._see_self,
+            see_outputs=self._see_outputs if self._keep_outputs else None,
+            words=None if self._probe is None else Words(self._probe.vectors, self._probe.places),
+        )
         self._family.install(stack, sight)
 
     def _guarded(self, hook: Callable[..., None], *, only_wanted: bool = False) -> Callable[..., None]:
@@ -144,11 +158,11 @@ class Capture:
 
         def run(*arguments: Any) -> None:
             if only_wanted:
-                if not self._texts:  # as after a fault, and after the end
+                if not self._watch.is_on:  # as after a fault, and after the end
                     return
             elif not self._is_watching or self.fault is not None:
                 return
-            if self.thread is not None and self.thread != threading.get_ident():
+            if self._watch.thread is not None and self._watch.thread != threading.get_ident():
                 return
             try:
                 if torch.is_grad_enabled():
@@ -166,10 +180,6 @@ class Capture:
                 )
 
         return run
-
-    def _is_seeing(self) -> bool:
-        """What the guard asks before a hook that sees something."""
-        return bool(self._texts) and (self.thread is None or self.thread == threading.get_ident())
 
     def check(self) -> None:
         """To be asked when all calls are through.
@@ -190,6 +200,7 @@ class Capture:
         self._engine.release()
 
     def _forget_call(self) -> None:
+        self._watch.is_on = False
         self._texts = {}
         self._wanted.clear()
         self._runs.end_call()
@@ -214,7 +225,12 @@ class Capture:
         self._check_columns(sample.columns)
         if self.latest is not None:
             self.latest.begin_call(sample.rows, _rows_of_parts(self._texts))
-        self._runs.begin_call(sample.rows, conditioning if isinstance(conditioning, Tensor) else None)
+        given = conditioning if isinstance(conditioning, Tensor) else None
+        self._runs.begin_call(sample.rows, given)
+        wanted, _ = self._find_wanted(self._runs.whole.rows)
+        if wanted is not None:
+            self._engine.begin_call(wanted, given)
+            self._watch.is_on = True
 
     def _check_columns(self, columns: tuple[int, ...] | None) -> None:
         """Args: columns: how many keys of its text each row has; None where all have enough."""
@@ -232,8 +248,8 @@ class Capture:
             return
         earlier = self._pending.get(attended.layer)
         if earlier is None:
-            earlier = self._pending[attended.layer] = []
-        elif earlier:
+            earlier = self._pending[attended.layer] = self._seen_again(attended.layer)
+        if earlier:
             replaced = [each for each in earlier if each.rows & rows]
             if any(each.is_recognised > run.is_recognised for each in replaced):
                 return
@@ -243,6 +259,15 @@ class Capture:
         task = self._engine.see(attended, wanted)
         task.rows, task.is_recognised = rows, run.is_recognised
         earlier.append(task)
+
+    def _seen_again(self, layer: str) -> list[Task]:
+        """What the engine took of a layer by itself, as a run with all rows."""
+        task = self._engine.seen_again(layer)
+        if task is None:
+            return []
+        self._runs.count(layer)
+        task.rows, task.is_recognised = self._find_wanted(self._runs.whole.rows)[1], True
+        return [task]
 
     def _see_outputs(self, outputs: Outputs) -> None:
         if self.outputs is not None:

@@ -72,10 +72,21 @@ class Task:
         self.is_dropped = self.is_recognised = False
         self.rows: frozenset[int] = frozenset()
 
-    @property
-    def is_as_seen(self) -> bool:
-        """Whether nothing has been written to what is held."""
-        return self.written == _written(self.held)
+
+class Usual:
+    """What a layer did in an earlier call with these rows: where it does so again, nothing else has to be found out.
+
+    Attributes: key_weights: as in `Attended`; task: used anew in each call.
+    """
+
+    __slots__ = ("device", "dtype", "key_shape", "key_weights", "layout", "query_shape", "size", "task")
+
+    def __init__(self, attended: Attended, layout: Layout):
+        query, key = attended.query, attended.keys[0]
+        self.query_shape, self.key_shape, self.size = query.shape, key.shape, attended.size
+        self.dtype, self.device = query.dtype, query.device
+        self.layout, self.key_weights = layout, attended.key_weights
+        self.task = Task(attended.layer)
 
 
 @dataclass(eq=False)
@@ -96,22 +107,34 @@ class Engine:
 
     A layer's queries and keys are copied at once, for its model may change them. Where it was seen that it does not,
     those of later calls are only held until layers are put together; that they are as they were is looked at then.
+
+    Where launching kernels is all that counts, Python's own calls are what a layer costs. So what a layer does is kept
+    (`Usual`), and `see_again` only looks whether it is still so.
     """
 
     def __init__(self, *, keep_details: bool, keep_heads: bool, probe: Probe | None):
         """Args: keep_details: of steps or heads; keep_heads: each head by itself; probe: words beside the prompt."""
         self._keep_details = keep_details
         self._keep_heads = keep_heads
+        self._probe = probe
+        self.restart()
+
+    def restart(self) -> None:
+        """Forgets everything, for the next generation."""
+        probe = self._probe
         self._probe_keys = None if probe is None else ProbeKeys(probe.vectors)
         self._probed = 0 if probe is None else len(probe.vectors)
         self._wanted: dict[tuple[WantedRow, ...], Wanted] = {}
-        self._order: dict[str, None] = {}
+        self._order: dict[str, Task | None] = {}
         self._groups: list[_Group] = []
         self._open: dict[Layout, _Group] = {}
         self._held = 0
         self._rooms: dict[Layout, Room] = {}
         self._steady: set[str] = set()
-        self._copied: Task | None = None
+        self._usual_of: dict[Wanted, dict[str, Usual]] = {}
+        self._copied: tuple[Task, Usual | None] | None = None
+        self._usual: dict[str, Usual] = {}
+        self._given: Tensor | None = None
 
     def wanted(self, rows: tuple[WantedRow, ...]) -> Wanted:
         """What is wanted of layers that run with these rows: to be asked for once in a call, it is slow to find."""
@@ -119,17 +142,74 @@ class Engine:
             self._wanted[rows] = Wanted(rows, self._keep_details, self._keep_heads)
         return self._wanted[rows]
 
+    def begin_call(self, wanted: Wanted, given: Tensor | None) -> None:
+        """Args: wanted: of layers that run with all rows; given: what the call conditions them with."""
+        self._given = given
+        self._usual = self._usual_of.setdefault(wanted, {})
+
     def release(self) -> None:
         """Gives back what is kept from call to call to work in."""
         self._rooms.clear()
 
     def forget(self) -> None:
         """Forgets what a call left behind."""
+        for group in self._open.values():
+            _let_go(group)
         self._order.clear()
         self._groups.clear()
         self._open.clear()
         self._held = 0
-        self._copied = None
+        self._copied = self._given = None
+        self._usual = {}
+
+    def see_again(self, layer: str, query: Tensor, key: Tensor, context: Tensor, size: tuple[int, int] | None) -> bool:
+        """Takes what one layer attended with if all is as it was in an earlier call.
+
+        Nothing here can fail, and nothing is worked off.
+
+        Args: context: what the keys were made of.
+
+        Returns:
+            Whether it was taken; where it was not, `see` is to be asked.
+        """
+        usual = self._usual.get(layer)
+        if (
+            usual is None
+            or context is not self._given
+            or query.shape != usual.query_shape
+            or key.shape != usual.key_shape
+            or size != usual.size
+            or query.dtype is not usual.dtype
+            or query.device != usual.device
+            or query.is_inference()
+            or layer in self._order
+            or self._copied is not None
+        ):
+            return False
+        layout, task = usual.layout, usual.task
+        if self._held + layout.joined_bytes > HELD_BYTES:
+            return False
+        held = (query, key)
+        parts: tuple[Tensor, ...] = held
+        if self._probe_keys is not None:
+            probe = None if usual.key_weights is None else self._probe_keys.again(layer, usual.key_weights())
+            if probe is None:
+                return False
+            parts = (query, key, probe)
+        group = self._open.get(layout)
+        if group is None:
+            group = self._new_group(layout)
+        elif len(group.tasks) + 1 >= layout.layers_at_once:
+            return False
+        task.held, task.written, task.is_dropped = held, query._version + key._version, False
+        self._order[layer] = group.tasks[layer] = task
+        group.parts += parts
+        self._held += layout.joined_bytes
+        return True
+
+    def seen_again(self, layer: str) -> Task | None:
+        """The run of a layer that `see_again` took in this call."""
+        return self._order.get(layer)
 
     def see(self, attended: Attended, wanted: Wanted) -> Task:
         """Takes what one layer attended with.
@@ -144,7 +224,7 @@ class Engine:
             keys = (*keys, self._probe_keys.of(attended))
         self._order[layer] = None
         if self._copied is not None:
-            self._look_back(self._copied)
+            self._look_back(*self._copied)
         bias = None if attended.mask is None else layout.bias(attended.mask)
         if layout.is_in_parts:
             task = Task(layer)
@@ -153,13 +233,16 @@ class Engine:
             return task
         # Nobody counts what is written to tensors of inference mode; what a layer makes in one call is all alike.
         held = () if query.is_inference() else (query, *attended.keys)
+        usual = self._usual_for(attended, layout)
         if held and layer in self._steady and layout.joined_bytes <= SMALL_BYTES:
             task = Task(layer, held)
             parts = layout.parts(query, keys)
+            if usual is not None:
+                self._usual[layer] = usual
         else:
             task = Task(layer)
             parts = (layout.joined(query, keys),)
-            self._copied = Task(layer, held) if held else None
+            self._copied = (Task(layer, held), usual) if held else None
         task.bias = bias
         group = self._open.get(layout)
         if group is None or layer in group.tasks:
@@ -173,16 +256,27 @@ class Engine:
             self._work_off_all()
         return task
 
-    def _look_back(self, copied: Task) -> None:
+    def _usual_for(self, attended: Attended, layout: Layout) -> Usual | None:
+        """What to look at in the layer's next runs; None where that is not enough, or where copies are made anyway."""
+        is_plain = len(attended.keys) == 1 and attended.mask is None and attended.query.dim() == 3
+        is_whole = self._given is not None and attended.context is self._given
+        is_small = layout.joined_bytes <= SMALL_BYTES and layout.layers_at_once > 1
+        if is_plain and is_whole and is_small and attended.layer not in self._usual:
+            return Usual(attended, layout)
+        return None
+
+    def _look_back(self, task: Task, usual: Usual | None) -> None:
         """At the layer that ran last: whether its model left what was copied as it was, now that it is through."""
-        if copied.is_as_seen:
-            self._steady.add(copied.layer)
+        if task.written == _written(task.held):
+            self._steady.add(task.layer)
+            if usual is not None:
+                self._usual[task.layer] = usual
         self._copied = None
 
     def finish(self) -> tuple[list[Block], tuple[str, ...]]:
         """What the layers of the call gave, and the layers in the order in which they ran."""
         if self._copied is not None:
-            self._look_back(self._copied)
+            self._look_back(*self._copied)
         self._work_off_all()
         blocks = [_kept(group.block, list(group.tasks.values())) for group in self._groups if group.block is not None]
         order = tuple(self._order)
@@ -219,16 +313,14 @@ class Engine:
         del self._open[layout]
         self._held -= len(tasks) * layout.joined_bytes
         for task in tasks:
-            if task.held and not task.is_as_seen:
+            if task.held and task.written != sum([tensor._version for tensor in task.held]):
                 raise TraceError(
                     f"something changed the query or the key of {task.layer} after they were made, which it had not "
                     "done in an earlier call of the model"
                 )
         biases = [task.bias for task in tasks if task.bias is not None]
         group.block = layout.block(tuple(group.tasks), self._together(group), biases)
-        group.parts.clear()
-        for task in tasks:
-            task.bias, task.held = None, ()
+        _let_go(group)
 
     def _together(self, group: _Group) -> Tensor:
         """What was set aside of a group, [row, layer * place, channel]."""
@@ -244,6 +336,13 @@ class Engine:
         if kept + joined.nbytes <= ROOM_BYTES:
             self._rooms[layout] = Room(joined, layers)
         return joined
+
+
+def _let_go(group: _Group) -> None:
+    """Of the tensors that were set aside."""
+    group.parts.clear()
+    for task in group.tasks.values():
+        task.bias, task.held = None, ()
 
 
 def _written(held: Sequence[Tensor]) -> int:

@@ -26,7 +26,6 @@ class FiniteBook:
         self._seen: dict[tuple[Legend, tuple[str, ...]], _Seen] = {}
         self._order: dict[str, int] = {}
 
-    @torch.no_grad()
     def see(self, block: Block, order: Sequence[str], call: int) -> None:
         """Looks at what one call gave, without waiting for the answer.
 

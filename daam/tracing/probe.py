@@ -90,11 +90,22 @@ class ProbeKeys:
         like = attended.keys[0]
         weights = None if attended.key_weights is None else attended.key_weights()
         made = self._made.get(attended.layer)
-        if made is None or not made.holds_for(like, weights):
+        if made is None or not made.is_like(like) or not made.is_of(weights):
             key = attended.key_of(self._vectors[None].to(like))
             made = _Made(key.expand(len(like), *key.shape[1:]), weights or ())
             self._made[attended.layer] = made
         return made.key
+
+    def again(self, layer: str, weights: Sequence[Tensor] | None) -> Tensor | None:
+        """The key that was made for a layer whose keys are like those of that time.
+
+        Args: weights: what keys are made with now.
+
+        Returns:
+            [row, token, head * channel]; None where it has to be made anew.
+        """
+        made = self._made.get(layer)
+        return made.key if made is not None and made.is_of(weights) else None
 
 
 class _Made:
@@ -104,10 +115,15 @@ class _Made:
         self.key = key
         self._weights = [(weakref.ref(weight), version_of(weight)) for weight in weights]
 
-    def holds_for(self, like: Tensor, weights: Sequence[Tensor] | None) -> bool:
-        """Args: like: a key of the call; weights: what keys are made with now."""
-        if len(like) != len(self.key) or like.dtype != self.key.dtype or like.device != self.key.device:
+    def is_like(self, key: Tensor) -> bool:
+        """Args: key: of the call."""
+        return len(key) == len(self.key) and key.dtype == self.key.dtype and key.device == self.key.device
+
+    def is_of(self, weights: Sequence[Tensor] | None) -> bool:
+        """Args: weights: what keys are made with now."""
+        if not weights or len(weights) != len(self._weights):
             return False
-        if not weights or len(weights) != len(self._weights) or any(weight.is_inference() for weight in weights):
-            return False
-        return all(ref() is now and version_of(now) == version for (ref, version), now in zip(self._weights, weights))
+        for (ref, version), now in zip(self._weights, weights):  # in each layer of each call: no generator
+            if ref() is not now or now.is_inference() or now._version != version:
+                return False
+        return True

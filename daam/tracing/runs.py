@@ -41,12 +41,14 @@ class LayerRuns:
     A tensor that is not the call's own is compared with it. On an accelerator only the first such tensor of a place
     (layer, number of the run, shapes) waits for the answer; for later ones the same is taken to hold, which is
     compared there and asked about at the end (`check`).
+
+    Attributes: whole: the run with all rows of the call.
     """
 
     def __init__(self) -> None:
         self._conditioning: Tensor | None = None
         self._call_rows = 0
-        self._whole = LayerRun((), True)
+        self.whole = LayerRun((), True)
         self._ran: dict[str, list[int]] = {}
         self._runs: dict[str, int] = {}
         self._seen: list[tuple[Tensor, _Match | None]] = []
@@ -57,7 +59,7 @@ class LayerRuns:
         """Args: rows: of the call; conditioning: what conditions them, [row, column, channel]."""
         self.end_call()
         self._call_rows, self._conditioning = rows, conditioning
-        self._whole = LayerRun(tuple(range(rows)), True)
+        self.whole = LayerRun(tuple(range(rows)), True)
 
     def end_call(self) -> None:
         """Lets go of the call's tensors."""
@@ -76,11 +78,11 @@ class LayerRuns:
         Raises:
             TraceError: it attends to a part of the text only.
         """
-        number = self._runs[layer] = self._runs.get(layer, -1) + 1
+        number = self.count(layer)
         given = self._conditioning
         if context is given and given is not None and rows == self._call_rows:
-            return self._whole
-        every = self._whole.rows if rows == self._call_rows else (None,) * rows
+            return self.whole
+        every = self.whole.rows if rows == self._call_rows else (None,) * rows
         if context is None or given is None or context is given:
             return LayerRun(every, context is not None)
         match = self._match((layer, number), context, given)
@@ -95,6 +97,11 @@ class LayerRuns:
         found = _assigned(match, ran)
         ran += [row for row in found if row is not None]
         return LayerRun(found, True)
+
+    def count(self, layer: str) -> int:
+        """The number of a layer's next run, from 0."""
+        number = self._runs[layer] = self._runs.get(layer, -1) + 1
+        return number
 
     def check(self) -> None:
         """Asks what was put off until the end.

@@ -113,14 +113,31 @@ class Sample(NamedTuple):
     columns: tuple[int, ...] | None = None
 
 
+class Watch:
+    """Whether anything is to be seen now.
+
+    Attributes:
+        is_on: a call runs of which something is wanted.
+        thread: the only one whose calls are watched; None watches all.
+    """
+
+    __slots__ = ("is_on", "thread")
+
+    def __init__(self) -> None:
+        self.is_on = False
+        self.thread: int | None = None
+
+
 @dataclass(frozen=True)
 class Sight:
     """How a family is connected with the capture that watches.
 
     Attributes:
         guard: makes a torch hook of a method: silent where nothing is to be seen, and no fault of it reaches the model.
-        is_watching: whether anything is to be seen now; for hooks that only take note of a tensor and cannot fail.
+        watch: to be asked by hooks that do without the guard: they only take note of a tensor and cannot fail.
         see: takes what a layer attended with.
+        see_again: takes a layer's query, its key, what the key was made of, and the size, if all is as it was in an
+            earlier call; where it says no, `see` is to be asked. It cannot fail, so that it needs no guard.
         latent_size: (height, width) of the latent of the call that runs.
         see_self: takes what a layer attended to the picture itself with; None where that is of no interest.
         see_outputs: takes what a layer's joint attention gave; None where that is of no interest.
@@ -128,8 +145,9 @@ class Sight:
     """
 
     guard: Callable[[Callable[..., None]], Callable[..., None]]
-    is_watching: Callable[[], bool]
+    watch: Watch
     see: Callable[[Attended], None]
+    see_again: Callable[[str, Tensor, Tensor, Tensor, tuple[int, int] | None], bool]
     latent_size: Callable[[], tuple[int, int]]
     see_self: Callable[[SelfAttended], None] | None = None
     see_outputs: Callable[[Outputs], None] | None = None

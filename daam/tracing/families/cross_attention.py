@@ -9,12 +9,13 @@ import functools
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
 from daam.errors import TraceError
-from daam.tracing.families.base import Attended, Sample, Sight, argument, first_input, sample_of
+from daam.tracing.families.base import Attended, Sample, Sight, Watch, argument, first_input, sample_of
 from daam.tracing.families.self_attention import SelfAttentionHooks, SelfAttentionLayer
 
 _PROJECTIONS = ("to_q", "to_k", "to_kv")
@@ -66,6 +67,8 @@ class CrossAttention:
         self._self_attention = SelfAttentionHooks(own, self._sizes)
         self._seen: dict[str, _Seen] = {layer.name: _Seen() for layer in layers}
         self._hooked: list[Any] = []
+        self._modules = [layer.attention._modules for layer in layers for _ in _PROJECTIONS]
+        self._names = [name for _ in layers for name in _PROJECTIONS]
 
     @classmethod
     def find(cls, model: nn.Module) -> CrossAttention | None:
@@ -76,17 +79,19 @@ class CrossAttention:
         self._hooked = self._projections()
         stack.callback(self._forget)
         for spatial in {layer.spatial: None for layer in self.layers}:
-            hook = sight.guard(self._see_size)
-            stack.callback(spatial.register_forward_pre_hook(hook, with_kwargs=True).remove)
+            see_size = functools.partial(_see_size, sight.watch, self._sizes, sight.guard(self._see_size))
+            stack.callback(spatial.register_forward_pre_hook(see_size, with_kwargs=True).remove)
         for layer in self.layers:
             seen = self._seen[layer.name]
-            see_query = functools.partial(_see_query, sight.is_watching, seen)
+            see_query = functools.partial(_see_query, sight.watch, seen)
             stack.callback(layer.attention.to_q.register_forward_hook(see_query).remove)  # type: ignore[union-attr]
             for name in ("to_k", "to_kv"):
                 projection = getattr(layer.attention, name, None)
                 if isinstance(projection, nn.Module):
                     key = _Key(layer.name, layer.spatial, layer.heads, layer.scale, projection, name == "to_kv")
                     see_key = sight.guard(functools.partial(self._see_key, sight.see, seen, key))
+                    if not key.is_fused:
+                        see_key = functools.partial(_see_key, sight, self._sizes, seen, key, see_key)
                     stack.callback(projection.register_forward_hook(see_key).remove)
         if sight.see_self is not None:
             self._self_attention.install(stack, sight)
@@ -115,8 +120,8 @@ class CrossAttention:
         self._self_attention.forget()
 
     def _projections(self) -> list[Any]:
-        """Not asked of the modules' `getattr`, which takes longer than everything else at the start of a call."""
-        return [layer.attention._modules.get(name) for layer in self.layers for name in _PROJECTIONS]
+        """Not by the modules' `getattr`, and in no loop of Python's own: that would take as long as some layers."""
+        return list(map(dict.get, self._modules, self._names))
 
     def _see_size(self, spatial: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
         height, width = first_input(arguments, named).shape[-2:]
@@ -152,12 +157,48 @@ class _Seen:
         self.query: Tensor | None = None
 
 
-def _see_query(
-    is_watching: Callable[[], bool], seen: _Seen, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor
+def _see_size(
+    watch: Watch,
+    sizes: dict[nn.Module, tuple[int, int]],
+    guarded: Callable[..., None],
+    spatial: nn.Module,
+    arguments: tuple[Any, ...],
+    named: dict[str, Any],
 ) -> None:
-    """Without the guard, which takes longer than this."""
-    if is_watching() and inputs:
+    """Without the guard, which takes longer than this, as long as the input is what it ought to be."""
+    if not watch.is_on or (watch.thread is not None and watch.thread != get_ident()):
+        return
+    shape = arguments[0].shape if arguments and isinstance(arguments[0], Tensor) else ()
+    if len(shape) == 4:
+        sizes[spatial] = shape[2:]
+    else:
+        guarded(spatial, arguments, named)
+
+
+def _see_query(watch: Watch, seen: _Seen, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    """Without the guard, too."""
+    if watch.is_on and inputs and (watch.thread is None or watch.thread == get_ident()):
         seen.hidden, seen.query = inputs[0], output
+
+
+def _see_key(
+    sight: Sight,
+    sizes: Mapping[nn.Module, tuple[int, int]],
+    seen: _Seen,
+    key: _Key,
+    guarded: Callable[..., None],
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    output: Tensor,
+) -> None:
+    """Without the guard, as long as the layer does what it did in an earlier call."""
+    query, watch = seen.query, sight.watch
+    if query is None or not watch.is_on or (watch.thread is not None and watch.thread != get_ident()):
+        return
+    if inputs and sight.see_again(key.layer, query, output, inputs[0], sizes.get(key.spatial)):
+        seen.query = seen.hidden = None
+    else:
+        guarded(module, inputs, output)
 
 
 class _Key:
@@ -182,11 +223,11 @@ class _Key:
         WebUIs put their LoRAs into the class of all linear layers.
         """
         projection = self._projection
-        if type(projection) is not nn.Linear or "forward" in vars(projection):
+        if type(projection) is not nn.Linear or "forward" in projection.__dict__:
             return None
         if nn.Linear.forward.__module__ != nn.Linear.__module__:
             return None
-        return tuple(weight for weight in projection._parameters.values() if weight is not None)
+        return tuple([weight for weight in projection._parameters.values() if weight is not None])
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

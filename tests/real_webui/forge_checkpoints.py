@@ -46,6 +46,13 @@ SDXL: dict[str, Any] = {
     "transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True, "addition_embed_type": "text_time",
     "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
 }  # fmt: skip
+REFINER: dict[str, Any] = {
+    "block_out_channels": (384,) * 4, "layers_per_block": 2, "cross_attention_dim": 1280, "attention_head_dim": 6,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": 4, "use_linear_projection": True, "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2560,
+}  # fmt: skip
 OPEN_CLIP_WIDTHS = {"sd2": 1024, "sdxl": 1280}
 SD2_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
 """By this part of the whole UNet Forge Classic tells how an SD 2 predicts, and fails where it is not."""
@@ -55,7 +62,8 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     """Writes them, and a LoRA, a textual inversion and a ControlNet for SD 1.5, into a data folder of the host.
 
     Args:
-        names: of families beside SD 1.5: sd2, sdxl, flux, and kontext with it, chroma, lumina, z_image, anima.
+        names: of families beside SD 1.5: sd2, sdxl, and refiner with it, flux, and kontext with it, chroma, lumina,
+            z_image, anima.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -72,8 +80,12 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
         _save({**parts, **_unet({**SD2, "in_channels": 4})}, checkpoints / "sd2.safetensors")
     if "sdxl" in names:
         parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}
-        parts |= _named("conditioner.embedders.1.model.", _open_clip("sdxl"))
+        open_clip = _open_clip("sdxl")
+        parts |= _named("conditioner.embedders.1.model.", open_clip)
         _save({**parts, **_unet(SDXL)}, checkpoints / "sdxl.safetensors")
+        if "refiner" in names:
+            parts = {**vae, **_named("conditioner.embedders.0.model.", open_clip)}
+            _save({**parts, **_unet(REFINER)}, checkpoints / "refiner.safetensors")
     latents = {**vae_config, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
     wide = _named("vae.", ldm_vae(_random(AutoencoderKL(**latents)), latents))
     clip_l = _named("text_encoders.clip_l.transformer.", clip)

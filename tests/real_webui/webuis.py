@@ -109,9 +109,11 @@ _ABSENT = {
     **dict.fromkeys(("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem"), _NO_SETTING),
     **dict.fromkeys(("back to InvokeAI", "LoRA, functional", "hypertile"), _NO_SETTING),
     "hypernetwork": "the host has none",
-    "refiner switch (SDXL)": "no small refiner is made for this host yet",
 }
-_NO_SD2 = {"hires fix, other checkpoint": "SD 2 is not loaded here"}
+_ONE_FAMILY = {
+    "refiner switch (SDXL)": "no small refiner is made for this host yet",
+    "hires fix, other checkpoint": "SD 2 is not loaded here",
+}
 _TOO_LARGE = dict.fromkeys(
     ("768x512", "1024x576", "520x600, SDXL"), "takes minutes on a CPU with the smallest UNet that the host loads"
 )
@@ -138,7 +140,7 @@ FORGE_NEO = Webui(
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
     checkpoints={**_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}, "kontext": "flux-kontext"},
     payload=_HIRES,
-    absent={**_ABSENT, **_NO_SD2, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
+    absent={**_ABSENT, **_ONE_FAMILY, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
         "refiner switch (SD1 to SD1)": {
             **_REFINER["refiner switch (SD1 to SD1)"],
@@ -157,7 +159,7 @@ FORGE_NEO = Webui(
 FORGE = Webui(
     "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors"}, payload=_HIRES,
-    checkpoints={**_SMALL, **{name: name for name in ("sd2", "sdxl", "flux", "chroma")}},
+    checkpoints={**_SMALL, **{name: name for name in ("sd2", "sdxl", "refiner", "flux", "chroma")}},
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
         **_REFINER,
@@ -168,7 +170,7 @@ FORGE = Webui(
 )  # fmt: skip
 _LDM_PATCHED: dict[str, Any] = {
     "flags": ("--always-cpu",), "settings": {"sd_model_checkpoint": "sd1.safetensors"},
-    "checkpoints": {**_SMALL, "sd2": "sd2", "sdxl": "sdxl"}, "has_small_encoders": False,
+    "checkpoints": {**_SMALL, **{name: name for name in ("sd2", "sdxl", "refiner")}}, "has_small_encoders": False,
     "changed": {**_REFINER, "texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
 }  # fmt: skip
 REFORGE = Webui(
@@ -201,7 +203,7 @@ SDNEXT = Webui(
     ),
     absent={
         **_ABSENT,
-        **_NO_SD2,
+        **_ONE_FAMILY,
         **dict.fromkeys(
             (
                 "Skip Early CFG", "NGMS", "NGMS, all steps", "clip skip 2", "emphasis None", "emphasis Ignore",

@@ -32,6 +32,7 @@ from forge_sizes import (
 )
 
 SD1, SDXL = "runwayml/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
+REFINER = "stabilityai/stable-diffusion-xl-refiner-1.0"
 SD2, FLUX = "stabilityai/stable-diffusion-2-1", "black-forest-labs/FLUX.1-dev"
 CHROMA, LUMINA, Z_IMAGE = "Chroma", "neta-art/Neta-Lumina", "Tongyi-MAI/Z-Image-Turbo"
 ANIMA = "circlestone-labs/Anima"
@@ -39,9 +40,9 @@ ANIMA_WIDTH = 2048
 """By which it is known."""
 CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{FLUX}/text_encoder")
 CHANGED: dict[str, dict[str, Any]] = {
-    **{f"{model}/vae": VAE_SIZES for model in (SD1, SD2, SDXL, FLUX, CHROMA, LUMINA, Z_IMAGE)},
+    **{f"{model}/vae": VAE_SIZES for model in (SD1, SD2, SDXL, REFINER, FLUX, CHROMA, LUMINA, Z_IMAGE)},
     **{encoder: {"num_hidden_layers": CLIP_LAYERS} for encoder in CLIPS},
-    f"{SD2}/text_encoder": {"num_hidden_layers": OPEN_CLIP_LAYERS},
+    **{f"{model}/text_encoder": {"num_hidden_layers": OPEN_CLIP_LAYERS} for model in (SD2, REFINER)},
     f"{SDXL}/text_encoder_2": {"num_hidden_layers": OPEN_CLIP_LAYERS},
     f"{FLUX}/text_encoder_2": T5_SIZES,
     f"{CHROMA}/text_encoder": T5_SIZES,

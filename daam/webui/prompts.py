@@ -64,14 +64,8 @@ class _PromptReader:
                 with_tags = self._parse(typed, negative, tags=True)
                 if _texts(with_tags) == _texts(table):
                     table = with_tags
-            self._tables[key] = self._with_columns(table, self._t5[negative])
+            self._tables[key] = _with_columns(table, self._t5[negative])
         return self._tables[key]
-
-    def _with_columns(self, table: PromptTable, t5: T5 | None) -> PromptTable:
-        if t5 is not None and not host().text_encoders():
-            return in_t5_columns(table, t5)
-        check_tokens(table)
-        return table if t5 is None else with_t5_columns(table, t5)
 
     def _parse(self, text: str, negative: bool, *, tags: bool) -> PromptTable:
         return parse_prompt(
@@ -88,6 +82,14 @@ class _PromptReader:
         )
 
 
+def _with_columns(table: PromptTable, t5: T5 | None) -> PromptTable:
+    """The table in the columns of what really conditions the model; it was made with CLIP's."""
+    if t5 is not None and not host().text_encoders():
+        return in_t5_columns(table, t5)
+    check_tokens(table)
+    return table if t5 is None else with_t5_columns(table, t5)
+
+
 def make_probe_of(terms: str) -> Probe | None:
     """The probe of comma-separated terms, each encoded alone by the loaded checkpoint; None when there are none.
 
@@ -101,8 +103,7 @@ def make_probe_of(terms: str) -> Probe | None:
             term.text, clip_tokenizer(), emphasis=host().emphasis_mode(), embeddings=host().embedding_vectors(),
             comma_padding=host().comma_padding(), negative=True, extra_networks=False,
         )  # fmt: skip
-        check_tokens(table)
-        texts.append((table, host().encode_context(term.text)))
+        texts.append((_with_columns(table, host().t5()), host().encode_context(term.text)))
     return make_probe(texts) if texts else None
 
 

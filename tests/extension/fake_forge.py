@@ -38,12 +38,14 @@ class Engine:
 
 
 class FakeForge:
-    """Attributes: shared: as `modules.shared`; used: what the engines keep for infotexts; model: that is loaded."""
+    """Attributes: shared: as `modules.shared`; used: what the engines keep for infotexts; model: that is loaded; asked:
+    with what besides texts each conditioning was asked for."""
 
     def __init__(self, *, is_neo: bool) -> None:
         modules = {name: ModuleType(name) for name in NAMES}
         self.modules = modules
         self.used: dict[str, str] = {}
+        self.asked: list[dict[str, Any]] = []
         self.model = SimpleNamespace(is_sd1=True, is_sdxl=False)
         self.shared = modules["modules.shared"]
         vars(self.shared).update(sd_model=self.model, opts=SimpleNamespace(emphasis="Original"))
@@ -57,9 +59,7 @@ class FakeForge:
         vars(modules["backend.text_processing.emphasis"])["get_current_option"] = lambda name: (
             lambda: SimpleNamespace(name=name)
         )
-        vars(modules["modules.prompt_parser"]).update(
-            SdConditioning=lambda texts, **_: list(texts), __file__="prompt_parser.py"
-        )
+        vars(modules["modules.prompt_parser"]).update(SdConditioning=self._conditioning, __file__="prompt_parser.py")
         vars(modules["modules.processing"])["opt_f"] = 8
         for name, module in modules.items():
             parent, _, own = name.rpartition(".")
@@ -67,6 +67,10 @@ class FakeForge:
                 setattr(modules[parent], own, module)
         self.engine = self.model.text_processing_engine = Engine(self)
         self.model.get_learned_conditioning = self.engine
+
+    def _conditioning(self, texts: list[str], **given: Any) -> list[str]:
+        self.asked.append(given)
+        return list(texts)
 
 
 @contextmanager

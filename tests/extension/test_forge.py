@@ -43,6 +43,12 @@ def test_what_we_encode_leaves_nothing_for_the_next_infotext(forge: FakeForge) -
     assert forge.used == {"TI": "the host's own"}
 
 
+def test_a_word_is_encoded_as_of_the_negative_prompt(forge: FakeForge) -> None:
+    """For a positive one Forge Neo's Flux takes the pictures that the generation refers to."""
+    texts().encode_context("cat")
+    assert forge.asked == [{"is_negative_prompt": True, "width": 1024, "height": 1024}]
+
+
 def test_the_tokenizer_and_the_embeddings_are_the_engines(forge: FakeForge) -> None:
     assert texts().tokenizer() is forge.engine.tokenizer
     assert texts().embedding_vectors() == {"tinyword": 3}

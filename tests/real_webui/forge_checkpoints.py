@@ -18,6 +18,7 @@ from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
+from tests.real_webui.forge_anima import anima_shapes, wan_vae_shapes
 from tests.real_webui.forge_flux import chroma_shapes, flux_shapes, t5_shapes
 from tests.real_webui.forge_lumina import Kind, llm_shapes, nextdit_shapes
 from tests.real_webui.forge_sizes import CLIP_LAYERS, OPEN_CLIP_LAYERS, VAE_SIZES
@@ -49,7 +50,7 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     """Writes them, and a LoRA, a textual inversion and a ControlNet for SD 1.5, into a data folder of the host.
 
     Args:
-        names: of families beside SD 1.5: sdxl, flux, and kontext with it, chroma, lumina, z_image.
+        names: of families beside SD 1.5: sdxl, flux, and kontext with it, chroma, lumina, z_image, anima.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -80,6 +81,10 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
         if kind in names:
             text = _named(f"text_encoders.{encoder}.transformer.", _of_shapes(llm_shapes(kind)))
             _save({**wide, **text, **_transformer(nextdit_shapes(kind))}, checkpoints / f"{kind}.safetensors")
+    if "anima" in names:
+        parts = _named("vae.", _of_shapes(wan_vae_shapes())) | _transformer(anima_shapes())
+        parts |= _named("text_encoders.qwen3_06b.transformer.", _of_shapes(llm_shapes("anima")))
+        _save(parts, checkpoints / "anima.safetensors")
     _save_extras(folder)
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from typing import Literal
 
 from tests.real_webui.forge_flux import Shapes, _linear
-from tests.real_webui.forge_sizes import LLM_SIZES, LUMINA_SIZES
+from tests.real_webui.forge_sizes import ANIMA_LLM_SIZES, LLM_SIZES, LUMINA_SIZES
 
 Kind = Literal["lumina", "z_image"]
 KNOWN_WIDTH: dict[Kind, int] = {"lumina": 2304, "z_image": 3840}
 LATENT, STEP_WIDTH, REFINERS, LAYERS = 16 * 4, 256, 2, 2
-VOCABULARY = {"lumina": 256000, "z_image": 151936}
-LLM_HEAD = {"lumina": 256, "z_image": 128}
+VOCABULARY = {"lumina": 256000, "z_image": 151936, "anima": 151936}
+LLM_HEAD = {"lumina": 256, "z_image": 128, "anima": 128}
 
 
 def nextdit_shapes(kind: Kind) -> Shapes:
@@ -55,13 +55,14 @@ def _block(name: str, kind: Kind, step: int | None) -> Shapes:
     return shapes
 
 
-def llm_shapes(kind: Kind) -> Shapes:
-    width, inner, head = LLM_SIZES["hidden_size"], LLM_SIZES["intermediate_size"], LLM_HEAD[kind]
-    queries, keys = LLM_SIZES["num_attention_heads"] * head, LLM_SIZES["num_key_value_heads"] * head
+def llm_shapes(kind: Kind | Literal["anima"]) -> Shapes:
+    sizes = ANIMA_LLM_SIZES if kind == "anima" else LLM_SIZES
+    width, inner, head = sizes["hidden_size"], sizes["intermediate_size"], LLM_HEAD[kind]
+    queries, keys = sizes["num_attention_heads"] * head, sizes["num_key_value_heads"] * head
     shapes: Shapes = {"model.embed_tokens.weight": (VOCABULARY[kind], width), "model.norm.weight": (width,)}
     norms = ["input_layernorm", "post_attention_layernorm"]
     norms += ["pre_feedforward_layernorm", "post_feedforward_layernorm"] if kind == "lumina" else []
-    for number in range(LLM_SIZES["num_hidden_layers"]):
+    for number in range(sizes["num_hidden_layers"]):
         layer = f"model.layers.{number}"
         shapes |= {f"{layer}.{norm}.weight": (width,) for norm in norms}
         shapes |= {f"{layer}.mlp.{part}_proj.weight": (inner, width) for part in ("gate", "up")}
@@ -70,6 +71,6 @@ def llm_shapes(kind: Kind) -> Shapes:
             f"{layer}.self_attn.q_proj.weight": (queries, width), f"{layer}.self_attn.k_proj.weight": (keys, width),
             f"{layer}.self_attn.v_proj.weight": (keys, width), f"{layer}.self_attn.o_proj.weight": (width, queries),
         }  # fmt: skip
-        if kind == "z_image":
+        if kind != "lumina":
             shapes |= {f"{layer}.self_attn.{part}_norm.weight": (head,) for part in ("q", "k")}
     return shapes

@@ -13,6 +13,8 @@ LLM_SIZES = {
     "num_key_value_heads": 1,
 }  # fmt: skip
 """Of the text encoders of Z-Image (Qwen 3) and Lumina 2 (Gemma 2): one layer more than the hosts look back."""
+ANIMA_LLM_SIZES = {**LLM_SIZES, "hidden_size": 128}
+"""Of Anima's smaller Qwen 3, which only its width tells from that of Z-Image."""
 FLUX_SIZES = {"hidden_size": 256, "num_heads": 2, "depth": 2, "depth_single_blocks": 2, "context_in_dim": 64}
 """Of Flux and Chroma. Heads have 128 channels."""
 GUIDANCE_SIZES = {"hidden_dim": 64, "n_layers": 1, "out_dim": 256}
@@ -22,3 +24,13 @@ LUMINA_SIZES: dict[int, dict[str, Any]] = {
     3840: {"dim": 256, "n_heads": 2, "n_kv_heads": 2},
 }
 """Of Lumina 2 and of Z-Image, by the width that each is known by; their heads have 96 and 128 channels."""
+ANIMA_SIZES: dict[str, int] = {
+    "model_channels": 256, "num_blocks": 2, "num_heads": 2, "crossattn_emb_channels": 64, "adaln_lora_dim": 32,
+}  # fmt: skip
+ADAPTER_SIZES = {
+    "source_dim": ANIMA_LLM_SIZES["hidden_size"], "target_dim": ANIMA_SIZES["crossattn_emb_channels"], "model_dim": 64,
+    "num_layers": 1, "num_heads": 2,
+}  # fmt: skip
+"""Of the network that makes Anima's vectors of T5's tokens and what Qwen 3 gives."""
+WAN_VAE_SIZES = {"base_dim": 16, "num_res_blocks": 1}
+"""Of Anima's VAE."""

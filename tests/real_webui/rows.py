@@ -316,13 +316,49 @@ def _models() -> list[MatrixRow]:
             pictures=2,
         ),
         MatrixRow(section, "Flux Kontext, nothing to change", FLUX, "kontext"),
-        *(row for name in ("Chroma", "Lumina 2", "Z-Image") for row in _transformer(name)),
+        *(row for name in ("Chroma", "Lumina 2", "Z-Image", "Anima") for row in _transformer(name)),
+        *(
+            MatrixRow(
+                section,
+                f"{name}: words that are not in the prompt, AND, a batch",
+                {**FLUX, "prompt": "a red circle AND a moon", "batch_size": 2},
+                checkpoint,
+                pictures=2,
+                settings={"probe": "tree, blue square", "reading": "output"},
+            )
+            for name, checkpoint in (("Flux", "flux"), ("Chroma", "chroma"))
+        ),
+        MatrixRow(
+            section,
+            "Flux Kontext: words that are not in the prompt",
+            {**IMG2IMG, **FLUX, "denoising_strength": 1.0},
+            "kontext",
+            "img2img",
+            settings={"probe": "tree, blue square"},
+        ),
+        MatrixRow(
+            section,
+            "Anima: words that are not in the prompt, a batch",
+            {**FLUX, "batch_size": 2},
+            "anima",
+            pictures=2,
+            settings={"probe": "tree, blue square"},
+        ),
+        MatrixRow(
+            section,
+            "Z-Image: words that are not in the prompt",
+            FLUX,
+            "z_image",
+            settings={"probe": "tree"},
+            has_maps=False,
+            note="have a stream of their own",
+        ),
         MatrixRow(section, "embedded model", {"steps": 12}),
     ]
 
 
 def _transformer(name: str) -> list[MatrixRow]:
-    checkpoint = {"Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image"}[name]
+    checkpoint = {"Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image", "Anima": "anima"}[name]
     guided = {**FLUX, "cfg_scale": 4, "negative_prompt": "ugly, a dark room with (many:1.2) chairs"}
     edited = "a ((red)) circle, a [tree:house:0.5]"
     return [

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from daam.results.settings import SETTINGS
-from tests.real_webui.rows import FLUX, LONG, SMALL
+from tests.real_webui.rows import FLUX, IMG2IMG, LONG, SMALL
 from tests.real_webui.server import Server
 from tests.real_webui.webuis import AND, TRANSFORMERS
 
@@ -66,7 +66,12 @@ CASES = {
     ),
     **{
         name: Case({**FLUX, "batch_size": 2}, images=2, checkpoint=checkpoint, only_forges=True, is_guided=False)
-        for name, checkpoint in (("Chroma", "chroma"), ("Lumina 2", "lumina"), ("Z-Image", "z_image"))
+        for name, checkpoint in (
+            ("Chroma", "chroma"),
+            ("Lumina 2", "lumina"),
+            ("Z-Image", "z_image"),
+            ("Anima", "anima"),
+        )  # fmt: skip
     },
 }
 
@@ -101,4 +106,22 @@ def test_maps_are_what_the_model_attended_to(server: Server, case: Case) -> None
         query = {"result": result, "image": text.image, "side": text.side, "part": text.part, "entry": 0}
         error = server.post("/bench/error", where, **{name: str(value) for name, value in query.items()})
         assert error < TOLERANCE, text
+    assert server.get("/bench/left")["hooks"] == 0
+
+
+@pytest.mark.parametrize("name", ["flux", "chroma", "kontext"])
+def test_words_beside_the_prompt_that_are_the_prompt_get_what_the_prompt_gets(server: Server, name: str) -> None:
+    """In the host's own network: their stream has its embedding, its rotary positions, block after block."""
+    kind = server.kind
+    checkpoint = kind.checkpoint(name)
+    if checkpoint is None or kind.has_pipelines:
+        pytest.skip(f"not of {kind.name}")
+    payload = {"prompt": "a red circle", **SMALL, **FLUX, "width": 64, "height": 64, "batch_size": 2}
+    path = "txt2img"
+    if name == "kontext":
+        payload, path = {**payload, **IMG2IMG}, "img2img"
+    payload["override_settings"] = {"sd_model_checkpoint": checkpoint}
+    payload["alwayson_scripts"] = {"Bench": {"args": ["first call"]}}
+    server.post(f"/sdapi/v1/{path}", payload)
+    assert server.get("/bench/own_words") < 1e-3
     assert server.get("/bench/left")["hooks"] == 0

@@ -27,7 +27,7 @@ PLOT = (
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
 USERS = "users of the API beside those of the page"
-TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext")
+TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
 

@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from daam.errors import TraceError
 from daam.tracing.capture import Capture
 from daam.tracing.families.forge_joint import ForgeFlux, ForgeLumina
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.probe import Probe
 
 HEADS, WIDTH, COLUMNS, PATCH = 2, 8, 5, 2
 SOURCE = ModuleType("forge_like_network")
@@ -131,3 +133,89 @@ def test_maps_are_the_softmax_of_the_networks_own_attention(
     for layer, probabilities in zip(layers, PROBABILITIES):
         expected = probabilities[1].sum(0)[first : first + 15][:, [1, 3]].T.reshape(2, 3, 5)
         torch.testing.assert_close(maps.sums[layer], expected)
+
+
+class DoubleBlock(nn.Module):
+    """With a stream for the picture and one for the text, into which it writes as Forge Neo's does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.img_qkv, self.txt_qkv = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
+
+    def forward(
+        self, img: Tensor, txt: Tensor, vec: Tensor, pe: Tensor, attn_mask: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        joined = torch.cat([self.txt_qkv(txt * vec), self.img_qkv(img * vec)], dim=1)
+        q, k, v = (part.unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in joined.chunk(3, dim=-1))
+        attended: Tensor = vars(SOURCE)["attention_function"](q * pe, k * pe, v, HEADS, skip_reshape=True)
+        txt += attended[:, : txt.shape[1]]
+        img += attended[:, txt.shape[1] :]
+        return img, txt
+
+
+DoubleBlock.__module__ = SOURCE.__name__
+
+
+class IntegratedChromaTransformer2DModel(IntegratedFluxTransformer2DModel):
+    """With the streams apart, rotary positions, and a text that goes through a layer before the first block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.double_blocks = nn.ModuleList([DoubleBlock(), DoubleBlock()])
+        self.txt_in = nn.Linear(WIDTH, WIDTH)
+
+    def forward(self, x: Tensor, timestep: Tensor, context: Tensor, mask: Any = None, **_: Any) -> Tensor:  # type: ignore[override]
+        img, txt = self._patches(x), self.txt_in(context)
+        pe = torch.linspace(0.5, 1.5, txt.shape[1] + img.shape[1])[None, None, :, None]
+        for block in self.double_blocks:
+            img, txt = block(img=img, txt=txt, vec=timestep[:, None, None], pe=pe, attn_mask=mask)
+        joined = torch.cat([txt, img], dim=1)
+        for block in self.single_blocks:
+            joined = block(joined)
+        return joined
+
+
+class EveryColumn(Probe):
+    """A probe of which each token is a word."""
+
+    @property
+    def words(self) -> tuple[tuple[int, ...], ...]:
+        return tuple((column,) for column in self.columns)
+
+
+def call_with_own_words(monkeypatch: pytest.MonkeyPatch, **given: Any) -> tuple[Capture, bool]:
+    """One call of a model that is probed with the columns of its own text; and whether it gave what it gives alone."""
+    monkeypatch.setitem(sys.modules, SOURCE.__name__, SOURCE)
+    torch.manual_seed(1)
+    model = IntegratedChromaTransformer2DModel()
+    latent, context, columns = torch.randn(2, 4, 6, 10), torch.randn(2, COLUMNS, WIDTH), tuple(range(COLUMNS))
+    text = TracedText(TextKey(0, "positive"), columns, output_words=tuple((column,) for column in columns))
+    probe = EveryColumn(context[0], None, columns)  # type: ignore[arg-type]
+    capture = Capture(model, lambda call: [text, None], probe=probe, keep_outputs=True)
+    with torch.no_grad():
+        plain = model(latent, torch.tensor([1.0, 2.0]), context, **given)
+        with ExitStack() as stack:
+            capture.install(stack)
+            traced = model(latent, torch.tensor([1.0, 2.0]), context, **given)
+    return capture, torch.equal(plain, traced)
+
+
+def test_a_text_beside_the_prompt_that_is_the_prompt_gets_what_the_prompt_gets(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture, is_same = call_with_own_words(monkeypatch)
+    assert is_same and capture.fault is None
+    found = capture.texts(0)
+    own, prompt = found[TextKey(0, "probe")], found[TextKey(0, "positive")]
+    assert list(own.sums) == list(own.outputs) == ["double_blocks.0", "double_blocks.1"]
+    for layer in own.sums:
+        torch.testing.assert_close(own.outputs[layer], prompt.outputs[layer])
+        assert own.sums[layer].shape == prompt.sums[layer].shape
+
+
+def test_words_beside_the_prompt_are_refused_where_a_mask_hides_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    capture, is_same = call_with_own_words(monkeypatch, mask=torch.ones(1))
+    assert is_same and "which positions not to see" in str(capture.fault)
+
+
+def test_words_beside_the_prompt_are_refused_in_one_stream() -> None:
+    with pytest.raises(TraceError, match="as in Flux; Lumina 2 or Z-Image in Forge Neo has none that is known"):
+        Capture(NextDiT(), lambda call: [], probe=EveryColumn(torch.ones(1, WIDTH), None, (0,)))  # type: ignore[arg-type]

@@ -7,12 +7,13 @@ from torch import nn
 from daam.errors import TraceError
 from daam.tracing.families.base import Attended, Family, Sight
 from daam.tracing.families.cross_attention import CrossAttention
+from daam.tracing.families.forge_anima import ForgeAnima
 from daam.tracing.families.joint import JOINT_MODELS, Joint
 from daam.tracing.families.webui_sd3 import WebuiSd3
 
 __all__ = ["FAMILIES", "Attended", "Family", "Sight", "find_family"]
 
-FAMILIES: list[type[Family]] = [WebuiSd3, Joint, CrossAttention]
+FAMILIES: list[type[Family]] = [WebuiSd3, Joint, ForgeAnima, CrossAttention]
 """Asked in this order; the first that finds its layers in a model has it."""
 
 

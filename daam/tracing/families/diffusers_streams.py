@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,8 @@ class DoubleStream:
 
     The rotary position is one for text and image, (cosine, sine) [position, channel], the text's first.
     """
+
+    picture: ClassVar[str] = "hidden_states"
 
     def __init__(self, model: nn.Module, blocks: Sequence[JointBlock], inputs: Sequence[str]):
         """Args: inputs: names of the modules that a text goes through before the first block."""
@@ -39,6 +41,9 @@ class DoubleStream:
         if "encoder_hidden_states_mask" in given:
             changed["encoder_hidden_states_mask"] = None
         return changed
+
+    def text_of(self, given: tuple[Tensor, ...]) -> Tensor:
+        return given[0]
 
     def _rotary(self, rotary: tuple[Tensor, Tensor], columns: int, places: Sequence[int]) -> tuple[Tensor, ...]:
         chosen = [min(place, columns - 1) for place in places]

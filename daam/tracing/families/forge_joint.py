@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.tracing.families.base import Sample, argument, first_input
-from daam.tracing.families.joint_model import JointBlock, JointModel, Places, blocks_of_lists
+from daam.tracing.families.forge_stream import ForgeStream
+from daam.tracing.families.joint_model import JointBlock, JointModel, Places, TextStream, blocks_of_lists
 from daam.tracing.families.seam import AttentionCall, Binding
 
 FUNCTION = "attention_function"
@@ -42,11 +43,11 @@ class ForgeModel:
     def blocks(self) -> Sequence[JointBlock]:
         return blocks_of_lists(self._model, self.lists)
 
-    def text_stream(self) -> None:
-        return None  # nobody has written it for these models yet
+    def text_stream(self) -> TextStream | None:
+        return None
 
     def bindings(self, block: nn.Module) -> Sequence[Binding]:
-        return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]
+        return forge_bindings(block)
 
     def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
         latent = first_input(arguments, dict(named))
@@ -79,16 +80,17 @@ class ForgeFlux(ForgeModel):
     class_names = ("IntegratedFluxTransformer2DModel", "IntegratedChromaTransformer2DModel")
     lists = ("double_blocks", "single_blocks")
 
+    def text_stream(self) -> TextStream:
+        return ForgeStream(self._model, blocks_of_lists(self._model, self.lists[:1]))
+
     def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
-        """Forge Neo keeps those of Kontext beside the call."""
-        kept = getattr(sys.modules.get("backend.args"), "dynamic_args", None)
-        return named.get("ref_latents") or getattr(kept, "ref_latents", None) or ()
+        return named.get("ref_latents") or kept_references()
 
 
 class ForgeLumina(ForgeModel):
     """Lumina 2 and Z-Image, which fills up both text and picture to whole multiples of a number of its own."""
 
-    name = "Lumina 2 and Z-Image in Forge Neo"
+    name = "Lumina 2 or Z-Image in Forge Neo"
     class_names = ("NextDiT",)
     lists = ("layers",)
 
@@ -98,6 +100,17 @@ class ForgeLumina(ForgeModel):
 
 
 FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina]
+
+
+def forge_bindings(block: nn.Module) -> list[Binding]:
+    """The names under which a block calls the hosts' attention function."""
+    return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]
+
+
+def kept_references() -> Sequence[Tensor]:
+    """Latents of pictures that the made one refers to, as Forge Neo keeps them beside the call."""
+    kept = getattr(sys.modules.get("backend.args"), "dynamic_args", None)
+    return getattr(kept, "ref_latents", None) or ()
 
 
 def _owners(block: nn.Module) -> Iterator[Any]:

@@ -48,9 +48,11 @@ class TextStream(Protocol):
 
     Attributes:
         blocks: those with such a stream, in their order.
+        picture: by which of their arguments' names they get the picture, [row, position, channel].
     """
 
     blocks: Sequence[JointBlock]
+    picture: ClassVar[str]
 
     def embedded(self, vectors: Tensor) -> Tensor:
         """What the first block gets of a text. Args: vectors: [token, channel], as the model is conditioned with."""
@@ -62,7 +64,13 @@ class TextStream(Protocol):
             given: its arguments, by name.
             text: [row, token, channel], as this block gets it.
             places: of each token, among the columns of the text that it was encoded in.
+
+        Raises:
+            TraceError: it is called with what is not known of it.
         """
+
+    def text_of(self, given: tuple[Tensor, ...]) -> Tensor:
+        """The text [row, token, channel] in what a block gives."""
 
 
 class JointModel(Protocol):

@@ -58,7 +58,7 @@ class SecondText:
         if block not in self._names:
             return None
         given = dict(inspect.signature(block.forward).bind(*arguments, **named).arguments)
-        like, tokens = given["hidden_states"], len(self._words.vectors)
+        like, tokens = given[self._stream.picture], len(self._words.vectors)
         if self._state is None:
             text = self._stream.embedded(self._words.vectors.to(like))
             self._state = text.expand(len(like), -1, -1)
@@ -80,6 +80,6 @@ class SecondText:
             watch.end()
         if not seen:
             raise TraceError(f"{self._names[block]}: it was not seen to attend to picture and words together")
-        self._state = found[0]
+        self._state = self._stream.text_of(found)
         key, output = (part[:, first_column : first_column + tokens] for part in (seen[0].key, seen[0].result))
         return Beside(key, output)

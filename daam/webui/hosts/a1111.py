@@ -18,7 +18,7 @@ from daam.webui.hosts.a1111_settings import setting_place
 from daam.webui.hosts.a1111_texts import A1111Texts
 from daam.webui.hosts.protocol import Host
 from daam.webui.hosts.rows import DenoiserCall, Encoded, EncodedEntry
-from daam.webui.hosts.webui_sampling import WebuiSampling, context_of, contexts_of_step, encoded_entries
+from daam.webui.hosts.webui_sampling import WebuiSampling, contexts_of, contexts_of_step, encoded_entries
 
 CHUNK = 77
 """Columns of a context come in chunks of so many."""
@@ -50,7 +50,7 @@ class A1111(WebuiSampling, A1111Texts, A1111Gallery, A1111Page):
         )
 
         def inputs() -> tuple[Tensor, Tensor]:  # later callbacks replace the fields, or write to the tensors
-            return params.x, context_of(params.text_cond)
+            return params.x, contexts_of(params.text_cond)
 
         return DenoiserCall(denoiser.p, denoiser.step, height, width, RowCursor(rows), encoded, contexts, inputs)
 

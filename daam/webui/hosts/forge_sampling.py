@@ -10,7 +10,7 @@ from torch import nn
 from daam.errors import TraceError
 from daam.webui.hosts.forge_rows import GroupedRows, Lengths
 from daam.webui.hosts.rows import DenoiserCall, Encoded
-from daam.webui.hosts.webui_sampling import WebuiSampling, context_of, contexts_of_step, encoded_entries
+from daam.webui.hosts.webui_sampling import WebuiSampling, contexts_of, contexts_of_step, encoded_entries
 
 
 class ForgeSampling(WebuiSampling):
@@ -31,7 +31,7 @@ class ForgeSampling(WebuiSampling):
         def lengths() -> Lengths:
             negative = params.text_uncond
             return Lengths(
-                context_of(params.text_cond).shape[1], None if negative is None else context_of(negative).shape[1]
+                contexts_of(params.text_cond).shape[1], None if negative is None else contexts_of(negative).shape[1]
             )
 
         batch = arguments["cond"].batch

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from daam.errors import TraceError
 from daam.hosts.fast_tokenizers import with_places
 from daam.prompt.t5 import T5, Runs
-from daam.webui.hosts.webui_sampling import context_of
+from daam.webui.hosts.webui_sampling import contexts_of
 from daam.webui.hosts.webui_texts import WebuiTexts
 
 COMMA_PADDING = 20
@@ -46,11 +46,19 @@ class ForgeTexts(WebuiTexts):
         return engines[0].tokenizer if engines else None
 
     def t5(self, *, negative: bool = False) -> T5 | None:
-        """Of Flux and Chroma T5, of Z-Image Qwen 3, of Lumina 2 Gemma 2; None where the model has none of them."""
+        """Of Flux and Chroma T5, of Z-Image Qwen 3, of Lumina 2 Gemma 2; None where the model has none of them.
+
+        Anima is conditioned by T5's tokens too, of which a network of its own makes the vectors.
+        """
         t5 = getattr(shared.sd_model, "text_processing_engine_t5", None)
         llm: Any = getattr(shared.sd_model, "text_processing_engine_gemma", None)  # whichever it is
         if t5 is not None and not self.text_encoders():
             return T5(lambda runs: _cut(t5.tokenizer, _texts(runs)), lambda text, _: _tokens(t5, text), "end")
+        anima = getattr(shared.sd_model, "text_processing_engine_anima", None)
+        if anima is not None:
+            return T5(
+                lambda runs: _cut(anima.t5_tokenizer, _texts(runs)), lambda text, _: _anima_tokens(anima, text), "word"
+            )
         if hasattr(llm, "llama_template"):
             before, _, after = llm.llama_template.partition("{}")
             return T5(
@@ -69,8 +77,10 @@ class ForgeTexts(WebuiTexts):
     def encode_context(self, text: str) -> Tensor:
         """The context [column, channel] that the loaded checkpoint's own encoders make of a text."""
         with torch.no_grad(), _no_trace_in_infotexts():
-            batch = prompt_parser.SdConditioning([text], width=1024, height=1024)
-            return context_of(shared.sd_model.get_learned_conditioning(batch))[0]
+            # as of the negative prompt: with a positive one Forge Neo's Flux takes the pictures that it refers to
+            batch = prompt_parser.SdConditioning([text], is_negative_prompt=True, width=1024, height=1024)
+            encoded = shared.sd_model.get_learned_conditioning(batch)
+            return contexts_of(torch.stack(encoded) if isinstance(encoded, list) else encoded)[0]
 
     def text_model(self) -> nn.Module | None:
         return None
@@ -98,6 +108,11 @@ def _chunks(engine: Any, text: str) -> list[list[int]]:
 def _tokens(engine: Any, text: str) -> list[int]:
     """Those that condition a picture: what stands behind a BREAK is another text to the host, which it does not use."""
     return _chunks(engine, text)[0]
+
+
+def _anima_tokens(engine: Any, text: str) -> list[int]:
+    engine.emphasis = emphasis.get_current_option(shared.opts.emphasis)()
+    return list(engine.tokenize_line(text)[0].t5_tokens)
 
 
 def _texts(runs: Runs) -> list[str]:

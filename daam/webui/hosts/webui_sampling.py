@@ -80,7 +80,16 @@ def contexts_of_step(arguments: Mapping[str, Any], step: int) -> tuple[Tensor, .
 
 
 def context_of(cond: Any) -> Tensor:
-    """[column, channel] of what a text was encoded to, [row, column, channel] of several."""
+    """[column, channel] of what a text was encoded to, which Forge Neo's Anima has in [1, column, channel]."""
+    return _context(cond).flatten(0, -2)
+
+
+def contexts_of(cond: Any) -> Tensor:
+    """[row, column, channel] of what several texts were encoded to."""
+    return _context(cond).flatten(1, -2)
+
+
+def _context(cond: Any) -> Tensor:
     context: Tensor = cond["crossattn"] if isinstance(cond, dict) else cond
     return context
 

@@ -17,6 +17,9 @@ from typing import Any
 
 import torch
 from forge_sizes import (
+    ADAPTER_SIZES,
+    ANIMA_LLM_SIZES,
+    ANIMA_SIZES,
     CLIP_LAYERS,
     FLUX_SIZES,
     GUIDANCE_SIZES,
@@ -25,11 +28,15 @@ from forge_sizes import (
     OPEN_CLIP_LAYERS,
     T5_SIZES,
     VAE_SIZES,
+    WAN_VAE_SIZES,
 )
 
 SD1, SDXL = "runwayml/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
 FLUX = "black-forest-labs/FLUX.1-dev"
 CHROMA, LUMINA, Z_IMAGE = "Chroma", "neta-art/Neta-Lumina", "Tongyi-MAI/Z-Image-Turbo"
+ANIMA = "circlestone-labs/Anima"
+ANIMA_WIDTH = 2048
+"""By which it is known."""
 CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{FLUX}/text_encoder")
 CHANGED: dict[str, dict[str, Any]] = {
     **{f"{model}/vae": VAE_SIZES for model in (SD1, SDXL, FLUX, CHROMA, LUMINA, Z_IMAGE)},
@@ -39,6 +46,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     f"{CHROMA}/text_encoder": T5_SIZES,
     f"{LUMINA}/text_encoder": LLM_SIZES,
     f"{Z_IMAGE}/text_encoder": LLM_SIZES,
+    f"{ANIMA}/text_encoder": {"hidden_size": ANIMA_LLM_SIZES["hidden_size"]},
+    f"{ANIMA}/vae": WAN_VAE_SIZES,
 }
 
 
@@ -84,18 +93,27 @@ def _guidance(given: dict[str, Any]) -> dict[str, Any]:
 
 def _make_llms_small() -> None:
     """Of Forge Neo: text encoders, and the models that go with them, which it knows by their width."""
-    from backend.nn import lumina
+    from backend.nn import anima, lumina
     from backend.nn.llm import llama
     from huggingface_guess import detection
 
     for name in ("Qwen3_4BConfig", "Gemma2_2B_Config"):
         setattr(llama, name, functools.partial(getattr(llama, name), **LLM_SIZES))
-    llama.Qwen3_06B = llama.Qwen3_4B  # for the smallest the loader takes a Qwen 3 of a width that it does not know
+    llama.Qwen3_06BConfig = functools.partial(llama.Qwen3_06BConfig, **ANIMA_LLM_SIZES)
+    by_width = {LLM_SIZES["hidden_size"]: llama.Qwen3_4B, ANIMA_LLM_SIZES["hidden_size"]: llama.Qwen3_06B}
+    # for the smallest the loader takes a Qwen 3 of a width that it does not know
+    llama.Qwen3_06B = lambda config: by_width[config["hidden_size"]](config)
+    llama.LLMAdapter = functools.partial(llama.LLMAdapter, **ADAPTER_SIZES)
     _with_sizes(lumina.NextDiT, lambda given: LUMINA_SIZES[given["dim"]])
+    _with_sizes(anima.Anima, lambda given: ANIMA_SIZES)
     known = {sizes["dim"]: width for width, sizes in LUMINA_SIZES.items()}
     detect = detection.detect_unet_config
 
     def detect_small(state_dict: dict[str, Any], prefix: str) -> Any:
+        patches = f"{prefix}x_embedder.proj.1.weight"
+        if patches in state_dict:
+            whole = torch.empty(ANIMA_WIDTH, state_dict[patches].shape[1], device="meta")
+            return detect({**state_dict, patches: whole}, prefix)
         key = f"{prefix}cap_embedder.1.weight"
         if key not in state_dict or state_dict[key].shape[0] not in known:
             return detect(state_dict, prefix)

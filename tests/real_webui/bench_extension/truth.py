@@ -118,3 +118,32 @@ class JointTruth(Truth):
 
 def _blocks(unet: torch.nn.Module, name: str) -> list[str]:
     return [f"{name}.{number}" for number in range(len(getattr(unet, name, ())))]
+
+
+class AnimaTruth(JointTruth):
+    """The same of Anima, whose blocks attend to the picture, then to the text alone."""
+
+    def __init__(self, unet: torch.nn.Module) -> None:
+        self.calls = []
+        self._names = [f"{name}.cross_attn" for name in _blocks(unet, "blocks")]
+        self._module = sys.modules[type(unet).__module__]
+        self._original = self._module.attention_function
+        self._module.attention_function = self._attention
+        self._filled = 1
+        self._text = self._picture = self._seen = 0
+        self._handles = [(unet, unet.register_forward_pre_hook(self._begin, with_kwargs=True))]
+
+    def _attention(self, q: torch.Tensor, k: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+        block, is_of_text = divmod(self._seen, 2)
+        if is_of_text:
+            scores = q.double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
+            self.calls[-1][self._names[block]] = [scores.softmax(-1).sum(1).float()]
+        self._seen += 1
+        return self._original(q, k, *others, **named)
+
+
+def truth_of(unet: torch.nn.Module, *, has_layers: bool) -> Truth:
+    """Args: has_layers: whether its attention is known by `attn2`, as UNets' is."""
+    if has_layers or hasattr(unet, "input_blocks"):
+        return Truth(unet)
+    return AnimaTruth(unet) if type(unet).__name__ == "Anima" else JointTruth(unet)

@@ -21,7 +21,8 @@ HERE = Path(__file__).resolve().parents[1]
 IS_SDNEXT = importlib.util.find_spec("modules.processing_diffusers") is not None
 IS_FORGE = importlib.util.find_spec("modules_forge") is not None
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from truth import JointTruth, Truth  # noqa: E402
+from beside import ModelCall, error_of_own_words, keep_first_call  # noqa: E402
+from truth import truth_of  # noqa: E402
 
 if IS_FORGE:
     from forge import make_encoders_small
@@ -35,7 +36,7 @@ elif not IS_SDNEXT:
 del sys.path[:2]
 MODES = (
     "", "nested generation", "instance forward", "wrapped sample", "error in the UNet", "error in our hook",
-    "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows", "truth",
+    "out of memory in our hook", "interrupt", "skip", "wildcards", "moved rows", "truth", "first call",
 )  # fmt: skip
 
 
@@ -62,7 +63,7 @@ def encoders() -> list[Any]:
 
 def _engine_alone() -> Any | None:
     """The engine of a model with joint attention; what stands behind its first chunk is not used."""
-    names = ("text_processing_engine_t5", "text_processing_engine_gemma")
+    names = ("text_processing_engine_t5", "text_processing_engine_gemma", "text_processing_engine_anima")
     return next((getattr(shared.sd_model, name) for name in names if hasattr(shared.sd_model, name)), None)
 
 
@@ -104,7 +105,8 @@ class Bench(scripts.Script):  # type: ignore[misc]
         Bench.moves = mode == "moved rows"
         _forget_truth()
         if mode == "truth":
-            Bench.truth = Truth(unet()) if hasattr(unet(), "input_blocks") or IS_SDNEXT else JointTruth(unet())
+            Bench.truth = truth_of(unet(), has_layers=IS_SDNEXT)
+        Bench.calls = keep_first_call(unet()) if mode == "first call" else []
 
     def postprocess_batch(self, p: Any, mode: str, **_: Any) -> None:
         Bench.seconds = time.perf_counter() - Bench.started
@@ -132,7 +134,8 @@ class Bench(scripts.Script):  # type: ignore[misc]
 
     stop: str = ""
     moves: bool = False
-    truth: Truth | None = None
+    truth: Any = None
+    calls: list[ModelCall] = []
     started: float = 0.0
     seconds: float = 0.0
 
@@ -226,8 +229,13 @@ def tokens(text: str, negative: bool = False) -> list[list[list[int]]]:
     if hasattr(alone, "process_template"):
         text = alone.process_template(text, negative)
     made = [encoder.tokenize_line(text) for encoder in encoders()]
-    found = [[list(chunk.tokens) for chunk in (each[0] if isinstance(each, tuple) else each)] for each in made]
+    found = [[_tokens_of(chunk) for chunk in (each[0] if isinstance(each, tuple) else each)] for each in made]
     return found if alone is None else [chunks[:1] for chunks in found]
+
+
+def _tokens_of(chunk: Any) -> list[int]:
+    """Of Anima's two kinds those of T5, which its columns are of."""
+    return list(chunk.t5_tokens if hasattr(chunk, "t5_tokens") else chunk.tokens)
 
 
 def error(result: str, image: int, side: str, part: int, entry: int, where: dict[str, Any]) -> float:
@@ -236,6 +244,11 @@ def error(result: str, image: int, side: str, part: int, entry: int, where: dict
     (maps,) = (maps for key, maps in texts.items() if (key.side, key.part, key.entry) == (side, part, entry))
     assert Bench.truth is not None
     return Bench.truth.error(maps.sums, maps.text.columns, where)
+
+
+def own_words() -> float:
+    """See `beside`; of the call that was kept in the mode "first call"."""
+    return error_of_own_words(unet(), Bench.calls[0])
 
 
 def optimization(name: str) -> str:
@@ -265,6 +278,7 @@ def add_routes(_demo: Any, app: Any) -> None:
     app.add_api_route("/bench/t5_tokens", t5_tokens, methods=["GET"])
     app.add_api_route("/bench/sd3", sd3, methods=["POST"])
     app.add_api_route("/bench/error", error, methods=["POST"])
+    app.add_api_route("/bench/own_words", own_words, methods=["GET"])
     app.add_api_route("/bench/optimization", optimization, methods=["POST"])
 
 

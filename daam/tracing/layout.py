@@ -180,19 +180,23 @@ class Layout:
         probe = in_float32(own.pop()).flatten(0, 1).transpose(-1, -2) if self._probed else None
         key = own[0] if len(own) == 1 else torch.cat(own, dim=2)
         if bias is not None:
-            bias = bias[: len(self._own_rows), ..., : key.shape[2]]
+            bias = bias[: self._own_rows.shape[0], ..., : key.shape[2]]
         divisor = log_sum_exp(queries, key, self._scale, bias)
         if divisor is None:
             self._has_kernel = False
             return None
-        columns = self._columns[: len(self._columns) - self._probed]
+        columns = self._columns[: self._columns.shape[0] - self._probed]
         offset = divisor.neg()[..., None]
         if bias is not None:
             offset = offset + bias.index_select(-1, columns)
         chosen = in_float32(key.index_select(2, columns)).flatten(0, 1).transpose(-1, -2)
-        per_position = len(chosen) * max(queries.shape[-1], self._copies * len(self._columns))
-        parts, at_once = [], max(1, CHUNK_ELEMENTS // per_position)
-        for rows, minus, whole in zip(*(part.split(at_once, dim=2) for part in (queries, offset, divisor))):
+        per_position = chosen.shape[0] * max(queries.shape[-1], self._copies * self._columns.shape[0])
+        at_once = max(1, CHUNK_ELEMENTS // per_position)
+        pieces = [(queries, offset, divisor)]
+        if at_once < queries.shape[2]:
+            pieces = list(zip(*(each.split(at_once, dim=2) for each in pieces[0])))
+        parts = []
+        for rows, minus, whole in pieces:
             part = in_float32(rows).flatten(0, 1)
             found = wanted_probabilities(part, chosen, self._scale, minus.flatten(0, 1))
             if probe is not None:
@@ -225,7 +229,7 @@ class Layout:
 
         Args: tensor: [row, place, head * channel] or [row, place, head, channel].
         """
-        chosen = tensor if len(tensor) == len(self._own_rows) else tensor.index_select(0, self._own_rows)
+        chosen = tensor if tensor.shape[0] == self._own_rows.shape[0] else tensor.index_select(0, self._own_rows)
         by_head = chosen.unflatten(-1, (self._heads, -1)) if chosen.dim() == 3 else chosen
         return by_head.transpose(1, 2)
 

@@ -301,6 +301,14 @@ def _models() -> list[MatrixRow]:
         MatrixRow(section, "Flux, BREAK", {**FLUX, "prompt": "a red circle BREAK a blue square"}, "flux"),
         MatrixRow(
             section,
+            "Flux, weights of eight bits: words that are not in the prompt, a batch",
+            {**FLUX, "batch_size": 2},
+            "flux_fp8",
+            pictures=2,
+            settings={"probe": "tree, blue square", "reading": "output"},
+        ),
+        MatrixRow(
+            section,
             "Flux, BREAK and editing",
             {**FLUX, "prompt": "a [red:blue:0.5] circle BREAK a square"},
             "flux",

@@ -27,7 +27,7 @@ PLOT = (
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
 USERS = "users of the API beside those of the page"
-TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima")
+TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima", "flux_fp8")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
 
@@ -136,7 +136,10 @@ _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
     "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
-    checkpoints={**_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}, "kontext": "flux-kontext"},
+    checkpoints={
+        **_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}, "kontext": "flux-kontext",
+        "flux_fp8": "flux-fp8",
+    },
     payload=_HIRES,
     absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
@@ -157,7 +160,7 @@ FORGE_NEO = Webui(
 FORGE = Webui(
     "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors"}, payload=_HIRES,
-    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux", "chroma": "chroma"},
+    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux", "chroma": "chroma", "flux_fp8": "flux-fp8"},
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
         **_REFINER,
@@ -189,6 +192,7 @@ SDNEXT = Webui(
         "sd_model_checkpoint": "Diffusers/embedded", "offline_mode": True, "diffusers_offload_mode": "none",
         "samples_format": "png", "prompt_attention": "native", "image_metadata": True,
         "sdnq_dequantize_compile": False, "te_shared_te": False,  # which want Triton, and text encoders from a hub
+        "server_rate_limit": 0,  # it refuses more than 60 pictures a minute
     },
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,

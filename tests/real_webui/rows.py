@@ -176,6 +176,7 @@ def _sampling() -> list[MatrixRow]:
     rows = [MatrixRow(section, f"sampler {name}", {"sampler_name": name}) for name in SAMPLERS + FURTHER_SAMPLERS]
     longer = {"negative_prompt": LONG}
     rows += [
+        MatrixRow(section, "Flux, sampler DPM++ 2s a RF", {**FLUX, "sampler_name": "DPM++ 2s a RF"}, "flux"),
         MatrixRow(section, "CFG 1", {"cfg_scale": 1}),
         MatrixRow(section, "Skip Early CFG", options={"skip_early_cond": 0.5}),
         MatrixRow(section, "NGMS", {"s_min_uncond": 2, "steps": 8}),

@@ -147,6 +147,8 @@ FORGE_NEO = Webui(
             **_REFINER["refiner switch (SD1 to SD1)"],
             "options": {"refiner_use_steps": True},  # it switches by the noise that is left, if not told to
         },
+        # made for models of rectified flow: of SD 1's noise levels it makes no numbers
+        "sampler DPM++ 2s a RF": {"has_maps": False, "note": "is not finite"},
         "texts moved from row to row after our callback": _MOVED,
         "loopback": {"payload": {"script_args": [2, 0.5, "Linear"]}},
         "SD upscale": {"payload": {"script_args": [16, "None", 1.5, True]}},

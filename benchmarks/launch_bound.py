@@ -1,6 +1,7 @@
 """Measures what tracing costs where launching kernels is all that counts: the real layouts at tiny sizes.
 
     python -m benchmarks.launch_bound [--castorini CHECKOUT]
+    python -m benchmarks.launch_bound --size 512 --size 1024    # the real models, with random weights; for a GPU
 
 On a fast graphics card it is Python and the dispatcher that limit a UNet of many small kernels. The layouts here have
 all the layers of the real models and hardly a number in them. Printed are: how many more ATen operators each traced
@@ -26,6 +27,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks import overhead
 from benchmarks.machine import head, machine, row
 from benchmarks.overhead import MIB, PROMPT, SD15_LAYOUT, SDXL_LAYOUT, PeakMemory, sd_pipeline, sdxl_pipeline
 from benchmarks.peers import castorini_trace
@@ -71,9 +73,10 @@ MODELS: dict[str, Callable[[], Any]] = {"sd15": sd15, "sdxl": sdxl}
 class ModelCalls:
     """Calls of a pipeline's UNet as the pipeline makes them, with guidance, and nothing beside them."""
 
-    def __init__(self, name: str, pictures: int, device: str, dtype: torch.dtype):
+    def __init__(self, name: str, pictures: int, device: str, dtype: torch.dtype, size: int | None = None):
+        """Args: size: of the pictures, of the real model; None makes the tiny one of the same layout."""
         torch.manual_seed(0)
-        self.pipeline = MODELS[name]().to(device, dtype)
+        self.pipeline = MODELS[name]().to(device, dtype) if size is None else overhead.MODELS[name](device, dtype)
         self.pipeline.set_progress_bar_config(disable=True)
         self.layers = len(find_cross_attention_layers(self.pipeline.unet))
         self._device = device
@@ -81,7 +84,7 @@ class ModelCalls:
         self._named: dict[str, Any] = {}
         hook = self.pipeline.unet.register_forward_pre_hook(self._keep, with_kwargs=True)
         self.generate = lambda: self.pipeline(PROMPT, num_images_per_prompt=pictures, num_inference_steps=1,
-                                              output_type="latent")  # fmt: skip
+                                              height=size, width=size, output_type="latent")  # fmt: skip
         self.generate()
         hook.remove()
 
@@ -179,9 +182,9 @@ def peak(calls: ModelCalls, device: str, tracing: Tracing | None) -> int:
     return memory.bytes
 
 
-def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argparse.Namespace) -> str:
+def measure(name: str, size: int | None, pictures: int, who: str, tracing: Tracing, options: argparse.Namespace) -> str:
     """A row of the table."""
-    two = [ModelCalls(name, pictures, options.device, options.dtype) for _ in range(2)]
+    two = [ModelCalls(name, pictures, options.device, options.dtype, size) for _ in range(2)]
     calls = two[0]
     extra = extra_operators(calls, tracing)
     pairs = timed(two, tracing, options.pairs)
@@ -190,7 +193,8 @@ def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argpa
     processor = statistics.median(second.processor / first.processor for first, second in pairs)
     memory = [peak(calls, options.device, chosen) / MIB for chosen in (None, tracing)]
     return row(
-        name, pictures, who, calls.layers, f"{extra:.2f}", f"{1e3 * plain.wall:.2f}", f"{1e3 * traced.wall:.2f}",
+        name, size or "tiny", pictures, who, calls.layers,
+        f"{extra:.2f}", f"{1e3 * plain.wall:.2f}", f"{1e3 * traced.wall:.2f}",
         f"{wall:.3f} ({low:.2f} to {high:.2f})", f"{processor:.3f}", f"{traced.faults - plain.faults:.0f}",
         *(f"{number:.1f}" for number in memory),
     )  # fmt: skip
@@ -199,6 +203,7 @@ def measure(name: str, pictures: int, who: str, tracing: Tracing, options: argpa
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", action="append", choices=list(MODELS), help="may be repeated; default: both")
+    parser.add_argument("--size", action="append", type=int, help="of pictures of the real models, may be repeated")
     parser.add_argument("--pairs", type=int, default=160, help="of a plain and a traced call")
     parser.add_argument("--castorini", type=Path, metavar="CHECKOUT", help="measure castorini/daam beside ours")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
@@ -207,15 +212,18 @@ def main() -> None:
     options.dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
     torch.set_num_threads(options.threads)
     print(f"{machine(options.device)}; medians of {options.pairs} pairs of calls\n")
-    print(head("layout", "pictures", "trace", "layers", "extra calls", "plain, ms", "traced, ms", "ratio (quartiles)",
-               "ratio of CPU time", "extra faults", "peak, MiB", "traced, MiB"))  # fmt: skip
+    print(head("layout", "size", "pictures", "trace", "layers", "extra calls", "plain, ms", "traced, ms",
+               "ratio (quartiles)", "ratio of CPU time", "extra faults", "peak, MiB", "traced, MiB"))  # fmt: skip
     probing = functools.partial(trace, probe=PROBE)
-    rows: list[tuple[int, str, Tracing]] = [(1, "ours", trace), (4, "ours", trace), (1, "ours, probe", probing)]
+    rows: list[tuple[int, str, Tracing]] = [(1, "ours", trace)]
+    if not options.size:
+        rows += [(4, "ours", trace), (1, "ours, probe", probing)]
     if options.castorini:
         rows.append((1, "castorini/daam", functools.partial(castorini_trace, options.castorini)))
     for name in options.model or list(MODELS):
-        for pictures, who, tracing in rows:
-            print(measure(name, pictures, who, tracing, options), flush=True)
+        for size in options.size or [None]:
+            for pictures, who, tracing in rows:
+                print(measure(name, size, pictures, who, tracing, options), flush=True)
 
 
 if __name__ == "__main__":

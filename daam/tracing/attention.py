@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from daam.errors import ShapeError
 
@@ -58,16 +59,20 @@ def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, 
     """
     places, channels = joined.shape[-2:]
     tokens = places - positions
-    if joined.dtype is torch.float32:
-        joined = joined.contiguous()
-    else:
-        joined = joined.to(torch.float32, memory_format=torch.contiguous_format)
+    joined = in_float32(joined)
     matrices, start = joined.shape[:-2].numel(), joined.storage_offset()
     query = joined.as_strided((matrices, positions, channels), (places * channels, channels, 1), start)
     key = joined.as_strided(
         (matrices, channels, tokens), (places * channels, 1, channels), start + positions * channels
     )
     return probabilities(query, key, scale, bias)
+
+
+def in_float32(tensor: Tensor) -> Tensor:
+    """The same numbers, one behind the other in memory."""
+    if tensor.dtype is torch.float32:
+        return tensor.contiguous()
+    return tensor.to(torch.float32, memory_format=torch.contiguous_format)
 
 
 def probabilities(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
@@ -87,6 +92,61 @@ def probabilities(query: Tensor, key: Tensor, scale: float, bias: Tensor | None 
         return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
     with torch.autocast(query.device.type, enabled=False):
         return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
+
+
+def wanted_probabilities(query: Tensor, key: Tensor, scale: float, offset: Tensor) -> Tensor:
+    """The same of some tokens among others.
+
+    Args:
+        query: [matrix, position, channel], float32.
+        key: [matrix, channel, token], float32, of these tokens only.
+        offset: what is added to the scores, minus `log_sum_exp` of all tokens; [matrix, position, token or 1], float32.
+
+    Returns:
+        [matrix, position, token], float32.
+    """
+    if not _is_autocast(query.device.type):
+        return torch.baddbmm(offset, query, key, alpha=scale).exp_()
+    with torch.autocast(query.device.type, enabled=False):
+        return torch.baddbmm(offset, query, key, alpha=scale).exp_()
+
+
+def log_sum_exp(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Tensor | None:
+    """The logarithm of what the softmax divides by, from torch's own fused attention, which never holds all scores.
+
+    A probability is then `exp(score - log_sum_exp)`: of some tokens among many, at a fraction of the cost.
+
+    Args:
+        query: [row, head, position, channel], any float type.
+        key: [row, head, token, channel], of the same.
+        scale: multiplies the scores.
+        bias: added to the scores, [row, head or 1, position or 1, token]; minus infinity hides a token.
+
+    Returns:
+        [row, head, position], float32; None where torch has no such kernel for tensors like these.
+    """
+    kernels = torch.ops.aten
+    bias = None if bias is None else bias.to(query.dtype)
+    found: Tensor
+    try:
+        if query.device.type == "cpu":
+            found = kernels._scaled_dot_product_flash_attention_for_cpu(query, key, key, attn_mask=bias, scale=scale)[1]
+        elif bias is None and query.dtype is not torch.float32:
+            found = kernels._scaled_dot_product_flash_attention(query, key, key, scale=scale)[1]
+        else:
+            bias = None if bias is None else _aligned(bias).expand(*query.shape[:3], -1)
+            found = kernels._scaled_dot_product_efficient_attention(query, key, key, bias, True, scale=scale)[1]
+        return found[..., : query.shape[2]]
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except (AttributeError, NotImplementedError, RuntimeError, TypeError):
+        return None
+
+
+def _aligned(bias: Tensor) -> Tensor:
+    """As the kernel wants it: rows that begin at multiples of 16 numbers."""
+    tokens = bias.shape[-1]
+    return functional.pad(bias, (0, -tokens % 16))[..., :tokens]
 
 
 def _is_autocast(device: str) -> bool:

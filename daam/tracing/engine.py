@@ -7,6 +7,7 @@ kernels are small it is the number of calls that costs.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -28,6 +29,8 @@ SMALL_BYTES = 8 * 2**20
 
 ROOM_BYTES = 16 * 2**20
 """What is kept from call to call to put small layers together in: new memory in each call costs more than copies."""
+
+_VERSION = operator.attrgetter("_version")
 
 
 class Room:
@@ -181,7 +184,6 @@ class Engine:
             or size != usual.size
             or query.dtype is not usual.dtype
             or query.device != usual.device
-            or query.is_inference()
             or layer in self._order
             or self._copied is not None
         ):
@@ -190,6 +192,10 @@ class Engine:
         if self._held + layout.joined_bytes > HELD_BYTES:
             return False
         held = (query, key)
+        try:
+            written = query._version + key._version
+        except RuntimeError:  # of inference mode
+            return False
         parts: tuple[Tensor, ...] = held
         if self._probe_keys is not None:
             probe = None if usual.key_weights is None else self._probe_keys.again(layer, usual.key_weights())
@@ -201,7 +207,7 @@ class Engine:
             group = self._new_group(layout)
         elif len(group.tasks) + 1 >= layout.layers_at_once:
             return False
-        task.held, task.written, task.is_dropped = held, query._version + key._version, False
+        task.held, task.written, task.is_dropped = held, written, False
         self._order[layer] = group.tasks[layer] = task
         group.parts += parts
         self._held += layout.joined_bytes
@@ -226,9 +232,9 @@ class Engine:
         if self._copied is not None:
             self._look_back(*self._copied)
         bias = None if attended.mask is None else layout.bias(attended.mask)
-        if layout.is_in_parts:
+        if layout.is_alone:
             task = Task(layer)
-            block = layout.block_in_parts(layer, query, keys, bias)
+            block = layout.block_alone(layer, query, keys, bias)
             self._groups.append(_Group(layout, tasks={layer: task}, block=block))
             return task
         # Nobody counts what is written to tensors of inference mode; what a layer makes in one call is all alike.
@@ -312,12 +318,12 @@ class Engine:
         layout, tasks = group.layout, list(group.tasks.values())
         del self._open[layout]
         self._held -= len(tasks) * layout.joined_bytes
-        for task in tasks:
-            if task.held and task.written != sum([tensor._version for tensor in task.held]):
-                raise TraceError(
-                    f"something changed the query or the key of {task.layer} after they were made, which it had not "
-                    "done in an earlier call of the model"
-                )
+        if _written([tensor for task in tasks for tensor in task.held]) != sum([task.written for task in tasks]):
+            layer = next(task.layer for task in tasks if task.written != _written(task.held))
+            raise TraceError(
+                f"something changed the query or the key of {layer} after they were made, which it had not done in an "
+                "earlier call of the model"
+            )
         biases = [task.bias for task in tasks if task.bias is not None]
         group.block = layout.block(tuple(group.tasks), self._together(group), biases)
         _let_go(group)
@@ -347,10 +353,7 @@ def _let_go(group: _Group) -> None:
 
 def _written(held: Sequence[Tensor]) -> int:
     """How often something was written to the tensors; it only grows."""
-    count = 0
-    for tensor in held:
-        count += tensor._version
-    return count
+    return sum(map(_VERSION, held))
 
 
 def _kept(block: Block, tasks: Sequence[Task]) -> Block:

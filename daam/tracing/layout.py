@@ -13,11 +13,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from daam.errors import ShapeError
-from daam.tracing.attention import CHUNK_ELEMENTS, by_head, cross_attention_probabilities, probabilities
+from daam.tracing.attention import (
+    CHUNK_ELEMENTS,
+    by_head,
+    cross_attention_probabilities,
+    in_float32,
+    log_sum_exp,
+    probabilities,
+    wanted_probabilities,
+)
 from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
 from daam.tracing.on_device import on_device
 from daam.tracing.plan import TextKey, TracedText, first_rows
+
+MANY_TOKENS = 256
+"""Of more keys than these only the wanted ones are scored: joint attention has the image's among them."""
 
 WantedRow = tuple[int, TracedText]
 """A row of what a layer attended with, and the text behind it."""
@@ -45,7 +56,7 @@ class Layout:
     keys hidden, and once more with all of them, so that the prompt's own maps are those that they are without a probe.
 
     Attributes:
-        is_in_parts: the probabilities of one layer are too many to hold.
+        is_alone: the probabilities of one layer are too many to hold, or to be made all of them.
         layers_at_once: whose probabilities can be held together.
         joined_bytes: of what is set aside of one layer.
     """
@@ -83,6 +94,7 @@ class Layout:
         self._legend = Legend(shares, attended.size, attended.heads)
         self._columns = on_device(columns, device)
         self._detail_columns = on_device(details, device) if details else None
+        self._detail_places = on_device([columns.index(column) for column in details], device) if details else None
         self._repeats = [text.repeats for _, text in wanted.rows]
         self._repeated = self._copies_of_texts(device) if max(self._repeats) > 1 else None
         self._biases: dict[int, Tensor] = {}
@@ -90,7 +102,9 @@ class Layout:
         matrices = self._copies * len(rows) * attended.heads
         per_position = max(max(batch, self._copies * len(rows)) * channels, matrices * self._tokens)
         self._positions_at_once = max(1, CHUNK_ELEMENTS // per_position)
-        self.is_in_parts = self._positions_at_once < positions
+        is_large = self._positions_at_once < positions
+        self._has_kernel = (is_large or self._tokens > MANY_TOKENS) and not probed
+        self.is_alone = is_large or self._has_kernel
         self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
         self.joined_bytes = batch * (positions + self._tokens) * channels * attended.query.element_size()
 
@@ -137,21 +151,67 @@ class Layout:
         positions = joined.shape[1] // len(layers) - self._tokens
         bias = self._flat(torch.stack(list(biases))) if biases else self._bias_of(len(layers))
         found = cross_attention_probabilities(view, positions, self._scale, bias)
-        return Block(self._legend, layers, *self._sums(found, len(layers)))
+        return Block(self._legend, layers, *self._sums(found, len(layers), self._columns, self._detail_columns))
 
-    def block_in_parts(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:
-        """What one layer gives whose probabilities are too many to hold: some positions after the others."""
+    def block_alone(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:
+        """What one layer gives.
+
+        Args: bias: as `bias` gives it.
+        """
+        parts = self._wanted_parts(query, keys, bias) if self._has_kernel else None
+        if parts is None:
+            parts = self._whole_parts(query, keys, bias)
+        sums, detail = parts[0]
+        if len(parts) > 1:
+            details = [detail for _, detail in parts if detail is not None]
+            sums = torch.cat([sums for sums, _ in parts], dim=-2)
+            detail = torch.cat(details, dim=-2) if details else None
+        return Block(self._legend, (layer,), sums, detail)
+
+    def _wanted_parts(
+        self, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None
+    ) -> list[tuple[Tensor, Tensor | None]] | None:
+        """`_sums` of some positions after the others, of the wanted columns only; None where no kernel helps."""
+        own = self._heads_first(query)
+        all_keys = self._heads_first(keys[0] if len(keys) == 1 else torch.cat(list(keys), dim=1))
+        divisor = log_sum_exp(own, all_keys, self._scale, bias)
+        if divisor is None:
+            self._has_kernel = False
+            return None
+        key = in_float32(all_keys.index_select(2, self._columns)).flatten(0, 1).transpose(-1, -2)
+        offset = divisor.neg()[..., None]
+        if bias is not None:
+            offset = offset + bias.index_select(-1, self._columns)
+        per_position = len(key) * max(own.shape[-1], len(self._columns))
+        parts, at_once = [], max(1, CHUNK_ELEMENTS // per_position)
+        for part, minus in zip(own.split(at_once, dim=2), offset.split(at_once, dim=2)):
+            found = wanted_probabilities(in_float32(part).flatten(0, 1), key, self._scale, minus.flatten(0, 1))
+            parts.append(self._sums(found, 1, None, self._detail_places))
+        return parts
+
+    def _heads_first(self, tensor: Tensor) -> Tensor:
+        """Of the wanted rows, [row, head, place, channel], as a view where all of them are.
+
+        Args: tensor: [row, place, head * channel] or [row, place, head, channel].
+        """
+        chosen = tensor if len(tensor) == len(self._own_rows) else tensor.index_select(0, self._own_rows)
+        by_head = chosen.unflatten(-1, (self._heads, -1)) if chosen.dim() == 3 else chosen
+        return by_head.transpose(1, 2)
+
+    def _whole_parts(
+        self, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """`_sums` of some positions after the others, of which all columns are made."""
         key = self._of_heads(torch.cat(list(keys), dim=1)).transpose(-1, -2)
         parts, start = [], 0
         for part in query.split(self._positions_at_once, dim=1):
             own = self._bias_of(1)
             if bias is not None:
                 own = self._flat(bias[None] if bias.shape[2] == 1 else bias[None, :, :, start : start + part.shape[1]])
-            parts.append(self._sums(probabilities(self._of_heads(part), key, self._scale, own), 1))
+            found = probabilities(self._of_heads(part), key, self._scale, own)
+            parts.append(self._sums(found, 1, self._columns, self._detail_columns))
             start += part.shape[1]
-        details = [detail for _, detail in parts if detail is not None]
-        sums = torch.cat([sums for sums, _ in parts], dim=-2)
-        return Block(self._legend, (layer,), sums, torch.cat(details, dim=-2) if details else None)
+        return parts
 
     def _of_heads(self, tensor: Tensor) -> Tensor:
         """[row, place, head * channel] or [row, place, head, channel] to [matrix, place, channel] in float32.
@@ -166,20 +226,25 @@ class Layout:
         """[layer, row, head or 1, position or 1, token] to [matrix, position or 1, token]."""
         return bias.expand(-1, -1, self._heads, -1, -1).flatten(0, 2)
 
-    def _sums(self, found: Tensor, layers: int) -> tuple[Tensor, Tensor | None]:
+    def _sums(
+        self, found: Tensor, layers: int, columns: Tensor | None, details: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """[layer, row, position, column] of the wanted columns, and the details [layer, row, head, position, column].
 
-        Args: found: probabilities [matrix, position, token].
+        Args:
+            found: probabilities [matrix, position, token].
+            columns: where the wanted ones stand among the tokens; None where there are no others.
+            details: where those of details stand; None where there are none.
         """
         of_heads = found.view(layers, -1, self._heads, *found.shape[1:])
         if self._repeated is not None:
             of_heads.mul_(self._repeated)
         sums = of_heads.sum(dim=2)
         detail = None
-        if self._detail_columns is not None:
+        if details is not None:
             chosen = of_heads if self._by_head else sums[:, :, None]
-            detail = chosen.index_select(-1, self._detail_columns)
-        return sums.index_select(-1, self._columns), detail
+            detail = chosen.index_select(-1, details)
+        return sums if columns is None else sums.index_select(-1, columns), detail
 
     def _copies_of_texts(self, device: torch.device) -> Tensor:
         """[row, 1, 1, 1]: equal keys get equal shares, so that all copies of a word together have so many times one's.

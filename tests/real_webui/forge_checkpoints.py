@@ -1,4 +1,4 @@
-"""Small checkpoints that the Forges take for SD 1.5, SDXL, Flux and its kin. Made in the tests' own Python.
+"""Small checkpoints that the Forges take for SD 1.5, SD 2, SDXL, Flux and its kin. Made in the tests' own Python.
 
 These hosts know a model by its keys and some of its widths, and build text encoders and VAE in the sizes of their own
 configurations, of which they are shown small ones where that can be (see bench_extension/forge.py).
@@ -36,6 +36,9 @@ SD1: dict[str, Any] = {
     "block_out_channels": (320, 640), "layers_per_block": 1, "cross_attention_dim": 768, "attention_head_dim": 8,
     "down_block_types": ("CrossAttnDownBlock2D",) * 2, "up_block_types": ("CrossAttnUpBlock2D",) * 2,
 }  # fmt: skip
+SD2: dict[str, Any] = {
+    **SD1, "cross_attention_dim": 1024, "attention_head_dim": (5, 10), "use_linear_projection": True,
+}  # fmt: skip
 SDXL: dict[str, Any] = {
     "block_out_channels": (320, 320, 320), "layers_per_block": 2, "cross_attention_dim": 2048, "attention_head_dim": 5,
     "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -43,7 +46,16 @@ SDXL: dict[str, Any] = {
     "transformer_layers_per_block": (1, 2, 10), "use_linear_projection": True, "addition_embed_type": "text_time",
     "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2816,
 }  # fmt: skip
-OPEN_CLIP_WIDTH = 1280
+REFINER: dict[str, Any] = {
+    "block_out_channels": (384,) * 4, "layers_per_block": 2, "cross_attention_dim": 1280, "attention_head_dim": 6,
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+    "transformer_layers_per_block": 4, "use_linear_projection": True, "addition_embed_type": "text_time",
+    "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2560,
+}  # fmt: skip
+OPEN_CLIP_WIDTHS = {"sd2": 1024, "sdxl": 1280}
+SD2_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
+"""By this part of the whole UNet Forge Classic tells how an SD 2 predicts, and fails where it is not."""
 EIGHT_BITS = torch.float8_e4m3fn
 
 
@@ -51,7 +63,8 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     """Writes them, and a LoRA, a textual inversion and a ControlNet for SD 1.5, into a data folder of the host.
 
     Args:
-        names: of families beside SD 1.5: sdxl, flux, kontext and eight bits with it, chroma, lumina, z_image, anima.
+        names: of families beside SD 1.5: sd2, sdxl, and refiner with it, flux, kontext and eight bits with it, chroma,
+            lumina, z_image, anima.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -63,10 +76,17 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     parts = {**vae, **_named("cond_stage_model.transformer.", clip)}
     for name, channels in (("sd1", 4), ("other", 4), ("inpainting", 9)):
         _save({**parts, **_unet({**SD1, "in_channels": channels})}, checkpoints / f"{name}.safetensors")
+    if "sd2" in names:
+        parts = {**vae, **_named("cond_stage_model.model.", _open_clip("sd2")), SD2_MARK: torch.zeros(320)}
+        _save({**parts, **_unet({**SD2, "in_channels": 4})}, checkpoints / "sd2.safetensors")
     if "sdxl" in names:
         parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}
-        parts |= _named("conditioner.embedders.1.model.", _open_clip())
+        open_clip = _open_clip("sdxl")
+        parts |= _named("conditioner.embedders.1.model.", open_clip)
         _save({**parts, **_unet(SDXL)}, checkpoints / "sdxl.safetensors")
+        if "refiner" in names:
+            parts = {**vae, **_named("conditioner.embedders.0.model.", open_clip)}
+            _save({**parts, **_unet(REFINER)}, checkpoints / "refiner.safetensors")
     latents = {**vae_config, "latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
     wide = _named("vae.", ldm_vae(_random(AutoencoderKL(**latents)), latents))
     clip_l = _named("text_encoders.clip_l.transformer.", clip)
@@ -118,8 +138,8 @@ def _text_encoder(layers: int) -> dict[str, Tensor]:
     return {name if name.startswith("text_model.") else f"text_model.{name}": each for name, each in weights.items()}
 
 
-def _open_clip() -> dict[str, Tensor]:
-    width = OPEN_CLIP_WIDTH
+def _open_clip(family: str) -> dict[str, Tensor]:
+    width = OPEN_CLIP_WIDTHS[family]
     shapes: dict[str, tuple[int, ...]] = {
         "positional_embedding": (77, width), "token_embedding.weight": (49408, width),
         "text_projection": (width, width),

@@ -19,9 +19,11 @@ from tests.real_webui.server import Server
 GRADIOS = {
     "label": "[id$=-visible-checkbox], .gradio-slider input",
     "aria-allowed-role": ".gradio-dropdown input[role=listbox]",
+    "nested-interactive": ".input-accordion > button.label-wrap",
 }
-"""By rule the parts in our panel that break it and that we do not make: the hidden switch of the WebUI's accordion, the
-number and the bar of the sliders of Gradio 3.41, and what is typed into in the dropdowns of Gradio 4.40."""
+"""By rule the parts in our panel that break it and that we do not make: the switch of the WebUI's accordion, which has
+no label and, with Gradio 4.40, stands in a button, as in that of hires fix; the number and the bar of the sliders of
+Gradio 3.41; and what is typed into in the dropdowns of Gradio 4.40, as in a page with a dropdown alone."""
 PROMPT = "a (red:1.2) circle and a blue square on a white background"
 
 

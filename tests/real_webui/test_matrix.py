@@ -100,6 +100,15 @@ def arguments(script: dict[str, Any], values: dict[int, Any]) -> list[Any]:
     return [values.get(number, argument["value"]) for number, argument in enumerate(script["args"])]
 
 
+def with_full_name(server: Server, value: Any) -> Any:
+    """A unit of ControlNet with its model's name as the host wants it, which may have a hash behind it."""
+    if not isinstance(value, dict) or value.get("model", "None") == "None":
+        return value
+    names = server.get("/controlnet/model_list")["model_list"]
+    (name,) = (name for name in names if name.split(" ")[0] == value["model"])
+    return {**value, "model": name}
+
+
 def samplers(server: Server) -> set[str]:
     return {sampler["name"] for sampler in server.get("/sdapi/v1/samplers")}
 
@@ -115,7 +124,8 @@ def generate(server: Server, row: MatrixRow, *, heat_maps: bool) -> dict[str, An
     for title, values in row.scripts.items():
         script = script_of(server, row, title)
         assert script is not None
-        scripts[script["name"]] = {"args": arguments(script, values)}
+        named = {number: with_full_name(server, value) for number, value in values.items()}
+        scripts[script["name"]] = {"args": arguments(script, named)}
     if heat_maps:
         values = {"enabled": True, **row.settings}
         scripts["Attention Heatmap"] = {"args": [values.get(setting.name, setting.default) for setting in SETTINGS]}
@@ -159,6 +169,10 @@ def test_row(server: Server, row: MatrixRow) -> None:
         assert not isinstance(without, ApiError), without
         assert not isinstance(with_maps, ApiError), with_maps
         check_answer(server, row, without, with_maps)
+        if row.scripts:
+            bare = generate(server, replace(row, scripts={}), heat_maps=False)
+            assert not isinstance(bare, ApiError), bare
+            assert pictures(bare)[0].tobytes() != pictures(without)[0].tobytes(), "the host's script does nothing"
     if not {"refiner_checkpoint", "hr_checkpoint_name"} & set(row.payload):
         WARM.add(row.checkpoint)
     keep(server, row, f"ok – says: {row.note}" if row.note else "ok")

@@ -109,6 +109,8 @@ _ABSENT = {
     **dict.fromkeys(("None", "V1", "Doggettx", "InvokeAI", "sub-quadratic", "sdp", "sdp-no-mem"), _NO_SETTING),
     **dict.fromkeys(("back to InvokeAI", "LoRA, functional", "hypertile"), _NO_SETTING),
     "hypernetwork": "the host has none",
+}
+_ONE_FAMILY = {
     "refiner switch (SDXL)": "no small refiner is made for this host yet",
     "hires fix, other checkpoint": "SD 2 is not loaded here",
 }
@@ -141,7 +143,7 @@ FORGE_NEO = Webui(
         "flux_fp8": "flux-fp8",
     },
     payload=_HIRES,
-    absent={**_ABSENT, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
+    absent={**_ABSENT, **_ONE_FAMILY, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
         "refiner switch (SD1 to SD1)": {
             **_REFINER["refiner switch (SD1 to SD1)"],
@@ -162,7 +164,9 @@ FORGE_NEO = Webui(
 FORGE = Webui(
     "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors"}, payload=_HIRES,
-    checkpoints={**_SMALL, "sdxl": "sdxl", "flux": "flux", "chroma": "chroma", "flux_fp8": "flux-fp8"},
+    checkpoints={
+        **_SMALL, **{name: name for name in ("sd2", "sdxl", "refiner", "flux", "chroma")}, "flux_fp8": "flux-fp8",
+    },
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
         **_REFINER,
@@ -173,7 +177,7 @@ FORGE = Webui(
 )  # fmt: skip
 _LDM_PATCHED: dict[str, Any] = {
     "flags": ("--always-cpu",), "settings": {"sd_model_checkpoint": "sd1.safetensors"},
-    "checkpoints": {**_SMALL, "sdxl": "sdxl"}, "has_small_encoders": False,
+    "checkpoints": {**_SMALL, **{name: name for name in ("sd2", "sdxl", "refiner")}}, "has_small_encoders": False,
     "changed": {**_REFINER, "texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
 }  # fmt: skip
 REFORGE = Webui(
@@ -207,6 +211,7 @@ SDNEXT = Webui(
     ),
     absent={
         **_ABSENT,
+        **_ONE_FAMILY,
         **dict.fromkeys(
             (
                 "Skip Early CFG", "NGMS", "NGMS, all steps", "clip skip 2", "emphasis None", "emphasis Ignore",

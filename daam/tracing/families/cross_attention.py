@@ -168,10 +168,10 @@ def _see_size(
     """Without the guard, which takes longer than this, as long as the input is what it ought to be."""
     if not watch.is_on or (watch.thread is not None and watch.thread != get_ident()):
         return
-    shape = arguments[0].shape if arguments and isinstance(arguments[0], Tensor) else ()
-    if len(shape) == 4:
-        sizes[spatial] = shape[2:]
-    else:
+    try:
+        _, _, height, width = arguments[0].shape
+        sizes[spatial] = (height, width)
+    except (IndexError, AttributeError, ValueError):
         guarded(spatial, arguments, named)
 
 

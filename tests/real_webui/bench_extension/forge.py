@@ -32,15 +32,17 @@ from forge_sizes import (
 )
 
 SD1, SDXL = "runwayml/stable-diffusion-v1-5", "stabilityai/stable-diffusion-xl-base-1.0"
-FLUX = "black-forest-labs/FLUX.1-dev"
+REFINER = "stabilityai/stable-diffusion-xl-refiner-1.0"
+SD2, FLUX = "stabilityai/stable-diffusion-2-1", "black-forest-labs/FLUX.1-dev"
 CHROMA, LUMINA, Z_IMAGE = "Chroma", "neta-art/Neta-Lumina", "Tongyi-MAI/Z-Image-Turbo"
 ANIMA = "circlestone-labs/Anima"
 ANIMA_WIDTH = 2048
 """By which it is known."""
 CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{FLUX}/text_encoder")
 CHANGED: dict[str, dict[str, Any]] = {
-    **{f"{model}/vae": VAE_SIZES for model in (SD1, SDXL, FLUX, CHROMA, LUMINA, Z_IMAGE)},
+    **{f"{model}/vae": VAE_SIZES for model in (SD1, SD2, SDXL, REFINER, FLUX, CHROMA, LUMINA, Z_IMAGE)},
     **{encoder: {"num_hidden_layers": CLIP_LAYERS} for encoder in CLIPS},
+    **{f"{model}/text_encoder": {"num_hidden_layers": OPEN_CLIP_LAYERS} for model in (SD2, REFINER)},
     f"{SDXL}/text_encoder_2": {"num_hidden_layers": OPEN_CLIP_LAYERS},
     f"{FLUX}/text_encoder_2": T5_SIZES,
     f"{CHROMA}/text_encoder": T5_SIZES,
@@ -136,12 +138,14 @@ def _with_sizes(network: Any, sizes: Any) -> None:
 
 def _of_ldm_patched(root: Path) -> None:
     """reForge and Forge Classic, where a module looks for its configuration beside itself."""
-    from ldm_patched.modules import sdxl_clip
-
-    configuration = "clip_config_bigg.json"
-    shutil.copy(Path(sdxl_clip.__file__).with_name(configuration), root)
-    _change(root / configuration, {"num_hidden_layers": OPEN_CLIP_LAYERS})
-    sdxl_clip.__file__ = str(root / "sdxl_clip.py")
+    for name, configuration in (("sdxl_clip", "clip_config_bigg.json"), ("sd2_clip", "sd2_clip_config.json")):
+        try:
+            module = importlib.import_module(f"ldm_patched.modules.{name}")
+        except ModuleNotFoundError:  # reForge's place
+            module = importlib.import_module(f"ldm_patched.modules.text_encoders.{name}")
+        shutil.copy(Path(str(module.__file__)).with_name(configuration), root)
+        _change(root / configuration, {"num_hidden_layers": OPEN_CLIP_LAYERS})
+        module.__file__ = str(root / f"{name}.py")
 
 
 def _change(file: Path, changes: dict[str, Any]) -> None:

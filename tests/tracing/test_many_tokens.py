@@ -1,0 +1,93 @@
+"""Of many keys, as joint attention has them, only the wanted ones are scored: the maps are those of a whole softmax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from daam.tracing import attention, engine, layout
+from daam.tracing.attention import log_sum_exp
+from daam.tracing.block import Block
+from daam.tracing.families.base import Attended
+from daam.tracing.plan import TextKey, TracedText
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
+TYPES = [(torch.float32, 2e-6), (torch.float16, 2e-4), (torch.bfloat16, 2e-4)]
+HEADS, POSITIONS, TOKENS, CHANNELS = 3, 35, 333, 16
+
+
+def keys_hidden(device: str, *, boolean: bool) -> Tensor:
+    """Other ones in each row."""
+    seen = torch.ones(2, 1, 1, TOKENS, dtype=torch.bool, device=device)
+    seen[0, ..., 7:90] = seen[1, ..., 200:] = False
+    return seen if boolean else torch.zeros(seen.shape, device=device).masked_fill(~seen, -torch.inf)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), TYPES)
+@pytest.mark.parametrize("device", DEVICES)
+def test_the_divisor_is_that_of_the_softmax(device: str, dtype: torch.dtype, tolerance: float, masked: bool) -> None:
+    torch.manual_seed(0)
+    query, key = (torch.randn(2, HEADS, places, CHANNELS, device=device).to(dtype) for places in (POSITIONS, TOKENS))
+    bias = keys_hidden(device, boolean=False) if masked else None
+    found = log_sum_exp(query, key, 0.3, bias)
+    assert found is not None and found.dtype is torch.float32
+    scores = query.double() @ key.double().transpose(-1, -2) * 0.3 + (0 if bias is None else bias)
+    torch.testing.assert_close(found.double(), scores.logsumexp(-1), rtol=0, atol=tolerance)
+
+
+def attended(device: str, mask: Tensor | None, *, is_flat: bool) -> Attended:
+    torch.manual_seed(1)
+    query, *keys = (torch.randn(2, places, HEADS, CHANNELS, device=device) for places in (POSITIONS, 300, TOKENS - 300))
+    if is_flat:
+        query, keys = query.flatten(2), [key.flatten(2) for key in keys]
+    return Attended("a", query, tuple(keys), HEADS, None, (5, 7), 2, mask=mask)
+
+
+def block_of(seen: Attended, rows: tuple[int, ...], *, by_head: bool) -> Block:
+    worker = engine.Engine(keep_details=True, keep_heads=by_head, probe=None)
+    texts = tuple((row, TracedText(TextKey(row, "positive"), (3, 1 + row, 9), (9,), repeats=1 + row)) for row in rows)
+    worker.see(seen, worker.wanted(texts))
+    ((block,), _) = worker.finish()
+    return block
+
+
+@pytest.mark.parametrize("by_head", [False, True])
+@pytest.mark.parametrize("rows", [(0, 1), (1,)])
+@pytest.mark.parametrize("mask", ["", "boolean", "added"])
+@pytest.mark.parametrize("device", DEVICES)
+def test_maps_are_those_of_the_whole_softmax(
+    device: str, mask: str, rows: tuple[int, ...], by_head: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hidden = keys_hidden(device, boolean=mask == "boolean") if mask else None
+    seen, asked = attended(device, hidden, is_flat=bool(mask)), []
+
+    def counted(*arguments: Any) -> Tensor | None:
+        asked.append(log_sum_exp(*arguments))
+        return asked[-1]
+
+    monkeypatch.setattr(layout, "log_sum_exp", counted)
+    found = block_of(seen, rows, by_head=by_head)
+    monkeypatch.setattr(layout, "CHUNK_ELEMENTS", 1024)
+    in_parts = block_of(seen, rows, by_head=by_head)
+    assert len(asked) == 2 and None not in asked
+    monkeypatch.setattr(layout, "MANY_TOKENS", TOKENS)
+    monkeypatch.setattr(layout, "CHUNK_ELEMENTS", attention.CHUNK_ELEMENTS)
+    whole = block_of(seen, rows, by_head=by_head)
+    assert len(asked) == 2 and whole.sums.abs().max() > 0
+    for other in (found, in_parts):
+        torch.testing.assert_close(other.sums, whole.sums, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(other.detail, whole.detail, rtol=1e-5, atol=1e-6)
+
+
+def test_where_torch_has_no_such_kernel_the_whole_softmax_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In older ones, and on other devices."""
+    seen = attended("cpu", None, is_flat=True)
+    expected = block_of(seen, (0, 1), by_head=False)
+    assert log_sum_exp(torch.randn(1, 1, 4, 8), torch.randn(1, 1, 4, 8).half(), 1.0) is None
+    monkeypatch.setattr(layout, "log_sum_exp", lambda *_: None)
+    found = block_of(seen, (0, 1), by_head=False)
+    torch.testing.assert_close(found.sums, expected.sums, rtol=1e-5, atol=1e-6)

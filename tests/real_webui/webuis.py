@@ -239,7 +239,11 @@ SDNEXT = Webui(
         "refiner switch (SD1 to SD1)": "the refiner's steps are not in the maps, which is said",
         "Sizes": "the embedded model is made for 128x128",
     },
-    changed={name: {"payload": SDNEXT_HIRES} for name in HIRES_ROWS},
+    changed={
+        **{name: {"payload": SDNEXT_HIRES} for name in HIRES_ROWS},
+        "Flux, BREAK and editing": {"has_maps": True, "note": ""},
+        "exception in the UNet": {"fails": False, "has_maps": False},  # the host answers with a picture of its own
+    },
     lacks={
         INFOTEXT: "the host has no such field",
         BATCHING: _NO_SETTING,

@@ -97,13 +97,15 @@ class Layout:
         self._detail_places = on_device([columns.index(column) for column in details], device) if details else None
         self._repeats = [text.repeats for _, text in wanted.rows]
         self._repeated = self._copies_of_texts(device) if max(self._repeats) > 1 else None
+        # Beside a text that stands behind itself, a probe's key weighs as one of the text's.
+        self._weight_of_probe = on_device(self._repeats, device, torch.float32).log()
         self._biases: dict[int, Tensor] = {}
 
         matrices = self._copies * len(rows) * attended.heads
         per_position = max(max(batch, self._copies * len(rows)) * channels, matrices * self._tokens)
         self._positions_at_once = max(1, CHUNK_ELEMENTS // per_position)
         is_large = self._positions_at_once < positions
-        self._has_kernel = (is_large or self._tokens > MANY_TOKENS) and not probed
+        self._has_kernel = is_large or self._tokens > MANY_TOKENS
         self.is_alone = is_large or self._has_kernel
         self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
         self.joined_bytes = batch * (positions + self._tokens) * channels * attended.query.element_size()
@@ -136,7 +138,9 @@ class Layout:
             found = chosen.to(torch.float32, copy=True)
         if not self._probed:
             return found
-        return torch.cat([functional.pad(found, (0, self._probed), value=value) for value in (-torch.inf, 0.0)])
+        hidden, shown = (functional.pad(found, (0, self._probed), value=value) for value in (-torch.inf, 0.0))
+        shown[..., shown.shape[-1] - self._probed :] = self._weight_of_probe[:, None, None, None]
+        return torch.cat([hidden, shown])
 
     def block(self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor]) -> Block:
         """What some layers give.
@@ -172,29 +176,60 @@ class Layout:
         self, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None
     ) -> list[tuple[Tensor, Tensor | None]] | None:
         """`_sums` of some positions after the others, of the wanted columns only; None where no kernel helps."""
-        own = self._heads_first(query)
-        all_keys = self._heads_first(keys[0] if len(keys) == 1 else torch.cat(list(keys), dim=1))
-        divisor = log_sum_exp(own, all_keys, self._scale, bias)
+        queries, *own = (self._heads_first(part) for part in (query, *keys))
+        probe = in_float32(own.pop()).flatten(0, 1).transpose(-1, -2) if self._probed else None
+        key = own[0] if len(own) == 1 else torch.cat(own, dim=2)
+        if bias is not None:
+            bias = bias[: self._own_rows.shape[0], ..., : key.shape[2]]
+        divisor = log_sum_exp(queries, key, self._scale, bias)
         if divisor is None:
             self._has_kernel = False
             return None
-        key = in_float32(all_keys.index_select(2, self._columns)).flatten(0, 1).transpose(-1, -2)
+        columns = self._columns[: self._columns.shape[0] - self._probed]
         offset = divisor.neg()[..., None]
         if bias is not None:
-            offset = offset + bias.index_select(-1, self._columns)
-        per_position = len(key) * max(own.shape[-1], len(self._columns))
-        parts, at_once = [], max(1, CHUNK_ELEMENTS // per_position)
-        for part, minus in zip(own.split(at_once, dim=2), offset.split(at_once, dim=2)):
-            found = wanted_probabilities(in_float32(part).flatten(0, 1), key, self._scale, minus.flatten(0, 1))
+            offset = offset + bias.index_select(-1, columns)
+        chosen = in_float32(key.index_select(2, columns)).flatten(0, 1).transpose(-1, -2)
+        per_position = chosen.shape[0] * max(queries.shape[-1], self._copies * self._columns.shape[0])
+        at_once = max(1, CHUNK_ELEMENTS // per_position)
+        pieces = [(queries, offset, divisor)]
+        if at_once < queries.shape[2]:
+            pieces = list(zip(*(each.split(at_once, dim=2) for each in pieces[0])))
+        parts = []
+        for rows, minus, whole in pieces:
+            part = in_float32(rows).flatten(0, 1)
+            found = wanted_probabilities(part, chosen, self._scale, minus.flatten(0, 1))
+            if probe is not None:
+                found = self._with_probe(found, part, probe, whole.flatten(0, 1))
             parts.append(self._sums(found, 1, None, self._detail_places))
         return parts
+
+    def _with_probe(self, found: Tensor, query: Tensor, probe: Tensor, divisor: Tensor) -> Tensor:
+        """As the whole softmax has them: the prompt's own columns in the first copy, the probe's in the second.
+
+        Args:
+            found: [matrix, position, column] of the prompt's own.
+            query, probe: [matrix, position, channel] and [matrix, channel, token], float32.
+            divisor: [matrix, position], logarithm, of the prompt's own keys.
+
+        Returns:
+            [copy * matrix, position, column], with nothing in the other places.
+        """
+        scores = torch.baddbmm(
+            self._weight_of_probe.repeat_interleave(self._heads)[:, None, None], query, probe, alpha=self._scale
+        )
+        divisor = torch.logaddexp(divisor[..., None], scores.logsumexp(-1, keepdim=True))
+        both = found.new_zeros(2, *found.shape[:2], len(self._columns))
+        both[0, ..., : found.shape[-1]] = found
+        both[1, ..., found.shape[-1] :] = scores.sub_(divisor).exp_()
+        return both.flatten(0, 1)
 
     def _heads_first(self, tensor: Tensor) -> Tensor:
         """Of the wanted rows, [row, head, place, channel], as a view where all of them are.
 
         Args: tensor: [row, place, head * channel] or [row, place, head, channel].
         """
-        chosen = tensor if len(tensor) == len(self._own_rows) else tensor.index_select(0, self._own_rows)
+        chosen = tensor if tensor.shape[0] == self._own_rows.shape[0] else tensor.index_select(0, self._own_rows)
         by_head = chosen.unflatten(-1, (self._heads, -1)) if chosen.dim() == 3 else chosen
         return by_head.transpose(1, 2)
 
@@ -263,8 +298,8 @@ class Layout:
             else:
                 bias = torch.zeros(layers, 2, rows, 1, self._tokens, device=device)
                 bias[:, 0, ..., self._tokens - self._probed :] = -torch.inf
-                each = on_device(self._repeats, device).repeat_interleave(self._heads).log()
-                bias[:, 1, ..., self._tokens - self._probed :] = each[:, None, None]
+                weight = self._weight_of_probe.repeat_interleave(self._heads)
+                bias[:, 1, ..., self._tokens - self._probed :] = weight[:, None, None]
                 bias = bias.flatten(0, 2)
             self._biases[layers] = bias
         return self._biases[layers]

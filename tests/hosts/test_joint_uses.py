@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import nn
+from torch import Tensor, nn
 
 import daam
 from daam.errors import SettingError, TermError, TraceError
@@ -391,3 +393,39 @@ def test_the_table_has_every_use_and_what_becomes_of_it() -> None:
     results = {name.strip(): row[1].strip() for row in cells for name in row[0].split(";")}
     for name, says in {**dict.fromkeys(KINDS, ""), **{name: use.says for name, use in USES.items()}}.items():
         assert results.get(name, "no row").startswith("refused" if says else "exact"), name
+
+
+def by_hand(query: Tensor, key: Tensor, value: Tensor, **_: Any) -> Tensor:
+    """In the place of diffusers' `dispatch_attention_fn`, and calling nothing that is watched."""
+    query, key, value = (part.transpose(1, 2) for part in (query, key, value))
+    scores = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+    return (scores.softmax(-1) @ value).transpose(1, 2)
+
+
+def test_an_attention_that_gets_another_processor_between_two_calls_is_seen_as_before() -> None:
+    """One whose module calls the attention function by a name of its own."""
+    pipeline = made.flux()
+    block = pipeline.transformer.transformer_blocks[0]
+    usual = type(block.attn.processor)
+    source = sys.modules[usual.__module__]
+    spec = importlib.util.spec_from_file_location(f"{source.__name__}_again", source.__file__)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        module.dispatch_attention_fn = by_hand
+        maps = []
+        for kind in (usual, getattr(module, usual.__name__)):
+
+            def later(_pipeline: Any, _step: int, _timestep: Any, given: dict[str, Any], kind: type = kind) -> Any:
+                block.attn.processor = kind()
+                return given
+
+            block.attn.processor = usual()
+            with daam.trace(pipeline) as tracer:
+                pipeline(PROMPT, height=HEIGHT, width=WIDTH, num_inference_steps=3, callback_on_step_end=later,
+                         generator=torch.Generator().manual_seed(0), output_type="latent")  # fmt: skip
+            maps.append(tracer.heat_maps()["circle"].values)
+        np.testing.assert_allclose(maps[0], maps[1], rtol=1e-4, atol=1e-5 * maps[0].max())
+    finally:
+        del sys.modules[spec.name]

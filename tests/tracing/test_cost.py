@@ -18,6 +18,7 @@ from daam.errors import TraceError
 from daam.tracing import engine, layout
 from daam.tracing.accumulator import Accumulator
 from daam.tracing.block import Block, Legend, Share
+from daam.tracing.capture import Capture
 from daam.tracing.families.base import Attended
 from daam.tracing.plan import TextKey, TracedText
 from daam.tracing.probe import ProbeKeys
@@ -96,6 +97,49 @@ def test_what_a_model_leaves_alone_is_copied_in_its_first_call_only(monkeypatch:
     assert set(copied) == {0, 1, 2}, "tensors of inference mode do not tell whether something was written to them"
 
 
+@pytest.mark.parametrize("probe", ["", "grass"])
+def test_what_a_layer_does_is_found_out_in_the_first_call_only(probe: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, found_out = sd1(), []
+    original = Capture._see
+
+    def see(self: Capture, attended: Attended) -> None:
+        found_out.append(self.calls)
+        original(self, attended)
+
+    monkeypatch.setattr(Capture, "_see", see)
+    with daam.trace(pipeline, probe=probe) as tracer:
+        run(pipeline, "a red circle", num_inference_steps=4)
+        layers = len(tracer.heat_maps().layers)
+        assert found_out == [0] * layers
+        run(pipeline, "a red circle", num_inference_steps=2)
+    assert found_out == [0] * layers * 2, "another generation has other texts"
+
+
+def runs_twice(attn: Any, hidden_states: Tensor, encoder_hidden_states: Any = None, **named: Any) -> Tensor:
+    """An attention processor that first runs a cross-attention with something else, as ControlNet's reference does."""
+    if encoder_hidden_states is not None:
+        attn.to_q(3 * hidden_states)
+        attn.to_k(encoder_hidden_states)
+    return AttnProcessor2_0()(attn, hidden_states, encoder_hidden_states, **named)
+
+
+def test_of_layers_that_begin_to_run_twice_midway_the_last_run_counts() -> None:
+    pipeline = sd1()
+    maps = []
+    for processor in (AttnProcessor2_0(), runs_twice):
+
+        def later(_pipeline: Any, step: int, _timestep: Any, given: dict[str, Any], then: Any = processor) -> Any:
+            if step == 1:
+                process_with(pipeline, then)
+            return given
+
+        process_with(pipeline, AttnProcessor2_0())
+        with daam.trace(pipeline) as tracer:
+            run(pipeline, "a red circle", num_inference_steps=4, callback_on_step_end=later)
+        maps.append(tracer.heat_maps()["circle"].values)
+    np.testing.assert_allclose(maps[0], maps[1], rtol=1e-5, atol=1e-6 * maps[0].max())
+
+
 def test_a_generation_in_inference_mode_and_one_outside_of_it_are_traced_alike() -> None:
     pipeline = sd1()
     maps = []
@@ -134,6 +178,43 @@ def call_of(names: str, seed: int) -> list[Attended]:
     """Layers of one shape, with numbers of their own."""
     torch.manual_seed(seed)
     return [Attended(name, torch.randn(2, 4, 8), (torch.randn(2, 7, 8),), 2, None, (2, 2)) for name in names]
+
+
+def test_a_layer_that_does_something_else_than_before_is_found_out_anew() -> None:
+    rows = ((1, TracedText(TextKey(0, "positive"), (1, 2))),)
+    given, other = torch.zeros(2, 7, 8), torch.zeros(2, 7, 8)
+    worker = engine.Engine(keep_details=False, keep_heads=False, probe=None)
+    wanted = worker.wanted(rows)
+    for seed in range(2):  # in the first call it is copied, and what it does is found out
+        worker.begin_call(wanted, given)
+        for attended in call_of("ab", seed):
+            again = worker.see_again(attended.layer, attended.query, attended.keys[0], given, (2, 2))
+            assert again == bool(seed)
+            if not again:
+                worker.see(attended._replace(context=given), wanted)
+        found = {layer: sums for block in worker.finish()[0] for layer, sums in zip(block.layers, block.sums)}
+    alone = sums_of(engine.Engine(keep_details=False, keep_heads=False, probe=None), call_of("ab", 1))
+    assert found.keys() == alone.keys() and all(torch.equal(found[layer], alone[layer]) for layer in alone)
+
+    (seen,) = call_of("a", 2)
+    usual = {"layer": "a", "query": seen.query, "key": seen.keys[0], "context": given, "size": (2, 2)}
+    with torch.inference_mode():
+        of_inference = torch.randn(2, 4, 8)
+    unusual = [
+        {"layer": "c"}, {"query": torch.randn(2, 4, 16)}, {"query": seen.query.half()}, {"query": of_inference},
+        {"query": seen.query.to("meta")}, {"key": torch.randn(2, 8, 8)}, {"context": other}, {"size": (1, 4)},
+        {"size": None},
+    ]  # fmt: skip
+    worker.begin_call(wanted, given)
+    assert not any(worker.see_again(**{**usual, **each}) for each in unusual)
+    assert worker.see_again(**usual) and worker.seen_again("a") is not None
+    assert not worker.see_again(**usual), "it runs a second time in this call"
+    worker.forget()
+    worker.begin_call(worker.wanted(((0, rows[0][1]),)), given)
+    assert not worker.see_again(**usual), "other rows are wanted"
+    worker.forget()
+    worker.begin_call(wanted, other)
+    assert not worker.see_again(**usual), "the call is conditioned with something else"
 
 
 def sums_of(worker: engine.Engine, call: list[Attended], *, dropped: str = "") -> dict[str, Tensor]:

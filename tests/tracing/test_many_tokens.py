@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.joint_overhead import probe_of_columns
 from daam.tracing import attention, engine, layout
 from daam.tracing.attention import log_sum_exp
 from daam.tracing.block import Block
@@ -40,27 +41,44 @@ def test_the_divisor_is_that_of_the_softmax(device: str, dtype: torch.dtype, tol
 
 
 def attended(device: str, mask: Tensor | None, *, is_flat: bool) -> Attended:
+    """Of which `key_of` is a projection of the tests' own."""
     torch.manual_seed(1)
     query, *keys = (torch.randn(2, places, HEADS, CHANNELS, device=device) for places in (POSITIONS, 300, TOKENS - 300))
     if is_flat:
         query, keys = query.flatten(2), [key.flatten(2) for key in keys]
-    return Attended("a", query, tuple(keys), HEADS, None, (5, 7), 2, mask=mask)
+
+    def key_of(vectors: Tensor) -> Tensor:
+        heads = vectors[..., None].expand(-1, -1, HEADS, CHANNELS)
+        return heads.flatten(2) if is_flat else heads
+
+    return Attended("a", query, tuple(keys), HEADS, None, (5, 7), 2, key_of, mask=mask)
 
 
-def block_of(seen: Attended, rows: tuple[int, ...], *, by_head: bool) -> Block:
-    worker = engine.Engine(keep_details=True, keep_heads=by_head, probe=None)
+def block_of(seen: Attended, rows: tuple[int, ...], *, by_head: bool, probed: bool = False) -> Block:
+    probe = probe_of_columns(torch.tensor([[0.2], [0.5]])) if probed else None
+    worker = engine.Engine(keep_details=True, keep_heads=by_head, probe=probe)
     texts = tuple((row, TracedText(TextKey(row, "positive"), (3, 1 + row, 9), (9,), repeats=1 + row)) for row in rows)
     worker.see(seen, worker.wanted(texts))
     ((block,), _) = worker.finish()
     return block
 
 
+def shown(block: Block) -> dict[TextKey, list[Tensor]]:
+    """What its texts have of it: sums, and details where there are any."""
+    found = {}
+    for share in block.legend.shares:
+        sums, detail = (each[:, share.row] for each in (block.sums, block.detail))
+        found[share.text.key] = [sums[..., share.columns], detail[..., share.detail_columns]]
+    return found
+
+
+@pytest.mark.parametrize("probed", [False, True])
 @pytest.mark.parametrize("by_head", [False, True])
 @pytest.mark.parametrize("rows", [(0, 1), (1,)])
 @pytest.mark.parametrize("mask", ["", "boolean", "added"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_maps_are_those_of_the_whole_softmax(
-    device: str, mask: str, rows: tuple[int, ...], by_head: bool, monkeypatch: pytest.MonkeyPatch
+    device: str, mask: str, rows: tuple[int, ...], by_head: bool, probed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hidden = keys_hidden(device, boolean=mask == "boolean") if mask else None
     seen, asked = attended(device, hidden, is_flat=bool(mask)), []
@@ -70,17 +88,17 @@ def test_maps_are_those_of_the_whole_softmax(
         return asked[-1]
 
     monkeypatch.setattr(layout, "log_sum_exp", counted)
-    found = block_of(seen, rows, by_head=by_head)
+    found = block_of(seen, rows, by_head=by_head, probed=probed)
     monkeypatch.setattr(layout, "CHUNK_ELEMENTS", 1024)
-    in_parts = block_of(seen, rows, by_head=by_head)
+    in_parts = block_of(seen, rows, by_head=by_head, probed=probed)
     assert len(asked) == 2 and None not in asked
-    monkeypatch.setattr(layout, "MANY_TOKENS", TOKENS)
+    monkeypatch.setattr(layout, "MANY_TOKENS", 2 * TOKENS)
     monkeypatch.setattr(layout, "CHUNK_ELEMENTS", attention.CHUNK_ELEMENTS)
-    whole = block_of(seen, rows, by_head=by_head)
-    assert len(asked) == 2 and whole.sums.abs().max() > 0
-    for other in (found, in_parts):
-        torch.testing.assert_close(other.sums, whole.sums, rtol=1e-5, atol=1e-6)
-        torch.testing.assert_close(other.detail, whole.detail, rtol=1e-5, atol=1e-6)
+    whole = shown(block_of(seen, rows, by_head=by_head, probed=probed))
+    assert len(asked) == 2 and len(whole) == len(rows) * (1 + probed)
+    assert all(sums.min() > 0 for sums, _ in whole.values()) or mask
+    for other in (shown(found), shown(in_parts)):
+        torch.testing.assert_close(other, whole, rtol=1e-5, atol=1e-6)
 
 
 def test_where_torch_has_no_such_kernel_the_whole_softmax_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

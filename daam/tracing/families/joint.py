@@ -7,9 +7,9 @@ modules are blocks, under which names they call the attention function, and wher
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
@@ -42,6 +42,7 @@ class Joint:
         self._model = model
         self._blocks = list(model.blocks())
         self._watches: dict[str, Watch] = {}
+        self._bindings: dict[nn.Module, _Bindings] = {}
         self._places: Places | None = None
         self._stream = model.text_stream()
         self._second: SecondText | None = None
@@ -97,10 +98,19 @@ class Joint:
     def _begin_block(
         self, watch: Watch, block: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any]
     ) -> None:
-        bindings = self._model.bindings(block)
+        bindings = self._bindings_of(block)
         if self._second is not None and self._places is not None:
             self._beside = self._second.run(block, arguments, named, bindings, self._places.first_column)
         watch.begin(block, bindings)
+
+    def _bindings_of(self, block: nn.Module) -> Sequence[Binding]:
+        """Found once, since all of a block's modules are gone through; again when an attention's processor is new."""
+        known = self._bindings.get(block)
+        if known is None or known.processors != _processors_of(known.attending):
+            attending = [module for module in block.modules() if hasattr(module, "processor")]
+            known = _Bindings(self._model.bindings(block), attending, _processors_of(attending))
+            self._bindings[block] = known
+        return known.found
 
     def _look(
         self,
@@ -132,6 +142,18 @@ class Joint:
             image, text = of_image(call.result, places, dim=1), call.result[:, first:]
             words = None if beside is None else beside.output.flatten(2)
             sight.see_outputs(Outputs(name, image.flatten(2), text.flatten(2), places.grid, words))
+
+
+class _Bindings(NamedTuple):
+    """A block's, and what they were found by: its attentions, and the kinds of their processors."""
+
+    found: Sequence[Binding]
+    attending: list[nn.Module]
+    processors: list[type]
+
+
+def _processors_of(attending: Sequence[nn.Module]) -> list[type]:
+    return [type(getattr(module, "processor", None)) for module in attending]
 
 
 def _key_of(beside: Beside, _vectors: Tensor) -> Tensor:

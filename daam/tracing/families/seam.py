@@ -66,6 +66,7 @@ class Watch:
     def __init__(self, look: Look):
         self._look = look
         self._running: dict[int, _Running] = {}
+        self._spare: dict[tuple[int, str], _Wrapper] = {}
 
     def begin(self, block: nn.Module, bindings: Sequence[Binding]) -> None:
         """To be called before a block runs; within a watched block nothing changes."""
@@ -73,7 +74,20 @@ class Watch:
         if thread not in self._running:
             running = self._running[thread] = _Running(block)
             for binding in bindings:
-                running.wrappers.append(_enter(binding, thread, self))
+                running.wrappers.append(self._enter(binding, thread))
+
+    def _enter(self, binding: Binding, thread: int) -> _Wrapper:
+        """Its function is wrapped, unless it is already; wrappers that were taken off are put on again."""
+        place = (id(binding.owner), binding.name)
+        with _LOCK:
+            wrapper = getattr(binding.owner, binding.name)
+            if not isinstance(wrapper, _Wrapper):
+                spare = self._spare.get(place)
+                wrapper = spare if spare is not None and spare.original is wrapper else _Wrapper(*binding[:2])
+                wrapper.put_on()
+                self._spare[place] = wrapper
+            wrapper.join(thread, self, binding)
+            return wrapper
 
     def end(self, block: nn.Module | None = None) -> None:
         """To be called after the block, whatever happened. Without a block: whatever runs in this thread."""
@@ -122,7 +136,7 @@ class _Wrapper:
 
     def __init__(self, owner: Any, name: str):
         self._owner, self._name = owner, name
-        self._was_own = name in vars(owner)
+        self._was_own = False
         self.original = getattr(owner, name)
         self._watches: dict[int, list[tuple[Watch, Binding]]] = {}
         functools.update_wrapper(self, self.original)
@@ -139,6 +153,11 @@ class _Wrapper:
             watch.see(binding, arguments, named, result)
         return result
 
+    def put_on(self) -> None:
+        """In the place of the owner's function."""
+        self._was_own = self._name in vars(self._owner)
+        setattr(self._owner, self._name, self)
+
     def join(self, thread: int, watch: Watch, binding: Binding) -> None:
         self._watches[thread] = [*self._watches.get(thread, ()), (watch, binding)]
 
@@ -154,13 +173,3 @@ class _Wrapper:
                 setattr(self._owner, self._name, self.original)
             else:
                 delattr(self._owner, self._name)
-
-
-def _enter(binding: Binding, thread: int, watch: Watch) -> _Wrapper:
-    with _LOCK:
-        wrapper = getattr(binding.owner, binding.name)
-        if not isinstance(wrapper, _Wrapper):
-            wrapper = _Wrapper(binding.owner, binding.name)
-            setattr(binding.owner, binding.name, wrapper)
-        wrapper.join(thread, watch, binding)
-        return wrapper

@@ -33,6 +33,7 @@ class SecondText:
     def __init__(self, stream: TextStream, words: Words):
         self._stream, self._words = stream, words
         self._names = {block.module: block.name for block in stream.blocks}
+        self._signatures = {block.module: inspect.signature(block.module.forward) for block in stream.blocks}
         self._state: Tensor | None = None
 
     def begin_call(self) -> None:
@@ -57,7 +58,7 @@ class SecondText:
         """
         if block not in self._names:
             return None
-        given = dict(inspect.signature(block.forward).bind(*arguments, **named).arguments)
+        given = dict(self._signatures[block].bind(*arguments, **named).arguments)
         like, tokens = given[self._stream.picture], len(self._words.vectors)
         if self._state is None:
             text = self._stream.embedded(self._words.vectors.to(like))

@@ -56,6 +56,8 @@ class MatrixRow:
         note: text that must be among the notes.
         scripts: by how the title of an always-visible script begins, in small letters, values of its controls by their
             number; the row is not run where the host has no such script.
+        bare: what of the payload is another, or None, in a generation without what the row is about and without its
+            options and scripts, whose picture must be another; None where none is made.
         tells_result: False for a script that hands on what is known of the first of its generations only in part.
         is_saved_only: whether a script of the dropdown works on the pictures, so that no heat map is among them.
     """
@@ -77,6 +79,7 @@ class MatrixRow:
     is_saved_only: bool = False
     tells_result: bool = True
     scripts: dict[str, dict[int, Any]] = field(default_factory=dict)
+    bare: dict[str, Any] | None = None
 
     @property
     def expected_size(self) -> tuple[int, int]:
@@ -157,7 +160,13 @@ def _prompts() -> list[MatrixRow]:
         *rows,
         MatrixRow("Prompts", "empty prompt", {"prompt": ""}, has_maps=False, note="no words"),
         MatrixRow("Prompts", "styles", {"prompt": "a red circle", "styles": ["tiny style"]}),
-        MatrixRow("Prompts", "LoRA tag before the term", {"prompt": "<lora:tinylora:0.8> a red circle"}, "sd1"),
+        MatrixRow(
+            "Prompts",
+            "LoRA tag before the term",
+            {"prompt": "<lora:tinylora:0.8> a red circle"},
+            "sd1",
+            bare={"prompt": "a red circle"},
+        ),
         MatrixRow("Prompts", "textual inversion", {"prompt": "a tinyword circle"}, "sd1"),
         MatrixRow(
             "Prompts",
@@ -176,6 +185,7 @@ def _sampling() -> list[MatrixRow]:
     rows = [MatrixRow(section, f"sampler {name}", {"sampler_name": name}) for name in SAMPLERS + FURTHER_SAMPLERS]
     longer = {"negative_prompt": LONG}
     rows += [
+        MatrixRow(section, "Flux, sampler DPM++ 2s a RF", {**FLUX, "sampler_name": "DPM++ 2s a RF"}, "flux"),
         MatrixRow(section, "CFG 1", {"cfg_scale": 1}),
         MatrixRow(section, "Skip Early CFG", options={"skip_early_cond": 0.5}),
         MatrixRow(section, "NGMS", {"s_min_uncond": 2, "steps": 8}),
@@ -193,13 +203,18 @@ def _sampling() -> list[MatrixRow]:
             options={"batch_cond_uncond": False},
         ),
         MatrixRow(
-            section, "refiner switch (SDXL)", {"refiner_checkpoint": "refiner", "refiner_switch_at": 0.5}, "sdxl"
+            section,
+            "refiner switch (SDXL)",
+            {"refiner_checkpoint": "refiner", "refiner_switch_at": 0.5},
+            "sdxl",
+            bare={"refiner_checkpoint": None},
         ),
         MatrixRow(
             section,
             "refiner switch (SD1 to SD1)",
             {"refiner_checkpoint": "sd1", "refiner_switch_at": 0.5},
             "inpainting",
+            bare={"refiner_checkpoint": None},
         ),
         MatrixRow(section, "hires fix, latent", HIRES, size=(192, 192)),
         MatrixRow(section, "hires fix, image upscaler", {**HIRES, "hr_upscaler": "Lanczos"}, size=(192, 192)),
@@ -211,11 +226,20 @@ def _sampling() -> list[MatrixRow]:
         ),
         MatrixRow(section, "hires fix, first pass", HIRES, size=(192, 192), settings={"passes": "first"}),
         MatrixRow(section, "hires fix, second pass", HIRES, size=(192, 192), settings={"passes": "second"}),
-        MatrixRow(section, "clip skip 2", options={"CLIP_stop_at_last_layers": 2}),
+        MatrixRow(section, "clip skip 2", options={"CLIP_stop_at_last_layers": 2}, bare={}),
     ]
     emphasised = {"prompt": "a (red:1.4) circle"}
     modes = ("None", "Ignore", "Original", "No norm")
-    return rows + [MatrixRow(section, f"emphasis {mode}", emphasised, options={"emphasis": mode}) for mode in modes]
+    return rows + [
+        MatrixRow(
+            section,
+            f"emphasis {mode}",
+            emphasised,
+            options={"emphasis": mode},
+            bare=None if mode == "Original" else {},  # which is how it is anyway
+        )
+        for mode in modes
+    ]
 
 
 def _attention() -> list[MatrixRow]:
@@ -225,7 +249,9 @@ def _attention() -> list[MatrixRow]:
         *rows,
         MatrixRow(section, "back to InvokeAI", optimization="InvokeAI"),
         MatrixRow(section, "hypernetwork", {"prompt": "<hypernet:tinynetwork:1> a red circle"}, "sd1"),
-        MatrixRow(section, "LoRA", {"prompt": "a red circle <lora:tinylora:1>"}, "sd1"),
+        MatrixRow(
+            section, "LoRA", {"prompt": "a red circle <lora:tinylora:1>"}, "sd1", bare={"prompt": "a red circle"}
+        ),
         MatrixRow(
             section,
             "LoRA, functional",
@@ -233,7 +259,7 @@ def _attention() -> list[MatrixRow]:
             "sd1",
             options={"lora_functional": True},
         ),
-        MatrixRow(section, "token merging 0.5", options={"token_merging_ratio": 0.5}),
+        MatrixRow(section, "token merging 0.5", options={"token_merging_ratio": 0.5}, bare={}),
     ]
 
 
@@ -299,6 +325,14 @@ def _models() -> list[MatrixRow]:
             section, "Flux, CFG 4 and a negative prompt", {**FLUX, "cfg_scale": 4, "negative_prompt": LONG}, "flux"
         ),
         MatrixRow(section, "Flux, BREAK", {**FLUX, "prompt": "a red circle BREAK a blue square"}, "flux"),
+        MatrixRow(
+            section,
+            "Flux, weights of eight bits: words that are not in the prompt, a batch",
+            {**FLUX, "batch_size": 2},
+            "flux_fp8",
+            pictures=2,
+            settings={"probe": "tree, blue square", "reading": "output"},
+        ),
         MatrixRow(
             section,
             "Flux, BREAK and editing",
@@ -473,7 +507,7 @@ def _own() -> list[MatrixRow]:
     }  # fmt: skip
 
     def row(name: str, script: str, values: dict[int, Any], payload: dict[str, Any], **others: Any) -> MatrixRow:
-        return MatrixRow(section, name, payload, "sd1", scripts={script: values}, **others)
+        return MatrixRow(section, name, payload, "sd1", scripts={script: values}, bare={}, **others)
 
     masked = {**IMG2IMG, "mask": mask()}
     calls = "further calls of the model"

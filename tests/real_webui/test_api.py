@@ -267,7 +267,7 @@ def test_two_callers_at_once_get_their_own_maps(server: Server) -> None:
 
 
 def test_fifty_generations_leave_memory_flat(server: Server) -> None:
-    small = {"width": 64, "height": 64}
+    small = {"width": 64, "height": 64, "steps": 2}
     for _ in range(10):  # fills the store of the last results
         generate(server, small)
     before = server.get("/bench/state")

@@ -169,10 +169,11 @@ def test_row(server: Server, row: MatrixRow) -> None:
         assert not isinstance(without, ApiError), without
         assert not isinstance(with_maps, ApiError), with_maps
         check_answer(server, row, without, with_maps)
-        if row.scripts:
-            bare = generate(server, replace(row, scripts={}), heat_maps=False)
+        if row.bare is not None:
+            bare_row = replace(row, payload={**row.payload, **row.bare}, options={}, scripts={})
+            bare = generate(server, bare_row, heat_maps=False)
             assert not isinstance(bare, ApiError), bare
-            assert pictures(bare)[0].tobytes() != pictures(without)[0].tobytes(), "the host's script does nothing"
+            assert pictures(bare)[0].tobytes() != pictures(without)[0].tobytes(), "the host does not follow the row"
     if not {"refiner_checkpoint", "hr_checkpoint_name"} & set(row.payload):
         WARM.add(row.checkpoint)
     keep(server, row, f"ok – says: {row.note}" if row.note else "ok")

@@ -194,7 +194,8 @@ def check_answer(server: Server, row: MatrixRow, without: dict[str, Any], with_m
         return  # such a script hands on what is known of one of its generations, or of none
     if not row.has_maps:
         return
-    assert shown and len([picture for picture in plain if picture.size == row.expected_size]) >= row.pictures
+    assert shown, f"no heat maps; notes: {notes}"
+    assert len([picture for picture in plain if picture.size == row.expected_size]) >= row.pictures
     if not row.tells_result:
         return
     result = server.get(f"/attention-heatmap/v1/results/{extra['Attention Heatmap result']}")

@@ -46,7 +46,9 @@ KINDS = [pytest.param(eight_bits, "cpu", id="eight bits"), pytest.param(four_bit
 @pytest.mark.parametrize("probe", ["", "grass"])
 @pytest.mark.parametrize("make", [sd1, sdxl])
 @pytest.mark.parametrize(("quantise", "device"), KINDS)
-def test_a_unet(quantise: Callable[[nn.Module], None], device: str, make: Callable[[], Any], probe: str) -> None:
+def test_a_unet_with_fewer_bits_is_traced_as_it_is(
+    quantise: Callable[[nn.Module], None], device: str, make: Callable[[], Any], probe: str
+) -> None:
     pipeline = make()
     quantise(pipeline.unet)
     pipeline.to(device)
@@ -58,7 +60,7 @@ def test_a_unet(quantise: Callable[[nn.Module], None], device: str, make: Callab
 
 
 @pytest.mark.parametrize(("quantise", "device"), KINDS)
-def test_joint_attention(quantise: Callable[[nn.Module], None], device: str) -> None:
+def test_joint_attention_with_fewer_bits_is_traced_as_it_is(quantise: Callable[[nn.Module], None], device: str) -> None:
     pipeline = joint_pipelines.flux()
     quantise(pipeline.transformer)
     pipeline.to(device)

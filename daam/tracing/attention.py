@@ -6,6 +6,8 @@ the softmax, is one call for all layers of one shape. Where kernels are small, c
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -39,7 +41,9 @@ def by_head(joined: Tensor, layers: int, heads: int, rows: range, copies: int = 
     return joined.as_strided(size, stride, joined.storage_offset() + rows.start * whole * width)
 
 
-def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, bias: Tensor | None = None) -> Tensor:
+def cross_attention_probabilities(
+    joined: Tensor, positions: int, scale: float, bias: Tensor | None = None, room: Tensor | None = None
+) -> Tensor:
     """How much each image position looks at each token.
 
     >>> query, key = torch.ones(2, 16, 8), torch.ones(2, 4, 8)  # two heads, 16 positions, four tokens alike
@@ -53,6 +57,7 @@ def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, 
         scale: multiplies the scores; usually channel ** -0.5.
         bias: added to the scores, [matrix, 1 or position, token], float32; minus infinity hides a token. Empty storage
             of one number, [1], adds nothing, and is not made anew as it is where there is none.
+        room: memory for the result, of its shape, float32.
 
     Returns:
         [matrix, position, token], float32, the leading axes in one. Sums to 1 over `token`.
@@ -65,7 +70,7 @@ def cross_attention_probabilities(joined: Tensor, positions: int, scale: float, 
     key = joined.as_strided(
         (matrices, channels, tokens), (places * channels, 1, channels), start + positions * channels
     )
-    return probabilities(query, key, scale, bias)
+    return probabilities(query, key, scale, bias, room)
 
 
 def in_float32(tensor: Tensor) -> Tensor:
@@ -75,23 +80,26 @@ def in_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32, memory_format=torch.contiguous_format)
 
 
-def probabilities(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
+def probabilities(
+    query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None, room: Tensor | None = None
+) -> Tensor:
     """The same of queries and keys that stand apart.
 
     Args:
         query: [matrix, position, channel], float32.
         key: [matrix, channel, token], float32.
-        scale, bias: as for `cross_attention_probabilities`; the bias may be another one for each position.
+        scale, bias, room: as for `cross_attention_probabilities`; the bias may be another one for each position.
 
     Returns:
         [matrix, position, token], float32. Sums to 1 over `token`.
     """
     bias = query.new_empty(1) if bias is None else bias
     beta = 0 if bias.numel() == 1 else 1
-    if not _is_autocast(query.device.type):
-        return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
-    with torch.autocast(query.device.type, enabled=False):
-        return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
+    with torch.autocast(query.device.type, enabled=False) if _is_autocast(query.device.type) else nullcontext():
+        if room is None:
+            return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
+        torch.baddbmm(bias, query, key, beta=beta, alpha=scale, out=room)
+        return torch.softmax(room, dim=-1, out=room)
 
 
 def wanted_probabilities(query: Tensor, key: Tensor, scale: float, offset: Tensor) -> Tensor:
@@ -105,9 +113,7 @@ def wanted_probabilities(query: Tensor, key: Tensor, scale: float, offset: Tenso
     Returns:
         [matrix, position, token], float32.
     """
-    if not _is_autocast(query.device.type):
-        return torch.baddbmm(offset, query, key, alpha=scale).exp_()
-    with torch.autocast(query.device.type, enabled=False):
+    with torch.autocast(query.device.type, enabled=False) if _is_autocast(query.device.type) else nullcontext():
         return torch.baddbmm(offset, query, key, alpha=scale).exp_()
 
 

@@ -7,6 +7,7 @@ kernels are small it is the number of calls that costs.
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,26 @@ class Room:
             size = (rows, places // self._layers * layers, channels)
             self._parts[layers] = self._whole.view(-1)[: rows * size[1] * channels].view(size)
         return self._parts[layers]
+
+
+class Scratch:
+    """Memory for the probabilities of one group after the other, on a CPU, where new pages cost more than they do."""
+
+    def __init__(self) -> None:
+        self._flat: Tensor | None = None
+
+    def of(self, size: tuple[int, ...], device: torch.device) -> Tensor | None:
+        """Of this size, float32; None on other devices, whose allocators keep what is given back."""
+        if device.type != "cpu":
+            return None
+        numbers = math.prod(size)
+        if self._flat is None or self._flat.numel() < numbers:
+            with torch.inference_mode(False):
+                self._flat = torch.empty(numbers, dtype=torch.float32)
+        return self._flat[:numbers].view(size)
+
+    def release(self) -> None:
+        self._flat = None
 
 
 class Task:
@@ -133,6 +154,7 @@ class Engine:
         self._open: dict[Layout, _Group] = {}
         self._held = 0
         self._rooms: dict[Layout, Room] = {}
+        self._scratch = Scratch()
         self._steady: set[str] = set()
         self._usual_of: dict[Wanted, dict[str, Usual]] = {}
         self._copied: tuple[Task, Usual | None] | None = None
@@ -153,6 +175,7 @@ class Engine:
     def release(self) -> None:
         """Gives back what is kept from call to call to work in."""
         self._rooms.clear()
+        self._scratch.release()
 
     def forget(self) -> None:
         """Forgets what a call left behind."""
@@ -325,7 +348,9 @@ class Engine:
                 "earlier call of the model"
             )
         biases = [task.bias for task in tasks if task.bias is not None]
-        group.block = layout.block(tuple(group.tasks), self._together(group), biases)
+        joined = self._together(group)
+        room = self._scratch.of(layout.size_of_probabilities(len(tasks)), joined.device)
+        group.block = layout.block(tuple(group.tasks), joined, biases, room)
         _let_go(group)
 
     def _together(self, group: _Group) -> Tensor:

@@ -86,6 +86,7 @@ class Layout:
         self._heads = attended.heads
         self._tokens = own_tokens + probed
         self._copies = 2 if probed else 1
+        self._positions = positions
         self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
         is_slice = rows == list(range(rows[0], rows[0] + len(rows)))
         self._rows = range(rows[0], rows[0] + len(rows)) if is_slice else range(len(rows))
@@ -142,19 +143,25 @@ class Layout:
         shown[..., shown.shape[-1] - self._probed :] = self._weight_of_probe[:, None, None, None]
         return torch.cat([hidden, shown])
 
-    def block(self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor]) -> Block:
+    def size_of_probabilities(self, layers: int) -> tuple[int, int, int]:
+        """Of so many layers: matrices, positions, tokens."""
+        return layers * self._copies * len(self._rows) * self._heads, self._positions, self._tokens
+
+    def block(
+        self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor], room: Tensor | None = None
+    ) -> Block:
         """What some layers give.
 
         Args:
             joined: [row, layer * place, head * channel]: queries and keys of each, one behind the other.
             biases: `bias` of each, if there is any.
+            room: memory for the probabilities, which nobody needs afterwards.
         """
         if self._chosen is not None:
             joined = joined.index_select(0, self._chosen)
         view = by_head(joined, len(layers), self._heads, self._rows, self._copies)
-        positions = joined.shape[1] // len(layers) - self._tokens
         bias = self._flat(torch.stack(list(biases))) if biases else self._bias_of(len(layers))
-        found = cross_attention_probabilities(view, positions, self._scale, bias)
+        found = cross_attention_probabilities(view, self._positions, self._scale, bias, room)
         return Block(self._legend, layers, *self._sums(found, len(layers), self._columns, self._detail_columns))
 
     def block_alone(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:

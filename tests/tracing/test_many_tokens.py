@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.joint_overhead import probe_of_columns
+from daam.prompt import PromptTable
 from daam.tracing import attention, engine, layout
 from daam.tracing.attention import log_sum_exp
 from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
 from daam.tracing.plan import TextKey, TracedText
+from daam.tracing.probe import Probe
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"))]
 TYPES = [(torch.float32, 2e-6), (torch.float16, 2e-4), (torch.bfloat16, 2e-4)]
@@ -55,7 +56,7 @@ def attended(device: str, mask: Tensor | None, *, is_flat: bool) -> Attended:
 
 
 def block_of(seen: Attended, rows: tuple[int, ...], *, by_head: bool, probed: bool = False) -> Block:
-    probe = probe_of_columns(torch.tensor([[0.2], [0.5]])) if probed else None
+    probe = Probe(torch.tensor([[0.2], [0.5]]), PromptTable("sky, grass", ())) if probed else None
     worker = engine.Engine(keep_details=True, keep_heads=by_head, probe=probe)
     texts = tuple((row, TracedText(TextKey(row, "positive"), (3, 1 + row, 9), (9,), repeats=1 + row)) for row in rows)
     worker.see(seen, worker.wanted(texts))

@@ -10,6 +10,9 @@ import torch
 from torch import nn
 
 import daam
+
+pytest.importorskip("diffusers", minversion="0.42", reason="older ones lack Flux, and casting layer by layer")
+
 from tests import joint_pipelines
 from tests.joint_models import joint_truth
 from tests.pipelines import run, sd1, sdxl

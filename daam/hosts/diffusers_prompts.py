@@ -5,6 +5,7 @@ One class and one entry of `PROMPT_KINDS` for each kind. Nothing of diffusers is
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -114,9 +115,12 @@ class _Kind:
     @torch.no_grad()
     def alone(self, text: str) -> tuple[PromptTable, Tensor]:
         known = {"prompt": text, "do_classifier_free_guidance": False}
-        names = inspect.signature(self._pipeline.encode_prompt).parameters.items()
+        encode = self._pipeline.encode_prompt
+        if "prompt" not in inspect.signature(encode).parameters:  # a host's own, which takes whatever it is given
+            encode = functools.partial(type(self._pipeline).encode_prompt, self._pipeline)
+        names = inspect.signature(encode).parameters.items()
         given = {name: known.get(name) for name, each in names if name in known or each.default is each.empty}
-        encoded = self.encoded(self._pipeline.encode_prompt(**given))["positive"]
+        encoded = self.encoded(encode(**given))["positive"]
         length = None if encoded.lengths is None else encoded.lengths[0]
         context = encoded.contexts[0]
         return self.fitted(self.table(text, {}, "positive"), len(context), length), context

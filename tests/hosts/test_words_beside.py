@@ -140,6 +140,23 @@ def test_pictures_of_prompts_of_different_lengths_have_each_their_own() -> None:
     assert all(bool((one > 0).all()) for one in first) and not any(map(torch.equal, first, second))
 
 
+def test_they_are_encoded_where_a_host_put_a_function_of_its_own_before_the_pipelines() -> None:
+    """As SD.Next does, whose function takes whatever it is given, and gives nothing where that was wrong."""
+    pipeline = made.flux()
+    with daam.trace(pipeline, probe="grass") as tracer:
+        generate(KINDS["Flux"], pipeline)
+    expected = tracer.heat_maps(side="probe")["grass"].values
+    original = pipeline.encode_prompt
+
+    def of_the_host(*arguments: Any, **named: Any) -> Any:
+        return original(*arguments, **named) if named.get("prompt") else None
+
+    pipeline.encode_prompt = of_the_host
+    with daam.trace(pipeline, probe="grass") as tracer:
+        generate(KINDS["Flux"], pipeline)
+    assert (tracer.heat_maps(side="probe")["grass"].values == expected).all()
+
+
 def test_another_tracer_around_sees_nothing_of_them() -> None:
     kind = KINDS["Flux"]
     pipeline = made.flux()

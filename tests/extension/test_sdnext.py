@@ -72,6 +72,14 @@ def test_words_are_where_the_parsers_fragments_were_typed(sdnext: FakeSdNext, pi
     assert [tag.text for tag in found.tags] == ["<lora:x:1>"]
 
 
+@pytest.mark.parametrize("prompt", ["赤い円 and (青い:1.2) 四角", "a red circle 🐈 and a (blue:1.2) square 🌞"])
+def test_a_letter_of_several_tokens_is_where_it_was_typed(sdnext: FakeSdNext, pipeline: Any, prompt: str) -> None:
+    found = words(table(pipeline, prompt))
+    letters = [piece for number, (_, piece, _) in enumerate(found) if number == 0 or piece != found[number - 1][1]]
+    assert "".join(letters) == "".join(prompt.replace("(", "").replace(":1.2)", "").split())
+    assert len(found) > len(letters) and {weight for *_, weight in found} == {1.0, 1.2}
+
+
 def test_break_begins_a_chunk_of_the_prompt_and_is_a_word_of_the_negative_prompt(
     sdnext: FakeSdNext, pipeline: Any
 ) -> None:

@@ -54,14 +54,15 @@ REFINER: dict[str, Any] = {
     "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2560,
 }  # fmt: skip
 OPEN_CLIP_WIDTHS = {"sd2": 1024, "sdxl": 1280}
+EIGHT_BITS = torch.float8_e4m3fn
 
 
 def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bool) -> None:
     """Writes them, and a LoRA, a textual inversion and a ControlNet for SD 1.5, into a data folder of the host.
 
     Args:
-        names: of families beside SD 1.5: sd2, sdxl, and refiner with it, flux, and kontext with it, chroma, lumina,
-            z_image, anima.
+        names: of families beside SD 1.5: sd2, sdxl, and refiner with it, flux, kontext and eight bits with it, chroma,
+            lumina, z_image, anima.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -89,7 +90,10 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     clip_l = _named("text_encoders.clip_l.transformer.", clip)
     t5 = _named("text_encoders.t5xxl.transformer.", _of_shapes(t5_shapes()))
     if "flux" in names:
-        _save({**wide, **clip_l, **t5, **_transformer(flux_shapes())}, checkpoints / "flux.safetensors")
+        flux = _transformer(flux_shapes())
+        _save({**wide, **clip_l, **t5, **flux}, checkpoints / "flux.safetensors")
+        eight = {name: tensor.to(EIGHT_BITS) for name, tensor in flux.items()}
+        _save({**wide, **clip_l, **t5, **eight}, checkpoints / "flux-fp8.safetensors")
         if "kontext" in names:  # Forge Neo knows it by its file's name alone
             (checkpoints / "flux-kontext.safetensors").hardlink_to(checkpoints / "flux.safetensors")
     if "chroma" in names:
@@ -150,7 +154,8 @@ def _open_clip(family: str) -> dict[str, Tensor]:
 
 
 def _save(tensors: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: tensor.to(torch.float16).contiguous().clone() for name, tensor in tensors.items()}, path)
+    half = {name: each if each.dtype == EIGHT_BITS else each.to(torch.float16) for name, each in tensors.items()}
+    save_file({name: tensor.contiguous().clone() for name, tensor in half.items()}, path)
 
 
 def _save_extras(folder: Path) -> None:

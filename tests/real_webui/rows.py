@@ -185,6 +185,7 @@ def _sampling() -> list[MatrixRow]:
     rows = [MatrixRow(section, f"sampler {name}", {"sampler_name": name}) for name in SAMPLERS + FURTHER_SAMPLERS]
     longer = {"negative_prompt": LONG}
     rows += [
+        MatrixRow(section, "Flux, sampler DPM++ 2s a RF", {**FLUX, "sampler_name": "DPM++ 2s a RF"}, "flux"),
         MatrixRow(section, "CFG 1", {"cfg_scale": 1}),
         MatrixRow(section, "Skip Early CFG", options={"skip_early_cond": 0.5}),
         MatrixRow(section, "NGMS", {"s_min_uncond": 2, "steps": 8}),
@@ -324,6 +325,14 @@ def _models() -> list[MatrixRow]:
             section, "Flux, CFG 4 and a negative prompt", {**FLUX, "cfg_scale": 4, "negative_prompt": LONG}, "flux"
         ),
         MatrixRow(section, "Flux, BREAK", {**FLUX, "prompt": "a red circle BREAK a blue square"}, "flux"),
+        MatrixRow(
+            section,
+            "Flux, weights of eight bits: words that are not in the prompt, a batch",
+            {**FLUX, "batch_size": 2},
+            "flux_fp8",
+            pictures=2,
+            settings={"probe": "tree, blue square", "reading": "output"},
+        ),
         MatrixRow(
             section,
             "Flux, BREAK and editing",

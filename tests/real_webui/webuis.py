@@ -27,7 +27,7 @@ PLOT = (
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
 USERS = "users of the API beside those of the page"
-TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima")
+TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima", "flux_fp8")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
 
@@ -137,7 +137,10 @@ _MOVED = {"has_maps": False, "note": "moves what conditions"}
 FORGE_NEO = Webui(
     "Forge Neo 2.26", "FORGE_NEO_DIR", flags=("--cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors", "skip_early_cond": 0.0},
-    checkpoints={**_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}, "kontext": "flux-kontext"},
+    checkpoints={
+        **_SMALL, "sdxl": "sdxl", **{name: name for name in TRANSFORMERS}, "kontext": "flux-kontext",
+        "flux_fp8": "flux-fp8",
+    },
     payload=_HIRES,
     absent={**_ABSENT, **_ONE_FAMILY, **_TOO_LARGE, "outpainting mk2": _NO_SCRIPT},
     changed={
@@ -145,6 +148,8 @@ FORGE_NEO = Webui(
             **_REFINER["refiner switch (SD1 to SD1)"],
             "options": {"refiner_use_steps": True},  # it switches by the noise that is left, if not told to
         },
+        # made for models of rectified flow: of SD 1's noise levels it makes no numbers
+        "sampler DPM++ 2s a RF": {"has_maps": False, "note": "is not finite"},
         "texts moved from row to row after our callback": _MOVED,
         "loopback": {"payload": {"script_args": [2, 0.5, "Linear"]}},
         "SD upscale": {"payload": {"script_args": [16, "None", 1.5, True]}},
@@ -158,7 +163,9 @@ FORGE_NEO = Webui(
 FORGE = Webui(
     "Forge f2.0.1v1.10.1", "FORGE_DIR", flags=("--always-cpu",),
     settings={"sd_model_checkpoint": "sd1.safetensors"}, payload=_HIRES,
-    checkpoints={**_SMALL, **{name: name for name in ("sd2", "sdxl", "refiner", "flux", "chroma")}},
+    checkpoints={
+        **_SMALL, **{name: name for name in ("sd2", "sdxl", "refiner", "flux", "chroma")}, "flux_fp8": "flux-fp8",
+    },
     absent={**_ABSENT, **_TOO_LARGE, "Skip Early CFG": _NO_SETTING},
     changed={
         **_REFINER,
@@ -190,6 +197,7 @@ SDNEXT = Webui(
         "sd_model_checkpoint": "Diffusers/embedded", "offline_mode": True, "diffusers_offload_mode": "none",
         "samples_format": "png", "prompt_attention": "native", "image_metadata": True,
         "sdnq_dequantize_compile": False, "te_shared_te": False,  # which want Triton, and text encoders from a hub
+        "server_rate_limit": 0,  # it refuses more than 60 pictures a minute
     },
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,
@@ -230,7 +238,11 @@ SDNEXT = Webui(
         "refiner switch (SD1 to SD1)": "the refiner's steps are not in the maps, which is said",
         "Sizes": "the embedded model is made for 128x128",
     },
-    changed={name: {"payload": SDNEXT_HIRES} for name in HIRES_ROWS},
+    changed={
+        **{name: {"payload": SDNEXT_HIRES} for name in HIRES_ROWS},
+        "Flux, BREAK and editing": {"has_maps": True, "note": ""},
+        "exception in the UNet": {"fails": False, "has_maps": False},  # the host answers with a picture of its own
+    },
     lacks={
         INFOTEXT: "the host has no such field",
         BATCHING: _NO_SETTING,

@@ -126,6 +126,7 @@ class Columns:
 
     def _cells(self, fragment: Fragment, letters: _Letters, words: int) -> list[_Cell]:
         cells: list[_Cell] = []
+        typed = _Typed(fragment.text, letters)
         for token, start, end, word in pieces_of(self._tokenizer, fragment.text):
             piece = fragment.text[start:end]
             is_embedding = piece in self._added
@@ -134,7 +135,7 @@ class Columns:
             elif is_embedding and cells and re.fullmatch(re.escape(cells[-1].piece) + r"_\d+", piece):
                 piece, span, number = cells[-1].piece, cells[-1].span, cells[-1].word  # a further vector of one word
             else:
-                span, number = letters.take(piece), words + word
+                span, number = typed.span(start, end), words + word
             cells.append(_Cell(token, piece, span, fragment.weight, number, is_embedding))
         return cells
 
@@ -167,23 +168,37 @@ class _Letters:
                 if place not in breaks and not letter.isspace()
             ]
 
-    def take(self, piece: str) -> Span:
-        """Where a piece of a fragment was typed.
+    def take(self, letter: str) -> Span | None:
+        """Where the next such letter was typed; None where it comes no more."""
+        while self._next < len(self._letters) and self._letters[self._next][0] != letter:
+            self._next += 1
+        if self._next == len(self._letters):
+            return None
+        self._next += 1
+        return self._letters[self._next - 1][1]
+
+
+class _Typed:
+    """Where the pieces of one fragment were typed. Several pieces may be parts of one letter, as of 猫 or an emoji."""
+
+    def __init__(self, text: str, letters: _Letters):
+        self._text, self._letters = text, letters
+        self._spans: dict[int, Span | None] = {}
+
+    def span(self, start: int, end: int) -> Span:
+        """Args: start, end: of a piece within the fragment; pieces are asked for in their order.
 
         Raises:
-            TraceError: it comes no more.
+            TraceError: the piece is not where it was typed.
         """
-        found: list[Span] = []
-        for letter in piece:
-            if letter.isspace():
-                continue
-            while self._next < len(self._letters) and self._letters[self._next][0] != letter:
-                self._next += 1
-            if self._next == len(self._letters):
-                raise TraceError(
-                    f"SD.Next's prompt parser made {piece!r} of the prompt, which is not where it was typed, so that "
-                    "no column can be given to a word"
-                )
-            found.append(self._letters[self._next][1])
-            self._next += 1
+        places = [place for place in range(start, end) if not self._text[place].isspace()]
+        for place in places:
+            if place not in self._spans:
+                self._spans[place] = self._letters.take(self._text[place])
+        found = [span for span in map(self._spans.get, places) if span is not None]
+        if not found or len(found) < len(places):
+            raise TraceError(
+                f"SD.Next's prompt parser made {self._text[start:end]!r} of the prompt, which is not where it was "
+                "typed, so that no column can be given to a word"
+            )
         return found[0][0], found[-1][1]

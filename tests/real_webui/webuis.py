@@ -180,7 +180,11 @@ _LDM_PATCHED: dict[str, Any] = {
     "changed": {**_REFINER, "texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
 }  # fmt: skip
 REFORGE = Webui(
-    "reForge", "REFORGE_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_NO_SD2, **_TOO_LARGE},
+    "reForge", "REFORGE_DIR", **_LDM_PATCHED,
+    absent={
+        **_ABSENT, **_NO_SD2, **_TOO_LARGE,
+        "self-attention guidance": "the host itself fails at it here, with the extension off too",
+    },
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
 FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_NO_SD2, **_TOO_LARGE})

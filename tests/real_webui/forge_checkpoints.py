@@ -54,8 +54,6 @@ REFINER: dict[str, Any] = {
     "addition_time_embed_dim": 256, "projection_class_embeddings_input_dim": 2560,
 }  # fmt: skip
 OPEN_CLIP_WIDTHS = {"sd2": 1024, "sdxl": 1280}
-SD2_MARK = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias"
-"""By this part of the whole UNet Forge Classic tells how an SD 2 predicts, and fails where it is not."""
 EIGHT_BITS = torch.float8_e4m3fn
 
 
@@ -77,7 +75,7 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
     for name, channels in (("sd1", 4), ("other", 4), ("inpainting", 9)):
         _save({**parts, **_unet({**SD1, "in_channels": channels})}, checkpoints / f"{name}.safetensors")
     if "sd2" in names:
-        parts = {**vae, **_named("cond_stage_model.model.", _open_clip("sd2")), SD2_MARK: torch.zeros(320)}
+        parts = {**vae, **_named("cond_stage_model.model.", _open_clip("sd2"))}
         _save({**parts, **_unet({**SD2, "in_channels": 4})}, checkpoints / "sd2.safetensors")
     if "sdxl" in names:
         parts = {**vae, **_named("conditioner.embedders.0.transformer.", clip)}

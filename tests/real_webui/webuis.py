@@ -110,10 +110,9 @@ _ABSENT = {
     **dict.fromkeys(("back to InvokeAI", "LoRA, functional", "hypertile"), _NO_SETTING),
     "hypernetwork": "the host has none",
 }
-_ONE_FAMILY = {
-    "refiner switch (SDXL)": "no small refiner is made for this host yet",
-    "hires fix, other checkpoint": "SD 2 is not loaded here",
-}
+_NO_SD2 = {"hires fix, other checkpoint": "SD 2 is not loaded here"}
+"""reForge builds the whole UNet to tell how an SD 2 predicts, where no configuration lies beside it."""
+_ONE_FAMILY = {**_NO_SD2, "refiner switch (SDXL)": "no small refiner is made for this host yet"}
 _TOO_LARGE = dict.fromkeys(
     ("768x512", "1024x576", "520x600, SDXL"), "takes minutes on a CPU with the smallest UNet that the host loads"
 )
@@ -177,14 +176,18 @@ FORGE = Webui(
 )  # fmt: skip
 _LDM_PATCHED: dict[str, Any] = {
     "flags": ("--always-cpu",), "settings": {"sd_model_checkpoint": "sd1.safetensors"},
-    "checkpoints": {**_SMALL, **{name: name for name in ("sd2", "sdxl", "refiner")}}, "has_small_encoders": False,
+    "checkpoints": {**_SMALL, "sdxl": "sdxl", "refiner": "refiner"}, "has_small_encoders": False,
     "changed": {**_REFINER, "texts moved from row to row after our callback": _MOVED}, "lacks": {BATCHING: _NO_SETTING},
 }  # fmt: skip
 REFORGE = Webui(
-    "reForge", "REFORGE_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE},
+    "reForge", "REFORGE_DIR", **_LDM_PATCHED,
+    absent={
+        **_ABSENT, **_NO_SD2, **_TOO_LARGE,
+        "self-attention guidance": "the host itself fails at it here, with the extension off too",
+    },
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
-FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_TOO_LARGE})
+FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_NO_SD2, **_TOO_LARGE})
 SDNEXT_HIRES: dict[str, Any] = {
     "hr_force": True, "hr_upscaler": "Latent Nearest", "hr_resize_mode": 1, "hr_second_pass_steps": 4,
     "hr_denoising_strength": 0.6,

@@ -138,14 +138,12 @@ def _with_sizes(network: Any, sizes: Any) -> None:
 
 def _of_ldm_patched(root: Path) -> None:
     """reForge and Forge Classic, where a module looks for its configuration beside itself."""
-    for name, configuration in (("sdxl_clip", "clip_config_bigg.json"), ("sd2_clip", "sd2_clip_config.json")):
-        try:
-            module = importlib.import_module(f"ldm_patched.modules.{name}")
-        except ModuleNotFoundError:  # reForge's place
-            module = importlib.import_module(f"ldm_patched.modules.text_encoders.{name}")
-        shutil.copy(Path(str(module.__file__)).with_name(configuration), root)
-        _change(root / configuration, {"num_hidden_layers": OPEN_CLIP_LAYERS})
-        module.__file__ = str(root / f"{name}.py")
+    from ldm_patched.modules import sdxl_clip
+
+    configuration = "clip_config_bigg.json"
+    shutil.copy(Path(sdxl_clip.__file__).with_name(configuration), root)
+    _change(root / configuration, {"num_hidden_layers": OPEN_CLIP_LAYERS})
+    sdxl_clip.__file__ = str(root / "sdxl_clip.py")
 
 
 def _change(file: Path, changes: dict[str, Any]) -> None:

@@ -126,6 +126,8 @@ class Bench(scripts.Script):  # type: ignore[misc]
             sampler_name="Euler a", width=p.width, height=p.height, denoising_strength=0.5, do_not_save_samples=True,
             do_not_save_grid=True,
         )  # fmt: skip
+        if IS_FORGE:  # reForge fails at a generation without them
+            inner.scripts = scripts.ScriptRunner()
         torch.manual_seed(7)  # the encoder of img2img draws from the global generator
         pp.image = processing.process_images(inner).images[0]
         copied = copy(p)

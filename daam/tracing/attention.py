@@ -6,7 +6,7 @@ the softmax, is one call for all layers of one shape. Where kernels are small, c
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -95,7 +95,7 @@ def probabilities(
     """
     bias = query.new_empty(1) if bias is None else bias
     beta = 0 if bias.numel() == 1 else 1
-    with torch.autocast(query.device.type, enabled=False) if _is_autocast(query.device.type) else nullcontext():
+    with in_full_precision(query.device.type):
         if room is None:
             return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
         torch.baddbmm(bias, query, key, beta=beta, alpha=scale, out=room)
@@ -113,7 +113,7 @@ def wanted_probabilities(query: Tensor, key: Tensor, scale: float, offset: Tenso
     Returns:
         [matrix, position, token], float32.
     """
-    with torch.autocast(query.device.type, enabled=False) if _is_autocast(query.device.type) else nullcontext():
+    with in_full_precision(query.device.type):
         return torch.baddbmm(offset, query, key, alpha=scale).exp_()
 
 
@@ -153,6 +153,11 @@ def _aligned(bias: Tensor) -> Tensor:
     """As the kernel wants it: rows that begin at multiples of 16 numbers."""
     tokens = bias.shape[-1]
     return functional.pad(bias, (0, -tokens % 16))[..., :tokens]
+
+
+def in_full_precision(device: str) -> AbstractContextManager[object]:
+    """Autocast would make half of what is float32. Args: device: its type."""
+    return torch.autocast(device, enabled=False) if _is_autocast(device) else nullcontext()
 
 
 def _is_autocast(device: str) -> bool:

@@ -18,6 +18,7 @@ from daam.tracing.attention import (
     by_head,
     cross_attention_probabilities,
     in_float32,
+    in_full_precision,
     log_sum_exp,
     probabilities,
     wanted_probabilities,
@@ -105,9 +106,7 @@ class Layout:
         matrices = self._copies * len(rows) * attended.heads
         per_position = max(max(batch, self._copies * len(rows)) * channels, matrices * self._tokens)
         self._positions_at_once = max(1, CHUNK_ELEMENTS // per_position)
-        is_large = self._positions_at_once < positions
-        self._has_kernel = is_large or self._tokens > MANY_TOKENS
-        self.is_alone = is_large or self._has_kernel
+        self.is_alone = self._has_kernel = self._positions_at_once < positions or self._tokens > MANY_TOKENS
         self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
         self.joined_bytes = batch * (positions + self._tokens) * channels * attended.query.element_size()
 
@@ -222,9 +221,9 @@ class Layout:
         Returns:
             [copy * matrix, position, column], with nothing in the other places.
         """
-        scores = torch.baddbmm(
-            self._weight_of_probe.repeat_interleave(self._heads)[:, None, None], query, probe, alpha=self._scale
-        )
+        weight = self._weight_of_probe.repeat_interleave(self._heads)[:, None, None]
+        with in_full_precision(query.device.type):
+            scores = torch.baddbmm(weight, query, probe, alpha=self._scale)
         divisor = torch.logaddexp(divisor[..., None], scores.logsumexp(-1, keepdim=True))
         both = found.new_zeros(2, *found.shape[:2], len(self._columns))
         both[0, ..., : found.shape[-1]] = found

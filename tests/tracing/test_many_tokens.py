@@ -102,6 +102,15 @@ def test_maps_are_those_of_the_whole_softmax(
         torch.testing.assert_close(other, whole, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+def test_autocast_changes_nothing(device: str) -> None:
+    seen = attended(device, None, is_flat=True)
+    expected = shown(block_of(seen, (0, 1), by_head=False, probed=True))
+    with torch.autocast(device, dtype=torch.bfloat16):
+        found = shown(block_of(seen, (0, 1), by_head=False, probed=True))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
 def test_where_torch_has_no_such_kernel_the_whole_softmax_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
     """In older ones, and on other devices."""
     seen = attended("cpu", None, is_flat=True)

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from daam.tracing.families.joint_model import JointBlock
+from daam.tracing.families.joint_model import BlockStream, JointBlock
 
 
-class DoubleStream:
+class DoubleStream(BlockStream):
     """Blocks that give (text, image).
 
     The rotary position is one for text and image, (cosine, sine) [position, channel], the text's first.
@@ -21,14 +21,7 @@ class DoubleStream:
 
     def __init__(self, model: nn.Module, blocks: Sequence[JointBlock], inputs: Sequence[str]):
         """Args: inputs: names of the modules that a text goes through before the first block."""
-        self.blocks = blocks
-        self._inputs = [model.get_submodule(name) for name in inputs]
-
-    def embedded(self, vectors: Tensor) -> Tensor:
-        text = vectors[None]
-        for module in self._inputs:
-            text = module.forward(text)  # not a call, which would run hooks of others
-        return text
+        super().__init__(blocks, [model.get_submodule(name) for name in inputs])
 
     def arguments(self, given: Mapping[str, Any], text: Tensor, places: Sequence[int]) -> dict[str, Any]:
         columns = given["encoder_hidden_states"].shape[1]

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from daam.errors import TraceError
-from daam.tracing.families.joint_model import JointBlock
+from daam.tracing.families.joint_model import BlockStream, JointBlock
 
 _INPUTS = ("txt_norm", "txt_in")
 """What a text goes through before the first block; some have no norm."""
 
 
-class ForgeStream:
+class ForgeStream(BlockStream):
     """Blocks that give (picture, text), and in Forge Neo write both into the tensors that they were given.
 
     The rotary position is one for text and picture, [row, 1, position, ...], the text's first.
@@ -24,14 +24,7 @@ class ForgeStream:
     picture: ClassVar[str] = "img"
 
     def __init__(self, model: nn.Module, blocks: Sequence[JointBlock]):
-        self.blocks = blocks
-        self._inputs = [found for found in (getattr(model, name, None) for name in _INPUTS) if found is not None]
-
-    def embedded(self, vectors: Tensor) -> Tensor:
-        text = vectors[None]
-        for module in self._inputs:
-            text = module.forward(text)  # not a call, which would run hooks of others
-        return text
+        super().__init__(blocks, [module for name in _INPUTS if (module := getattr(model, name, None)) is not None])
 
     def arguments(self, given: Mapping[str, Any], text: Tensor, places: Sequence[int]) -> dict[str, Any]:
         if given.get("attn_mask") is not None:

@@ -73,6 +73,21 @@ class TextStream(Protocol):
         """The text [row, token, channel] in what a block gives."""
 
 
+class BlockStream:
+    """What text streams have in common. Attributes: blocks: as in `TextStream`."""
+
+    def __init__(self, blocks: Sequence[JointBlock], inputs: Sequence[nn.Module]):
+        """Args: inputs: what a text goes through before the first block."""
+        self.blocks = blocks
+        self._inputs = inputs
+
+    def embedded(self, vectors: Tensor) -> Tensor:
+        text = vectors[None]
+        for module in self._inputs:
+            text = module.forward(text)  # not a call, which would run hooks of others
+        return text
+
+
 class JointModel(Protocol):
     """What is known of one kind of model. Made once for each model; may remember what it found.
 

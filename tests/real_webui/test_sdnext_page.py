@@ -16,6 +16,13 @@ from tests.real_webui.server import Server
 PROMPT = "a (red:1.2) circle and a blue square"
 SECONDS = 300_000
 """Its description of itself for Gradio, `/info`, is of ten megabytes and takes it half a minute of a processor."""
+STILL = """document.addEventListener("DOMContentLoaded", () => {
+    const style = document.createElement("style");
+    style.textContent = "*, *::before, *::after {animation: none !important; transition: none !important}";
+    document.head.append(style);
+});"""
+"""Without a graphics card Chromium draws the moving pictures of the page's start on the processor, and leaves the server
+none of it: what Gradio gives five seconds for, such as a click, then comes too late and is dropped."""
 INFO = "#generation_info_txt2img textarea"
 
 
@@ -26,17 +33,25 @@ def page(browser: Any, server: Server) -> Any:
         pytest.skip("for the page of SD.Next")
     page = browser.new_page(viewport={"width": 1400, "height": 1700})
     page.set_default_timeout(SECONDS)
+    page.add_init_script(STILL)
     page.goto(server.url, wait_until="load")
     page.wait_for_selector("#txt2img_prompt textarea", state="attached")
     page.wait_for_selector("#splash", state="detached")
     page.fill("#txt2img_prompt textarea", PROMPT)
-    page.click("#txt2img_seed_group > .label-wrap")
+    open_fold(page, "#txt2img_seed_group")
     values = {"width input[type=number]": "128", "height input[type=number]": "128", "steps input[type=number]": "8"}
     for name, value in (values | {"seed input": "1"}).items():
         page.fill(f"#txt2img_{name}", value)
         page.press(f"#txt2img_{name}", "Tab")
     yield page
     page.close()
+
+
+def open_fold(page: Any, selector: str) -> None:
+    """Where it is not open yet."""
+    head = page.locator(f"{selector} > .label-wrap")
+    if "open" not in head.get_attribute("class").split():
+        head.click()
 
 
 def generate(page: Any) -> list[bytes]:
@@ -61,8 +76,8 @@ def test_the_page_of_sdnext_makes_the_same_picture_with_grid_and_viewer(page: An
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     (plain,) = generate(page)
-    page.click("#txt2img_script_alwayson > .label-wrap")
-    page.click("#txt2img_attention_heatmap > .label-wrap")
+    open_fold(page, "#txt2img_script_alwayson")
+    open_fold(page, "#txt2img_attention_heatmap")
     page.click("#txt2img_attention_heatmap_fill")
     terms = "#txt2img_attention_heatmap_terms textarea"
     page.wait_for_function(f"document.querySelector('{terms}').value")

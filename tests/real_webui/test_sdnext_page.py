@@ -21,8 +21,8 @@ STILL = """document.addEventListener("DOMContentLoaded", () => {
     style.textContent = "*, *::before, *::after {animation: none !important; transition: none !important}";
     document.head.append(style);
 });"""
-"""Without a graphics card Chromium draws what moves while the page starts on the processor, and leaves the server little
-of it: what Gradio gives five seconds for, such as a click, then comes too late and is dropped."""
+"""Without a graphics card Chromium draws what moves while the page starts on the processor, and leaves the server
+little of it: what Gradio gives five seconds for, such as a click, then comes too late and is dropped."""
 INFO = "#generation_info_txt2img textarea"
 
 

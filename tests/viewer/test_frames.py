@@ -9,7 +9,9 @@ import shutil
 import subprocess
 import time
 from collections import Counter
+from cProfile import Profile
 from pathlib import Path
+from pstats import Stats
 from typing import Any
 
 import pytest
@@ -102,12 +104,13 @@ def test_a_refused_removal_has_the_sentence_of_remove() -> None:
 
 
 def test_75_words_with_brackets_are_framed_in_well_under_a_second() -> None:
+    """Counted in calls of functions, as seconds tell of the machine: 0.6 million are 0.3 s of an idle core."""
     words = [f"{letter}{other}" for letter in "abcdefghijklm" for other in "nopqrs"][:75]
     prompt = ", ".join(f"({word}:1.2)" if number % 3 == 0 else f"(big {word}:0.9)" for number, word in enumerate(words))
     spans = words_of(table(prompt))
-    started = time.process_time()
-    frames = edit_frames(prompt, spans)
-    assert time.process_time() - started < 2.0  # 0.5 s on two shared cores
+    with Profile() as profile:
+        frames = edit_frames(prompt, spans)
+    assert Stats(profile).total_calls < 1_000_000
     assert all(frame.why_not is None and frame.why_stays is None for frame in (*frames.words, *frames.brackets))
 
 

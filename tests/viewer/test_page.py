@@ -17,6 +17,9 @@ from benchmarks.viewer_frames import many_words
 from daam.results.result import Result
 from daam.results.viewer.page import report_html
 
+SORTING = 6.0
+"""Milliseconds in which an idle core of the machine on which these tests were written sorts 20,000 numbers."""
+
 PROMPT = 'a red circle, a "blue" <script>alert(1)</script> square 🐈'
 
 
@@ -448,7 +451,8 @@ def test_observations_select_their_words(page: Any) -> None:
 @pytest.mark.slow
 def test_hovering_keeps_sixty_frames_a_second(browser: Any, tmp_path: Path) -> None:
     """Of 75 words over a 1024×1024 picture: half of the words are drawn anew, and half of the spots ranked, in less
-    than a frame of 16.7 ms. Of eight rounds the quietest counts: other processes share the machine."""
+    than a frame of 16.7 ms. Of eight rounds the quietest counts, as other processes share the machine; where it sorts
+    numbers more slowly than an idle one did, a frame may last longer in proportion."""
     file = tmp_path / "report.html"
     picture, trace = many_words(1024)
     file.write_text(report_html(Result([picture], [trace])), "utf-8")
@@ -482,16 +486,17 @@ def test_hovering_keeps_sixty_frames_a_second(browser: Any, tmp_path: Path) -> N
                 const [x, y] = [7 * number, 5 * number];
                 viewer.list.show(viewer.maps.rank([x, y, x + 1, y + 1], viewer.look.state));
             };
+            const sort = () => Float64Array.from({length: 20000}, (_, at) => Math.sin(at * at)).sort();
             const rounds = [];
             for (let round = 0; round < 8; round++) {
-                rounds.push([await median(draw), await median(rank)]);
+                rounds.push([await median(draw), await median(rank), await median(sort)]);
             }
             return rounds;
         }"""
     )
     page.close()
-    drawn, ranked = (min(times) for times in zip(*rounds))
-    assert drawn < 16.7 and ranked < 16.7, rounds
+    slower = [max(1.0, sorting / SORTING) for _, _, sorting in rounds]
+    assert any(max(drawn, ranked) < 16.7 * times for (drawn, ranked, _), times in zip(rounds, slower)), rounds
 
 
 def test_the_map_is_switched_without_a_new_generation_and_its_mask_and_numbers_follow(page: Any) -> None:

@@ -78,6 +78,7 @@
                 append: (chip) => this.append(chip),
             };
             this.root.classList.add("attention-heatmap-viewer");
+            this.root.classList.toggle("attention-heatmap-on-dark", !this.root.closest(".dark") && hasLightText(this.root));
             this.stage = new SHARED.Stage(this.data, this.maps, this.look.colormaps, (spot) => this.showSpot(spot));
             this.beside = new SHARED.Beside(this);
             this.legend = new SHARED.Legend(this);
@@ -410,9 +411,15 @@
             this.maps.forget();
             this.root.removeEventListener("keydown", this.onKey);
             this.root.replaceChildren();
-            this.root.classList.remove("attention-heatmap-viewer");
+            this.root.classList.remove("attention-heatmap-viewer", "attention-heatmap-on-dark");
             delete this.root.dataset.ready;
         }
+    }
+
+    /** So it is known that a theme is dark which does not say so, as those of SD.Next. */
+    function hasLightText(element) {
+        const [red, green, blue] = getComputedStyle(element).color.match(/[\d.]+/g).map(Number);
+        return 0.3 * red + 0.59 * green + 0.11 * blue > 150;
     }
 
     const sizeOf = (data) => (data.region ? data.region.slice(2) : [data.width, data.height]);

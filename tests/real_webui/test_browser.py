@@ -15,6 +15,7 @@ from PIL import Image
 from daam.results.settings import SETTINGS
 from tests.axe import fetched, violations
 from tests.real_webui.server import Server
+from tests.real_webui.webuis import PAGE
 
 GRADIOS = {
     "label": "[id$=-visible-checkbox], .gradio-slider input",
@@ -35,6 +36,7 @@ class Page:
     """
 
     def __init__(self, browser: Any, server: Server, theme: str = "light", tab: str = "txt2img"):
+        server.needs(PAGE)
         self.tab = tab
         self.side, self.steps = (64, 4) if server.kind.is_forge else (128, 8)
         self.errors: list[str] = []

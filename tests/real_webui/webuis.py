@@ -27,6 +27,7 @@ PLOT = (
 
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
 USERS = "users of the API beside those of the page"
+PAGE = "a page laid out as AUTOMATIC1111's"
 TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima", "flux_fp8")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
@@ -202,6 +203,7 @@ SDNEXT = Webui(
         "samples_format": "png", "prompt_attention": "native", "image_metadata": True,
         "sdnq_dequantize_compile": False, "te_shared_te": False,  # which want Triton, and text encoders from a hub
         "server_rate_limit": 0,  # it refuses more than 60 pictures a minute
+        "theme_type": "Standard",  # for the other look, a repository of its own, its page waits two minutes
     },
     checkpoints={name: f"Diffusers/{name}" for name in ("embedded", "sdxl", "flux")} | {"sd1": "Diffusers/embedded"},
     has_pipelines=True,
@@ -252,6 +254,7 @@ SDNEXT = Webui(
         BATCHING: _NO_SETTING,
         AND: "the host takes AND for a word",
         USERS: "the host has one list of users",
+        PAGE: "its page has tests of its own",
     },
 )  # fmt: skip
 WEBUIS = (A1111, FORGE_NEO, FORGE, REFORGE, FORGE_CLASSIC, SDNEXT)

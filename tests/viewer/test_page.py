@@ -379,26 +379,53 @@ def test_the_keyboard_alone_is_enough(page: Any) -> None:
     assert "circle" not in prompt(page)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_texts_have_the_contrast_of_wcag_aa(page: Any, theme: str) -> None:
-    page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
+def least_contrast(page: Any) -> tuple[float, str]:
+    """Of all texts with what is behind them, as WCAG counts it, and the class of the text that has it."""
     ratios = page.evaluate(
         """() => {
             const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
             const light = ([r, g, b]) => [r, g, b]
                 .map((value) => (value /= 255, value <= 0.03928 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
                 .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
-            const viewer = getComputedStyle(document.querySelector(".attention-heatmap-viewer"));
-            const ground = light(numbers(viewer.backgroundColor));
+            const ground = (element) => {
+                const behind = getComputedStyle(element).backgroundColor;
+                return behind === "rgba(0, 0, 0, 0)" ? ground(element.parentElement) : light(numbers(behind));
+            };
             const holds = (each) => [...each.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
             return [...document.querySelectorAll(".attention-heatmap-viewer *")].filter(holds).map((each) => {
-                const text = light(numbers(getComputedStyle(each).color));
-                return [(Math.max(text, ground) + 0.05) / (Math.min(text, ground) + 0.05), each.className];
+                const both = [light(numbers(getComputedStyle(each).color)), ground(each)];
+                return [(Math.max(...both) + 0.05) / (Math.min(...both) + 0.05), each.className];
             });
         }"""
     )
     assert len(ratios) > 30
-    assert min(ratio for ratio, _ in ratios) >= 4.5, min(ratios)
+    ratio, name = min(ratios)
+    return ratio, name
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_texts_have_the_contrast_of_wcag_aa(page: Any, theme: str) -> None:
+    page.evaluate(f"document.body.classList.toggle('dark', {str(theme == 'dark').lower()})")
+    assert least_contrast(page) >= (4.5, "")
+
+
+def test_a_theme_that_is_dark_by_its_variables_alone_leaves_all_legible(
+    browser: Any, report: Path, tmp_path: Path
+) -> None:
+    """As SD.Next's, beside a system of light colours; it keeps the texts of buttons on one line, too."""
+    variables = "--body-text-color: #f0f0f0; --block-background-fill: #161616; --input-background-fill: #303030"
+    buttons = "--button-secondary-background-fill: #202020; --button-secondary-text-color: #f0f0f0"
+    file = tmp_path / "dark.html"
+    styled = f"<style>:root {{{variables}; {buttons}}} button {{max-width: 400px; white-space: nowrap}}</style></head>"
+    file.write_text(report.read_text("utf-8").replace("</head>", styled), "utf-8")
+    opened = browser.new_page(color_scheme="light", viewport={"width": 360, "height": 740})
+    opened.goto(file.as_uri())
+    opened.wait_for_selector("[data-ready=true]")
+    chip(opened, "circle").click()
+    assert least_contrast(opened) >= (4.5, "")
+    observation = opened.locator(".attention-heatmap-observation").first
+    assert observation.evaluate("each => each.scrollWidth <= each.clientWidth")
+    opened.close()
 
 
 def test_it_fits_a_phone(page: Any) -> None:

@@ -158,7 +158,10 @@ class LatestSelfAttention:
         found = {part: [_row(each.attended, row) for each in kept] for part, row in self._rows[image].items()}
         scores = sum(layer.scores for layers in found.values() for layer in layers)
         if not self._budget.allows(scores, kept[0].attended.query.device.type):
-            raise TraceError("refining maps of this size takes long on this device, and was not asked for")
+            raise TraceError(
+                "refining maps of this size takes long on this device, and was not asked for: the map “refined” in a "
+                'panel, --map refined or keep="refined" does'
+            )
         return LatestOfImage(self._size, found, len(self._left_out))
 
     def _why_refused(self, attended: SelfAttended) -> str | None:

@@ -13,8 +13,8 @@ from tests.real_webui.forge_sizes import ANIMA_LLM_SIZES, LLM_SIZES, LUMINA_SIZE
 Kind = Literal["lumina", "z_image"]
 KNOWN_WIDTH: dict[Kind, int] = {"lumina": 2304, "z_image": 3840}
 LATENT, STEP_WIDTH, REFINERS, LAYERS = 16 * 4, 256, 2, 2
-VOCABULARY = {"lumina": 256000, "z_image": 151936, "anima": 151936}
-LLM_HEAD = {"lumina": 256, "z_image": 128, "anima": 128}
+VOCABULARY = {"lumina": 256000, "z_image": 151936, "anima": 151936, "qwen_image": 152064}
+LLM_HEAD = {"lumina": 256, "z_image": 128, "anima": 128, "qwen_image": 128}
 
 
 def nextdit_shapes(kind: Kind) -> Shapes:
@@ -55,7 +55,7 @@ def _block(name: str, kind: Kind, step: int | None) -> Shapes:
     return shapes
 
 
-def llm_shapes(kind: Kind | Literal["anima"]) -> Shapes:
+def llm_shapes(kind: Kind | Literal["anima", "qwen_image"]) -> Shapes:
     sizes = ANIMA_LLM_SIZES if kind == "anima" else LLM_SIZES
     width, inner, head = sizes["hidden_size"], sizes["intermediate_size"], LLM_HEAD[kind]
     queries, keys = sizes["num_attention_heads"] * head, sizes["num_key_value_heads"] * head
@@ -71,6 +71,9 @@ def llm_shapes(kind: Kind | Literal["anima"]) -> Shapes:
             f"{layer}.self_attn.q_proj.weight": (queries, width), f"{layer}.self_attn.k_proj.weight": (keys, width),
             f"{layer}.self_attn.v_proj.weight": (keys, width), f"{layer}.self_attn.o_proj.weight": (width, queries),
         }  # fmt: skip
-        if kind != "lumina":
+        if kind == "qwen_image":
+            shapes |= {f"{layer}.self_attn.q_proj.bias": (queries,)}
+            shapes |= {f"{layer}.self_attn.{part}_proj.bias": (keys,) for part in ("k", "v")}
+        elif kind != "lumina":
             shapes |= {f"{layer}.self_attn.{part}_norm.weight": (head,) for part in ("q", "k")}
     return shapes

@@ -24,6 +24,8 @@ LUMINA_SIZES: dict[int, dict[str, Any]] = {
     3840: {"dim": 256, "n_heads": 2, "n_kv_heads": 2},
 }
 """Of Lumina 2 and of Z-Image, by the width that each is known by; their heads have 96 and 128 channels."""
+QWEN_SIZES: dict[str, int] = {"num_attention_heads": 2, "joint_attention_dim": LLM_SIZES["hidden_size"]}
+"""Of Qwen-Image, whose heads have 128 channels."""
 ANIMA_SIZES: dict[str, int] = {
     "model_channels": 256, "num_blocks": 2, "num_heads": 2, "crossattn_emb_channels": 64, "adaln_lora_dim": 32,
 }  # fmt: skip

@@ -350,7 +350,7 @@ def _models() -> list[MatrixRow]:
             pictures=2,
         ),
         MatrixRow(section, "Flux Kontext, nothing to change", FLUX, "kontext"),
-        *(row for name in ("Chroma", "Lumina 2", "Z-Image", "Anima") for row in _transformer(name)),
+        *(row for name in TRANSFORMERS for row in _transformer(name)),
         *(
             MatrixRow(
                 section,
@@ -360,7 +360,7 @@ def _models() -> list[MatrixRow]:
                 pictures=2,
                 settings={"probe": "tree, blue square", "reading": "output"},
             )
-            for name, checkpoint in (("Flux", "flux"), ("Chroma", "chroma"))
+            for name, checkpoint in (("Flux", "flux"), ("Chroma", "chroma"), ("Qwen-Image", "qwen_image"))
         ),
         MatrixRow(
             section,
@@ -391,8 +391,14 @@ def _models() -> list[MatrixRow]:
     ]
 
 
+TRANSFORMERS = {
+    "Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image", "Anima": "anima", "Qwen-Image": "qwen_image",
+}  # fmt: skip
+"""Families to their checkpoints, of which each has the same rows."""
+
+
 def _transformer(name: str) -> list[MatrixRow]:
-    checkpoint = {"Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image", "Anima": "anima"}[name]
+    checkpoint = TRANSFORMERS[name]
     guided = {**FLUX, "cfg_scale": 4, "negative_prompt": "ugly, a dark room with (many:1.2) chairs"}
     edited = "a ((red)) circle, a [tree:house:0.5]"
     return [

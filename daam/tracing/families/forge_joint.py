@@ -1,7 +1,7 @@
 """Joint attention of Forge's and Forge Neo's own networks: one class for each kind. Nothing of the hosts is imported.
 
 Their blocks call `attention_function`, which each of their modules has imported by name, with queries and keys that
-have their norms and rotary positions: [batch, head, position, channel].
+have their norms and rotary positions: [batch, head, position, channel], or [batch, position, head * channel].
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.tracing.families.base import Sample, argument, first_input
-from daam.tracing.families.forge_stream import ForgeStream
+from daam.tracing.families.forge_stream import ForgeQwenStream, ForgeStream
 from daam.tracing.families.joint_model import JointBlock, JointModel, Places, TextStream, blocks_of_lists
 from daam.tracing.families.seam import AttentionCall, Binding
 
@@ -99,7 +99,30 @@ class ForgeLumina(ForgeModel):
         return -count % int(multiple) if multiple else 0
 
 
-FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina]
+class ForgeQwen(ForgeModel):
+    """Qwen-Image."""
+
+    name = "Qwen-Image in Forge Neo"
+    class_names = ("QwenImageTransformer2DModel",)
+    lists = ("transformer_blocks",)
+
+    @classmethod
+    def find(cls, model: nn.Module) -> ForgeModel | None:
+        return super().find(model) if hasattr(model, "pe_embedder") else None  # diffusers' has the same name
+
+    def text_stream(self) -> TextStream:
+        return ForgeQwenStream(self._model, self.blocks())
+
+    def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
+        """None: of pictures that the made one refers to the host writes into its prompt too, which is not read."""
+        if named.get("ref_latents") or kept_references():
+            raise TraceError(
+                "Qwen-Image-Edit's prompt has the pictures in it that it refers to, which is not known of it"
+            )
+        return ()
+
+
+FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina, ForgeQwen]
 
 
 def forge_bindings(block: nn.Module) -> list[Binding]:
@@ -138,10 +161,12 @@ def _read(
     skip_reshape: bool = False,
     **__: Any,
 ) -> AttentionCall:
-    refusal = None if skip_reshape else "attends with heads that are not apart yet, which is not known of it"
-    query, key, value = (tensor.transpose(1, 2) for tensor in (q, k, v)) if skip_reshape else (q, k, v)
+    if skip_reshape:
+        query, key, value = (tensor.transpose(1, 2) for tensor in (q, k, v))
+    else:  # heads are not apart yet
+        query, key, value = (tensor.unflatten(-1, (heads, -1)) for tensor in (q, k, v))
     if mask is not None and mask.dim() < 4:
         mask = mask[None, None] if mask.dim() == 2 else mask[:, None]
     if result.dim() == 3:
         result = result.unflatten(-1, (heads, -1))
-    return AttentionCall(query, key, value, mask, None, result, refusal)
+    return AttentionCall(query, key, value, mask, None, result)

@@ -1,4 +1,4 @@
-"""The stream for the text in Forge's and Forge Neo's Flux and Chroma. Nothing of the hosts is imported."""
+"""The stream for the text in Forge's and Forge Neo's Flux, Chroma and Qwen-Image. Nothing of the hosts is imported."""
 
 from __future__ import annotations
 
@@ -37,3 +37,24 @@ class ForgeStream(BlockStream):
 
     def text_of(self, given: tuple[Tensor, ...]) -> Tensor:
         return given[1]
+
+
+class ForgeQwenStream(BlockStream):
+    """Blocks that give (text, picture).
+
+    The rotary position is one for text and picture, [row, position, 1, ...], the text's first.
+    """
+
+    picture: ClassVar[str] = "hidden_states"
+
+    def __init__(self, model: nn.Module, blocks: Sequence[JointBlock]):
+        super().__init__(blocks, [model.get_submodule(name) for name in _INPUTS])
+
+    def arguments(self, given: Mapping[str, Any], text: Tensor, places: Sequence[int]) -> dict[str, Any]:
+        columns, rotary = given["encoder_hidden_states"].shape[1], given["image_rotary_emb"]
+        chosen = [min(place, columns - 1) for place in places]
+        rotary = torch.cat([rotary[:, chosen], rotary[:, columns:]], dim=1)
+        return {**given, "encoder_hidden_states": text, "image_rotary_emb": rotary}
+
+    def text_of(self, given: tuple[Tensor, ...]) -> Tensor:
+        return given[0]

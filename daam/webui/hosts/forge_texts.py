@@ -46,7 +46,8 @@ class ForgeTexts(WebuiTexts):
         return engines[0].tokenizer if engines else None
 
     def t5(self, *, negative: bool = False) -> T5 | None:
-        """Of Flux and Chroma T5, of Z-Image Qwen 3, of Lumina 2 Gemma 2; None where the model has none of them.
+        """Of Flux and Chroma T5, of Z-Image Qwen 3, of Qwen-Image Qwen 2.5, of Lumina 2 Gemma 2; None where the model
+        has none of them.
 
         Anima is conditioned by T5's tokens too, of which a network of its own makes the vectors.
         """
@@ -66,6 +67,9 @@ class ForgeTexts(WebuiTexts):
                 lambda text, _: _tokens(llm, text),
                 "word",
             )
+        qwen = getattr(shared.sd_model, "text_processing_engine_qwen", None)
+        if qwen is not None:
+            return _without_template(qwen)
         if hasattr(llm, "process_template"):
             return _behind_template(llm, negative=negative)
         return None
@@ -117,6 +121,26 @@ def _anima_tokens(engine: Any, text: str) -> list[int]:
 
 def _texts(runs: Runs) -> list[str]:
     return [text for text, _ in runs]
+
+
+def _without_template(engine: Any) -> T5:
+    """Of Qwen-Image: each run stands in the template, of which the beginning of the first is cut off once encoded."""
+    before, _, after = engine.llama_template.partition("{}")
+
+    def left(tokens: Sequence[int]) -> int:
+        """How many of the tokens are cut off: up to the user's turn, and what names it."""
+        return len(tokens) - len(engine.strip_template(torch.empty(len(tokens), len(tokens) + 4), tokens))
+
+    def cut(runs: Runs) -> list[list[tuple[int, int, int]]]:
+        found = _cut(engine.tokenizer, _texts(runs), before, after, adds_special=True)
+        count = left([token for pieces in found for token, *_ in pieces])
+        return [pieces[count:] if number == 0 else pieces for number, pieces in enumerate(found)]
+
+    def tokens(text: str, _: int) -> list[int]:
+        whole = _tokens(engine, text)
+        return whole[left(whole) :]
+
+    return T5(cut, tokens, "word")
 
 
 def _behind_template(engine: Any, *, negative: bool) -> T5:

@@ -26,6 +26,7 @@ from forge_sizes import (
     LLM_SIZES,
     LUMINA_SIZES,
     OPEN_CLIP_LAYERS,
+    QWEN_SIZES,
     T5_SIZES,
     VAE_SIZES,
     WAN_VAE_SIZES,
@@ -36,6 +37,7 @@ REFINER = "stabilityai/stable-diffusion-xl-refiner-1.0"
 SD2, FLUX = "stabilityai/stable-diffusion-2-1", "black-forest-labs/FLUX.1-dev"
 CHROMA, LUMINA, Z_IMAGE = "Chroma", "neta-art/Neta-Lumina", "Tongyi-MAI/Z-Image-Turbo"
 ANIMA = "circlestone-labs/Anima"
+QWEN_IMAGE = "Qwen/Qwen-Image"
 ANIMA_WIDTH = 2048
 """By which it is known."""
 CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{FLUX}/text_encoder")
@@ -50,6 +52,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     f"{Z_IMAGE}/text_encoder": LLM_SIZES,
     f"{ANIMA}/text_encoder": {"hidden_size": ANIMA_LLM_SIZES["hidden_size"]},
     f"{ANIMA}/vae": WAN_VAE_SIZES,
+    f"{QWEN_IMAGE}/text_encoder": LLM_SIZES,
+    f"{QWEN_IMAGE}/vae": WAN_VAE_SIZES,
 }
 
 
@@ -95,11 +99,11 @@ def _guidance(given: dict[str, Any]) -> dict[str, Any]:
 
 def _make_llms_small() -> None:
     """Of Forge Neo: text encoders, and the models that go with them, which it knows by their width."""
-    from backend.nn import anima, lumina
+    from backend.nn import anima, lumina, qwen
     from backend.nn.llm import llama
     from huggingface_guess import detection
 
-    for name in ("Qwen3_4BConfig", "Gemma2_2B_Config"):
+    for name in ("Qwen3_4BConfig", "Gemma2_2B_Config", "Qwen25_7BVLI_Config"):
         setattr(llama, name, functools.partial(getattr(llama, name), **LLM_SIZES))
     llama.Qwen3_06BConfig = functools.partial(llama.Qwen3_06BConfig, **ANIMA_LLM_SIZES)
     by_width = {LLM_SIZES["hidden_size"]: llama.Qwen3_4B, ANIMA_LLM_SIZES["hidden_size"]: llama.Qwen3_06B}
@@ -108,6 +112,8 @@ def _make_llms_small() -> None:
     llama.LLMAdapter = functools.partial(llama.LLMAdapter, **ADAPTER_SIZES)
     _with_sizes(lumina.NextDiT, lambda given: LUMINA_SIZES[given["dim"]])
     _with_sizes(anima.Anima, lambda given: ANIMA_SIZES)
+    _with_sizes(qwen.QwenImageTransformer2DModel, lambda given: QWEN_SIZES)
+    llama.qwen_vl.Qwen2VLVisionTransformer = lambda **_: torch.nn.Identity()  # 0.7 billion weights, for no picture here
     known = {sizes["dim"]: width for width, sizes in LUMINA_SIZES.items()}
     detect = detection.detect_unet_config
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.tracing.capture import Capture
-from daam.tracing.families.forge_joint import ForgeFlux, ForgeLumina
+from daam.tracing.families.forge_joint import ForgeFlux, ForgeLumina, ForgeQwen
 from daam.tracing.plan import TextKey, TracedText
 from daam.tracing.probe import Probe
 
@@ -22,8 +22,12 @@ SOURCE = ModuleType("forge_like_network")
 """The Python module of their blocks, which has imported the attention function by name."""
 
 
-def attention_function(q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Any = None, **_: Any) -> Tensor:
-    """[batch, head, position, channel] to [batch, position, head * channel]."""
+def attention_function(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Any = None, skip_reshape: bool = False
+) -> Tensor:
+    """[batch, head, position, channel] to [batch, position, head * channel]; or such ones with heads not apart yet."""
+    if not skip_reshape:
+        q, k, v = (part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (q, k, v))
     PROBABILITIES.append((q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1))
     return (PROBABILITIES[-1] @ v).transpose(1, 2).flatten(2)
 
@@ -88,6 +92,55 @@ class NextDiT(_Network):
     multiple = pad_tokens_multiple = 4
 
 
+class QwenBlock(nn.Module):
+    """With a stream for the picture and one for the text; it gives the text first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.img_qkv, self.txt_qkv = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, 3 * WIDTH)
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor,
+        encoder_hidden_states_mask: Any,
+        temb: Tensor,
+        image_rotary_emb: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        img, txt = hidden_states, encoder_hidden_states
+        joined = torch.cat([self.txt_qkv(txt * temb), self.img_qkv(img * temb)], dim=1)
+        q, k, v = (part.unflatten(-1, (HEADS, -1)) for part in joined.chunk(3, dim=-1))
+        parts = (q * image_rotary_emb).flatten(2), (k * image_rotary_emb).flatten(2), v.flatten(2)
+        attended: Tensor = vars(SOURCE)["attention_function"](*parts, HEADS, None)
+        return txt + attended[:, : txt.shape[1]], img + attended[:, txt.shape[1] :]
+
+
+QwenBlock.__module__ = SOURCE.__name__
+
+
+class QwenImageTransformer2DModel(_Network):
+    names = ("transformer_blocks",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.transformer_blocks = nn.ModuleList([QwenBlock(), QwenBlock()])
+        self.txt_norm, self.txt_in = nn.LayerNorm(WIDTH), nn.Linear(WIDTH, WIDTH)
+        self.pe_embedder = nn.Identity()
+
+    def forward(self, x: Tensor, timestep: Tensor, context: Tensor, ref_latents: Any = None, **_: Any) -> Tensor:
+        txt, img = self.txt_in(self.txt_norm(context)), self._patches(x[:, :, 0])  # latents of one point in time
+        rotary = torch.linspace(0.5, 1.5, txt.shape[1] + img.shape[1])[None, :, None, None]
+        for block in self.transformer_blocks:
+            txt, img = block(
+                hidden_states=img,
+                encoder_hidden_states=txt,
+                encoder_hidden_states_mask=None,
+                temb=timestep[:, None, None],
+                image_rotary_emb=rotary,
+            )
+        return torch.cat([txt, img], dim=1)
+
+
 @pytest.mark.parametrize("references", ["none", "in the call", "beside the call"])
 @pytest.mark.parametrize(
     ("network", "kind", "layers"),
@@ -98,8 +151,9 @@ class NextDiT(_Network):
             ["double_blocks.0", "double_blocks.1", "single_blocks.0", "single_blocks.1"],
         ),
         (NextDiT, ForgeLumina, ["layers.0", "layers.1"]),
+        (QwenImageTransformer2DModel, ForgeQwen, ["transformer_blocks.0", "transformer_blocks.1"]),
     ],
-    ids=["Flux", "Z-Image"],
+    ids=["Flux", "Z-Image", "Qwen-Image"],
 )
 def test_maps_are_the_softmax_of_the_networks_own_attention(
     network: type[_Network], kind: Any, layers: list[str], references: str, monkeypatch: pytest.MonkeyPatch
@@ -118,6 +172,7 @@ def test_maps_are_the_softmax_of_the_networks_own_attention(
     text = TracedText(TextKey(0, "positive"), (1, 3))
     capture = Capture(model, lambda call: [None, text])
     latent, context = torch.randn(2, 4, 6, 10), torch.randn(2, COLUMNS, WIDTH)
+    latent = latent[:, :, None] if kind is ForgeQwen else latent
     with torch.no_grad():
         PROBABILITIES.clear()
         plain = model(latent, torch.ones(2), context=context, **given)
@@ -183,12 +238,15 @@ class EveryColumn(Probe):
         return tuple((column,) for column in self.columns)
 
 
-def call_with_own_words(monkeypatch: pytest.MonkeyPatch, **given: Any) -> tuple[Capture, bool]:
+def call_with_own_words(
+    monkeypatch: pytest.MonkeyPatch, network: type[_Network] = IntegratedChromaTransformer2DModel, **given: Any
+) -> tuple[Capture, bool]:
     """One call of a model that is probed with the columns of its own text; and whether it gave what it gives alone."""
     monkeypatch.setitem(sys.modules, SOURCE.__name__, SOURCE)
     torch.manual_seed(1)
-    model = IntegratedChromaTransformer2DModel()
+    model = network()
     latent, context, columns = torch.randn(2, 4, 6, 10), torch.randn(2, COLUMNS, WIDTH), tuple(range(COLUMNS))
+    latent = latent[:, :, None] if network is QwenImageTransformer2DModel else latent
     text = TracedText(TextKey(0, "positive"), columns, output_words=tuple((column,) for column in columns))
     probe = EveryColumn(context[0], None, columns)  # type: ignore[arg-type]
     capture = Capture(model, lambda call: [text, None], probe=probe, keep_outputs=True)
@@ -200,12 +258,18 @@ def call_with_own_words(monkeypatch: pytest.MonkeyPatch, **given: Any) -> tuple[
     return capture, torch.equal(plain, traced)
 
 
-def test_a_text_beside_the_prompt_that_is_the_prompt_gets_what_the_prompt_gets(monkeypatch: pytest.MonkeyPatch) -> None:
-    capture, is_same = call_with_own_words(monkeypatch)
+@pytest.mark.parametrize(
+    ("network", "blocks"),
+    [(IntegratedChromaTransformer2DModel, "double_blocks"), (QwenImageTransformer2DModel, "transformer_blocks")],
+)
+def test_a_text_beside_the_prompt_that_is_the_prompt_gets_what_the_prompt_gets(
+    network: type[_Network], blocks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture, is_same = call_with_own_words(monkeypatch, network)
     assert is_same and capture.fault is None
     found = capture.texts(0)
     own, prompt = found[TextKey(0, "probe")], found[TextKey(0, "positive")]
-    assert list(own.sums) == list(own.outputs) == ["double_blocks.0", "double_blocks.1"]
+    assert list(own.sums) == list(own.outputs) == [f"{blocks}.0", f"{blocks}.1"]
     for layer in own.sums:
         torch.testing.assert_close(own.outputs[layer], prompt.outputs[layer])
         assert own.sums[layer].shape == prompt.sums[layer].shape
@@ -219,3 +283,14 @@ def test_words_beside_the_prompt_are_refused_where_a_mask_hides_positions(monkey
 def test_words_beside_the_prompt_are_refused_in_one_stream() -> None:
     with pytest.raises(TraceError, match="as in Flux; Lumina 2 or Z-Image in Forge Neo has none that is known"):
         Capture(NextDiT(), lambda call: [], probe=EveryColumn(torch.ones(1, WIDTH), None, (0,)))  # type: ignore[arg-type]
+
+
+def test_pictures_that_qwen_image_edits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stand in its prompt too, so that its columns are not those of the words."""
+    monkeypatch.setitem(sys.modules, SOURCE.__name__, SOURCE)
+    model = QwenImageTransformer2DModel()
+    capture = Capture(model, lambda call: [TracedText(TextKey(0, "positive"), (1,))])
+    with torch.no_grad(), ExitStack() as stack:
+        capture.install(stack)
+        model(torch.ones(1, 4, 1, 4, 4), torch.ones(1), torch.ones(1, COLUMNS, WIDTH), ref_latents=[torch.ones(1)])
+    assert "has the pictures in it" in str(capture.fault)

@@ -22,7 +22,7 @@ from daam.tracing.families.seam import Binding, Watch
 from daam.tracing.families.second_text import Beside, SecondText
 from daam.tracing.plan import Conditioning
 
-JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS, *FORGE_MODELS]
+JOINT_MODELS: list[type[JointModel]] = [*FORGE_MODELS, *DIFFUSERS_MODELS]
 """Asked in this order; the first that knows a model has it."""
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from daam.errors import ShapeError, TraceError
 from daam.tracing.families.base import Attended, Sample, Sight, argument
-from daam.tracing.families.forge_joint import forge_bindings, kept_references
+from daam.tracing.families.forge_joint import forge_bindings, kept_references, one_frame
 from daam.tracing.families.joint_model import JointBlock
 from daam.tracing.families.seam import Binding, Watch
 
@@ -48,10 +48,7 @@ class ForgeAnima:
 
     def sample(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
         """Of latents [row, channel, time, height, width]; pictures that are referred to follow in time."""
-        latents = argument(arguments, named, 0, ("x",))
-        if latents is None or latents.dim() != 5 or latents.shape[2] != 1:
-            got = "none" if latents is None else list(latents.shape)
-            raise ShapeError(f"expected latents of pictures, [batch, channel, 1, height, width], got {got}")
+        latents = one_frame(argument(arguments, named, 0, ("x",)))
         height, width = latents.shape[-2:]
         patch = int(self._model.patch_spatial)  # type: ignore[arg-type]
         self._grid = (-(-height // patch), -(-width // patch))

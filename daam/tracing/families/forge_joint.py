@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from daam.errors import TraceError
+from daam.errors import ShapeError, TraceError
 from daam.tracing.families.base import Sample, argument, first_input
 from daam.tracing.families.forge_stream import ForgeQwenStream, ForgeStream
 from daam.tracing.families.joint_model import JointBlock, JointModel, Places, TextStream, blocks_of_lists
@@ -50,7 +50,7 @@ class ForgeModel:
         return forge_bindings(block)
 
     def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
-        latent = first_input(arguments, dict(named))
+        latent = self._latents(arguments, named)
         text = argument(arguments, named, 2, ("context",))
         if text is None:
             raise TraceError("expected a text in every call of the model, got none")
@@ -63,6 +63,10 @@ class ForgeModel:
         positions = columns + pictures + self._padding(pictures) + others
         sample = Sample(latent.shape[0], height, width, latent.requires_grad)
         return Places(sample, grid, columns, 0, positions, positions, text)
+
+    def _latents(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+        """[row, channel, height, width]"""
+        return first_input(arguments, dict(named))
 
     def _padding(self, count: int) -> int:
         """How many positions stand behind so many of text, or of picture, to fill them up."""
@@ -113,6 +117,9 @@ class ForgeQwen(ForgeModel):
     def text_stream(self) -> TextStream:
         return ForgeQwenStream(self._model, self.blocks())
 
+    def _latents(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+        return one_frame(argument(arguments, named, 0, ("x",)))
+
     def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
         """None: of pictures that the made one refers to the host writes into its prompt too, which is not read."""
         if named.get("ref_latents") or kept_references():
@@ -128,6 +135,18 @@ FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina, ForgeQwen]
 def forge_bindings(block: nn.Module) -> list[Binding]:
     """The names under which a block calls the hosts' attention function."""
     return [Binding(owner, FUNCTION, read_attention) for owner in _owners(block)]
+
+
+def one_frame(latents: Tensor | None) -> Tensor:
+    """Latents of pictures [row, channel, 1, height, width] without their time.
+
+    Raises:
+        ShapeError: they are none, or have several frames.
+    """
+    if latents is None or latents.dim() != 5 or latents.shape[2] != 1:
+        got = "none" if latents is None else list(latents.shape)
+        raise ShapeError(f"expected latents of pictures, [batch, channel, 1, height, width], got {got}")
+    return latents[:, :, 0]
 
 
 def kept_references() -> Sequence[Tensor]:

@@ -21,7 +21,7 @@ from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
 from tests.real_webui.forge_anima import anima_shapes, wan_vae_shapes
 from tests.real_webui.forge_flux import chroma_shapes, flux_shapes, t5_shapes
 from tests.real_webui.forge_lumina import Kind, llm_shapes, nextdit_shapes
-from tests.real_webui.forge_qwen import qwen_shapes
+from tests.real_webui.forge_qwen import krea_shapes, qwen_shapes
 from tests.real_webui.forge_sizes import CLIP_LAYERS, OPEN_CLIP_LAYERS, VAE_SIZES
 from tests.real_webui.random_weights import randomised
 
@@ -63,7 +63,7 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
 
     Args:
         names: of families beside SD 1.5: sd2, sdxl, and refiner with it, flux, kontext and eight bits with it, chroma,
-            lumina, z_image, anima, qwen_image.
+            lumina, z_image, anima, qwen_image, krea.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -112,6 +112,10 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
         parts = _named("vae.", _of_shapes(wan_vae_shapes())) | _transformer(qwen_shapes())
         parts |= _named("text_encoders.qwen25_7b.", _of_shapes(llm_shapes("qwen_image")))
         _save(parts, checkpoints / "qwen_image.safetensors")
+    if "krea" in names:
+        parts = _named("vae.", _of_shapes(wan_vae_shapes())) | _transformer(krea_shapes())
+        parts |= _named("text_encoders.qwen3vl_4b.transformer.", _of_shapes(llm_shapes("krea")))
+        _save(parts, checkpoints / "krea.safetensors")
     _save_extras(folder)
 
 

@@ -26,6 +26,10 @@ LUMINA_SIZES: dict[int, dict[str, Any]] = {
 """Of Lumina 2 and of Z-Image, by the width that each is known by; their heads have 96 and 128 channels."""
 QWEN_SIZES: dict[str, int] = {"num_attention_heads": 2, "joint_attention_dim": LLM_SIZES["hidden_size"]}
 """Of Qwen-Image, whose heads have 128 channels."""
+KREA_SIZES: dict[str, int] = {"txtheads": 1, "txtkvheads": 1}
+"""Of the network that makes Krea 2's text; all else is told by the widths of its weights."""
+KREA_LLM_SIZES = {**LLM_SIZES, "num_hidden_layers": 36}
+"""Krea 2 looks at what 12 of them give, up to the last."""
 ANIMA_SIZES: dict[str, int] = {
     "model_channels": 256, "num_blocks": 2, "num_heads": 2, "crossattn_emb_channels": 64, "adaln_lora_dim": 32,
 }  # fmt: skip

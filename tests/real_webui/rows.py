@@ -393,6 +393,7 @@ def _models() -> list[MatrixRow]:
 
 TRANSFORMERS = {
     "Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image", "Anima": "anima", "Qwen-Image": "qwen_image",
+    "Krea 2": "krea",
 }  # fmt: skip
 """Families to their checkpoints, of which each has the same rows."""
 

@@ -72,6 +72,7 @@ CASES = {
             ("Z-Image", "z_image"),
             ("Anima", "anima"),
             ("Qwen-Image", "qwen_image"),
+            ("Krea 2", "krea"),
         )  # fmt: skip
     },
 }

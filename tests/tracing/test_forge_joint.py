@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from daam.errors import TraceError
 from daam.tracing.capture import Capture
-from daam.tracing.families.forge_joint import ForgeFlux, ForgeLumina, ForgeQwen
+from daam.tracing.families.forge_joint import ForgeFlux, ForgeKrea, ForgeLumina, ForgeQwen
 from daam.tracing.plan import TextKey, TracedText
 from daam.tracing.probe import Probe
 
@@ -141,6 +141,15 @@ class QwenImageTransformer2DModel(_Network):
         return torch.cat([txt, img], dim=1)
 
 
+class SingleStreamDiT(_Network):
+    """Krea 2's: its text has an axis more, and its latents a time."""
+
+    names = ("blocks",)
+
+    def forward(self, x: Tensor, timestep: Tensor, context: Tensor, ref_latents: Any = None, **_: Any) -> Tensor:
+        return super().forward(x[:, :, 0], timestep, context.squeeze(1))
+
+
 @pytest.mark.parametrize("references", ["none", "in the call", "beside the call"])
 @pytest.mark.parametrize(
     ("network", "kind", "layers"),
@@ -152,8 +161,9 @@ class QwenImageTransformer2DModel(_Network):
         ),
         (NextDiT, ForgeLumina, ["layers.0", "layers.1"]),
         (QwenImageTransformer2DModel, ForgeQwen, ["transformer_blocks.0", "transformer_blocks.1"]),
+        (SingleStreamDiT, ForgeKrea, ["blocks.0", "blocks.1"]),
     ],
-    ids=["Flux", "Z-Image", "Qwen-Image"],
+    ids=["Flux", "Z-Image", "Qwen-Image", "Krea 2"],
 )
 def test_maps_are_the_softmax_of_the_networks_own_attention(
     network: type[_Network], kind: Any, layers: list[str], references: str, monkeypatch: pytest.MonkeyPatch
@@ -172,7 +182,8 @@ def test_maps_are_the_softmax_of_the_networks_own_attention(
     text = TracedText(TextKey(0, "positive"), (1, 3))
     capture = Capture(model, lambda call: [None, text])
     latent, context = torch.randn(2, 4, 6, 10), torch.randn(2, COLUMNS, WIDTH)
-    latent = latent[:, :, None] if kind is ForgeQwen else latent
+    latent = latent[:, :, None] if kind in (ForgeQwen, ForgeKrea) else latent
+    context = context[:, None] if kind is ForgeKrea else context
     with torch.no_grad():
         PROBABILITIES.clear()
         plain = model(latent, torch.ones(2), context=context, **given)
@@ -293,4 +304,4 @@ def test_pictures_that_qwen_image_edits_are_refused(monkeypatch: pytest.MonkeyPa
     with torch.no_grad(), ExitStack() as stack:
         capture.install(stack)
         model(torch.ones(1, 4, 1, 4, 4), torch.ones(1), torch.ones(1, COLUMNS, WIDTH), ref_latents=[torch.ones(1)])
-    assert "has the pictures in it" in str(capture.fault)
+    assert "the prompt has pictures in it" in str(capture.fault)

@@ -50,12 +50,15 @@ class ForgeModel:
         return forge_bindings(block)
 
     def places(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Places:
-        latent = self._latents(arguments, named)
+        latent = argument(arguments, named, 0, ("x",))
+        has_time = latent is not None and latent.dim() == 5
+        latent = one_frame(latent) if has_time else first_input(arguments, dict(named))
         text = argument(arguments, named, 2, ("context",))
         if text is None:
             raise TraceError("expected a text in every call of the model, got none")
+        text = text.flatten(1, -2)  # Krea 2 gets [row, 1, column, channel]
         height, width = latent.shape[-2:]
-        patch = int(getattr(self._model, "patch_size", 2))
+        patch = int(getattr(self._model, "patch_size", getattr(self._model, "patch", 2)))
         grid = (-(-height // patch), -(-width // patch))
         columns = text.shape[1] + self._padding(text.shape[1])
         pictures = grid[0] * grid[1]
@@ -63,10 +66,6 @@ class ForgeModel:
         positions = columns + pictures + self._padding(pictures) + others
         sample = Sample(latent.shape[0], height, width, latent.requires_grad)
         return Places(sample, grid, columns, 0, positions, positions, text)
-
-    def _latents(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-        """[row, channel, height, width]"""
-        return first_input(arguments, dict(named))
 
     def _padding(self, count: int) -> int:
         """How many positions stand behind so many of text, or of picture, to fill them up."""
@@ -103,7 +102,19 @@ class ForgeLumina(ForgeModel):
         return -count % int(multiple) if multiple else 0
 
 
-class ForgeQwen(ForgeModel):
+class _PromptOfPictures(ForgeModel):
+    """Where a prompt has the pictures in it, as the host encodes it, that the made one refers to."""
+
+    def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
+        """None: the prompt's columns would not be those of its words."""
+        if named.get("ref_latents") or kept_references():
+            raise TraceError(
+                f"the prompt has pictures in it that the made one refers to, which is not read: {self.name}"
+            )
+        return ()
+
+
+class ForgeQwen(_PromptOfPictures):
     """Qwen-Image."""
 
     name = "Qwen-Image in Forge Neo"
@@ -117,19 +128,16 @@ class ForgeQwen(ForgeModel):
     def text_stream(self) -> TextStream:
         return ForgeQwenStream(self._model, self.blocks())
 
-    def _latents(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
-        return one_frame(argument(arguments, named, 0, ("x",)))
 
-    def _references(self, named: Mapping[str, Any]) -> Sequence[Tensor]:
-        """None: of pictures that the made one refers to the host writes into its prompt too, which is not read."""
-        if named.get("ref_latents") or kept_references():
-            raise TraceError(
-                "Qwen-Image-Edit's prompt has the pictures in it that it refers to, which is not known of it"
-            )
-        return ()
+class ForgeKrea(_PromptOfPictures):
+    """Krea 2, of which a network of its own makes the text of many layers of its encoder."""
+
+    name = "Krea 2 in Forge Neo"
+    class_names = ("SingleStreamDiT",)
+    lists = ("blocks",)
 
 
-FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina, ForgeQwen]
+FORGE_MODELS: list[type[JointModel]] = [ForgeFlux, ForgeLumina, ForgeQwen, ForgeKrea]
 
 
 def forge_bindings(block: nn.Module) -> list[Binding]:

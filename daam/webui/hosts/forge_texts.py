@@ -23,6 +23,8 @@ from daam.webui.hosts.webui_texts import WebuiTexts
 
 COMMA_PADDING = 20
 """What the engines do, whatever the setting "Prompt word wrap length limit" says."""
+USER = [872, 198]
+"""What names the user's turn to Qwen: "user" and the end of the line."""
 _ENGINES = ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g")
 """Of SD 1, and of SDXL's two encoders."""
 
@@ -46,9 +48,9 @@ class ForgeTexts(WebuiTexts):
         return engines[0].tokenizer if engines else None
 
     def t5(self, *, negative: bool = False) -> T5 | None:
-        """Of Flux and Chroma T5, of Z-Image Qwen 3, of Qwen-Image Qwen 2.5, of Lumina 2 Gemma 2; None where the model
-        has none of them.
+        """Of Flux and Chroma T5, of Z-Image Qwen 3, of Qwen-Image and Krea 2 one that sees, of Lumina 2 Gemma 2.
 
+        None where the model has none of them.
         Anima is conditioned by T5's tokens too, of which a network of its own makes the vectors.
         """
         t5 = getattr(shared.sd_model, "text_processing_engine_t5", None)
@@ -124,23 +126,26 @@ def _texts(runs: Runs) -> list[str]:
 
 
 def _without_template(engine: Any) -> T5:
-    """Of Qwen-Image: each run stands in the template, of which the beginning of the first is cut off once encoded."""
+    """Of Qwen-Image and Krea 2: each run stands in a template; once encoded, the beginning of the first is cut off."""
     before, _, after = engine.llama_template.partition("{}")
-
-    def left(tokens: Sequence[int]) -> int:
-        """How many of the tokens are cut off: up to the user's turn, and what names it."""
-        return len(tokens) - len(engine.strip_template(torch.empty(len(tokens), len(tokens) + 4), tokens))
 
     def cut(runs: Runs) -> list[list[tuple[int, int, int]]]:
         found = _cut(engine.tokenizer, _texts(runs), before, after, adds_special=True)
-        count = left([token for pieces in found for token, *_ in pieces])
+        count = _cut_off([token for pieces in found for token, *_ in pieces], engine.id_template)
         return [pieces[count:] if number == 0 else pieces for number, pieces in enumerate(found)]
 
     def tokens(text: str, _: int) -> list[int]:
         whole = _tokens(engine, text)
-        return whole[left(whole) :]
+        return whole[_cut_off(whole, engine.id_template) :]
 
     return T5(cut, tokens, "word")
+
+
+def _cut_off(tokens: Sequence[int], begins_turn: int) -> int:
+    """How many tokens are cut off: up to the second turn, which is the user's, and what names it."""
+    turns = [place for place, token in enumerate(tokens) if token == begins_turn][:2]
+    count = turns[-1] if turns else 0
+    return count + 3 if list(tokens[count + 1 : count + 3]) == USER else count
 
 
 def _behind_template(engine: Any, *, negative: bool) -> T5:

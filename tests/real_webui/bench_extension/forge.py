@@ -23,6 +23,8 @@ from forge_sizes import (
     CLIP_LAYERS,
     FLUX_SIZES,
     GUIDANCE_SIZES,
+    KREA_LLM_SIZES,
+    KREA_SIZES,
     LLM_SIZES,
     LUMINA_SIZES,
     OPEN_CLIP_LAYERS,
@@ -37,7 +39,7 @@ REFINER = "stabilityai/stable-diffusion-xl-refiner-1.0"
 SD2, FLUX = "stabilityai/stable-diffusion-2-1", "black-forest-labs/FLUX.1-dev"
 CHROMA, LUMINA, Z_IMAGE = "Chroma", "neta-art/Neta-Lumina", "Tongyi-MAI/Z-Image-Turbo"
 ANIMA = "circlestone-labs/Anima"
-QWEN_IMAGE = "Qwen/Qwen-Image"
+QWEN_IMAGE, KREA = "Qwen/Qwen-Image", "krea/Krea-2-Raw"
 ANIMA_WIDTH = 2048
 """By which it is known."""
 CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{FLUX}/text_encoder")
@@ -54,6 +56,7 @@ CHANGED: dict[str, dict[str, Any]] = {
     f"{ANIMA}/vae": WAN_VAE_SIZES,
     f"{QWEN_IMAGE}/text_encoder": LLM_SIZES,
     f"{QWEN_IMAGE}/vae": WAN_VAE_SIZES,
+    f"{KREA}/vae": WAN_VAE_SIZES,
 }
 
 
@@ -99,12 +102,13 @@ def _guidance(given: dict[str, Any]) -> dict[str, Any]:
 
 def _make_llms_small() -> None:
     """Of Forge Neo: text encoders, and the models that go with them, which it knows by their width."""
-    from backend.nn import anima, lumina, qwen
+    from backend.nn import anima, krea, lumina, qwen
     from backend.nn.llm import llama
     from huggingface_guess import detection
 
     for name in ("Qwen3_4BConfig", "Gemma2_2B_Config", "Qwen25_7BVLI_Config"):
         setattr(llama, name, functools.partial(getattr(llama, name), **LLM_SIZES))
+    llama.Qwen3VL_4BConfig = functools.partial(llama.Qwen3VL_4BConfig, **KREA_LLM_SIZES)
     llama.Qwen3_06BConfig = functools.partial(llama.Qwen3_06BConfig, **ANIMA_LLM_SIZES)
     by_width = {LLM_SIZES["hidden_size"]: llama.Qwen3_4B, ANIMA_LLM_SIZES["hidden_size"]: llama.Qwen3_06B}
     # for the smallest the loader takes a Qwen 3 of a width that it does not know
@@ -113,7 +117,10 @@ def _make_llms_small() -> None:
     _with_sizes(lumina.NextDiT, lambda given: LUMINA_SIZES[given["dim"]])
     _with_sizes(anima.Anima, lambda given: ANIMA_SIZES)
     _with_sizes(qwen.QwenImageTransformer2DModel, lambda given: QWEN_SIZES)
-    llama.qwen_vl.Qwen2VLVisionTransformer = lambda **_: torch.nn.Identity()  # 0.7 billion weights, for no picture here
+    _with_sizes(krea.SingleStreamDiT, lambda given: KREA_SIZES)
+    # what sees pictures in prompts has 0.7 billion weights, for none here
+    llama.qwen_vl.Qwen2VLVisionTransformer = lambda **_: torch.nn.Identity()
+    llama.Qwen3VLVisionModel = lambda _: torch.nn.Identity()
     known = {sizes["dim"]: width for width, sizes in LUMINA_SIZES.items()}
     detect = detection.detect_unet_config
 

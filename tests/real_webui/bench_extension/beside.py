@@ -51,7 +51,8 @@ def error_of_own_words(model: torch.nn.Module, call: ModelCall) -> float:
             beside = model(*arguments, **named)
     found = capture.texts(0)
     own, prompt = found[TextKey(0, "probe")].outputs, found[TextKey(0, "positive")].outputs
-    doubles = [f"double_blocks.{number}" for number in range(len(model.double_blocks))]  # type: ignore[arg-type]
+    kind = "double_blocks" if hasattr(model, "double_blocks") else "transformer_blocks"
+    doubles = [f"{kind}.{number}" for number in range(len(getattr(model, kind)))]
     if list(own) != doubles or not torch.equal(alone, beside) or capture.fault is not None:
         return 1.0
     return max(float((own[name] - prompt[name]).abs().max() / prompt[name].max()) for name in doubles)

@@ -76,6 +76,10 @@ def _folded(positions: torch.Tensor, period: int | None) -> torch.Tensor:
     return positions if period is None else positions.unflatten(1, (-1, period)).sum(1)
 
 
+LISTS = ("double_blocks", "single_blocks", "layers", "transformer_blocks", "blocks")
+APART = ("noise_refiner", "context_refiner", "txtfusion.layerwise_blocks", "txtfusion.refiner_blocks")
+
+
 class JointTruth(Truth):
     """The same of joint attention in the Forges' transformers, by a wrapper of the tests' own around their function.
 
@@ -84,8 +88,8 @@ class JointTruth(Truth):
 
     def __init__(self, unet: torch.nn.Module) -> None:
         self.calls = []
-        self._names = _blocks(unet, "double_blocks") + _blocks(unet, "single_blocks") + _blocks(unet, "layers")
-        self._apart = len(_blocks(unet, "noise_refiner") + _blocks(unet, "context_refiner"))
+        self._names = [block for name in LISTS for block in _blocks(unet, name)]
+        self._apart = sum(len(_blocks(unet, name)) for name in APART)
         self._module = sys.modules[type(unet.get_submodule(self._names[0])).__module__]
         if not hasattr(self._module, "attention_function") or hasattr(self._module, "attention"):
             self._module = sys.modules["backend.nn.flux"]  # whose blocks, or function, the others use
@@ -97,19 +101,23 @@ class JointTruth(Truth):
 
     def _begin(self, _module: torch.nn.Module, inputs: Any, named: dict[str, Any]) -> None:
         self.calls.append({})
-        length = named["context"].shape[1]
+        length = named["context"].shape[-2]
         self._text = length + -length % self._filled
         height, width = (inputs[0] if inputs else named["x"]).shape[-2:]
         self._picture = (height // 2) * (width // 2)
         self._seen = 0
 
-    def _attention(self, q: torch.Tensor, k: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+    def _attention(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *others: Any, **named: Any
+    ) -> torch.Tensor:
         if self._seen >= self._apart:
             picture = slice(self._text, self._text + self._picture)
-            scores = q[:, :, picture].double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
+            is_apart = named.get("skip_reshape", False)
+            query, key = (each if is_apart else each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in (q, k))
+            scores = query[:, :, picture].double() @ key.double().transpose(-1, -2) / query.shape[-1] ** 0.5
             self.calls[-1][self._names[self._seen - self._apart]] = [scores.softmax(-1).sum(1).float()]
         self._seen += 1
-        return self._original(q, k, *others, **named)
+        return self._original(q, k, v, heads, *others, **named)
 
     def remove(self) -> None:
         self._module.attention_function = self._original
@@ -117,7 +125,11 @@ class JointTruth(Truth):
 
 
 def _blocks(unet: torch.nn.Module, name: str) -> list[str]:
-    return [f"{name}.{number}" for number in range(len(getattr(unet, name, ())))]
+    """Args: name: of a list, or of one of a part: "part.list"."""
+    *parts, own = name.split(".")
+    for part in parts:
+        unet = getattr(unet, part, None)  # type: ignore[assignment]
+    return [f"{name}.{number}" for number in range(len(getattr(unet, own, ())))]
 
 
 class AnimaTruth(JointTruth):
@@ -133,13 +145,15 @@ class AnimaTruth(JointTruth):
         self._text = self._picture = self._seen = 0
         self._handles = [(unet, unet.register_forward_pre_hook(self._begin, with_kwargs=True))]
 
-    def _attention(self, q: torch.Tensor, k: torch.Tensor, *others: Any, **named: Any) -> torch.Tensor:
+    def _attention(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, heads: int, *others: Any, **named: Any
+    ) -> torch.Tensor:
         block, is_of_text = divmod(self._seen, 2)
         if is_of_text:
             scores = q.double() @ k.double().transpose(-1, -2) / q.shape[-1] ** 0.5
             self.calls[-1][self._names[block]] = [scores.softmax(-1).sum(1).float()]
         self._seen += 1
-        return self._original(q, k, *others, **named)
+        return self._original(q, k, v, heads, *others, **named)
 
 
 def truth_of(unet: torch.nn.Module, *, has_layers: bool) -> Truth:

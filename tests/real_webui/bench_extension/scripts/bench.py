@@ -63,7 +63,7 @@ def encoders() -> list[Any]:
 
 def _engine_alone() -> Any | None:
     """The engine of a model with joint attention; what stands behind its first chunk is not used."""
-    names = ("text_processing_engine_t5", "text_processing_engine_gemma", "text_processing_engine_anima")
+    names = (f"text_processing_engine_{name}" for name in ("t5", "gemma", "anima", "qwen"))
     return next((getattr(shared.sd_model, name) for name in names if hasattr(shared.sd_model, name)), None)
 
 
@@ -232,7 +232,16 @@ def tokens(text: str, negative: bool = False) -> list[list[list[int]]]:
         text = alone.process_template(text, negative)
     made = [encoder.tokenize_line(text) for encoder in encoders()]
     found = [[_tokens_of(chunk) for chunk in (each[0] if isinstance(each, tuple) else each)] for each in made]
+    if hasattr(alone, "strip_template"):
+        found = [[_left(alone, chunk) for chunk in chunks] for chunks in found]
     return found if alone is None else [chunks[:1] for chunks in found]
+
+
+def _left(engine: Any, tokens: list[int]) -> list[int]:
+    """Those that are left when the engine has cut its template off what it encoded, of which Krea's has more axes."""
+    encoded = torch.tensor(tokens)[:, None].expand(-1, 2 * len(tokens))
+    encoded = encoded[None, None] if getattr(shared.sd_model, "krea2", False) else encoded
+    return [int(token) for token in engine.strip_template(encoded, tokens).flatten(0, -2)[:, 0]]
 
 
 def _tokens_of(chunk: Any) -> list[int]:

@@ -19,7 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.real_webui.embedded_checkpoint import ldm_unet, ldm_vae
 from tests.real_webui.forge_anima import anima_shapes, wan_vae_shapes
-from tests.real_webui.forge_flux import chroma_shapes, flux_shapes, t5_shapes
+from tests.real_webui.forge_flux import chroma_shapes, flux_shapes, klein_shapes, t5_shapes
 from tests.real_webui.forge_lumina import Kind, llm_shapes, nextdit_shapes
 from tests.real_webui.forge_qwen import krea_shapes, qwen_shapes
 from tests.real_webui.forge_sizes import CLIP_LAYERS, OPEN_CLIP_LAYERS, VAE_SIZES
@@ -63,7 +63,7 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
 
     Args:
         names: of families beside SD 1.5: sd2, sdxl, and refiner with it, flux, kontext and eight bits with it, chroma,
-            lumina, z_image, anima, qwen_image, krea.
+            lumina, z_image, anima, qwen_image, krea, klein.
         is_small: CLIP-L and VAE too.
     """
     vae_config = {**VAE, **VAE_SIZES} if is_small else VAE
@@ -108,6 +108,12 @@ def make_forge_checkpoints(folder: Path, names: Collection[str], *, is_small: bo
         parts = _named("vae.", _of_shapes(wan_vae_shapes())) | _transformer(anima_shapes())
         parts |= _named("text_encoders.qwen3_06b.transformer.", _of_shapes(llm_shapes("anima")))
         _save(parts, checkpoints / "anima.safetensors")
+    if "klein" in names:
+        packed = {**vae_config, "latent_channels": 32}
+        parts = _named("vae.", ldm_vae(_random(AutoencoderKL(**packed)), packed)) | _transformer(klein_shapes())
+        parts |= {"vae.bn.running_mean": torch.zeros(128), "vae.bn.running_var": torch.ones(128)}
+        parts |= _named("text_encoders.qwen3_4b.transformer.", _of_shapes(llm_shapes("klein")))
+        _save(parts, checkpoints / "klein.safetensors")
     if "qwen_image" in names:
         parts = _named("vae.", _of_shapes(wan_vae_shapes())) | _transformer(qwen_shapes())
         parts |= _named("text_encoders.qwen25_7b.", _of_shapes(llm_shapes("qwen_image")))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from tests.real_webui.forge_sizes import FLUX_SIZES, GUIDANCE_SIZES, T5_SIZES
+from tests.real_webui.forge_sizes import FLUX_SIZES, GUIDANCE_SIZES, KLEIN_SIZES, T5_SIZES
 
 Shapes = dict[str, tuple[int, ...]]
 WIDTH, BLOCKS = FLUX_SIZES["hidden_size"], FLUX_SIZES["depth"]
 HEAD = WIDTH // FLUX_SIZES["num_heads"]
 LATENT = 16 * 4
 """Channels of a patch of 2 x 2."""
+KLEIN_LATENT = 32 * 4
 CLIP_WIDTH, STEP_WIDTH, VOCABULARY = 768, 256, 32128
 
 
@@ -66,6 +67,33 @@ def _modulations() -> Shapes:
         for side in ("img", "txt"):
             shapes |= _linear(f"double_blocks.{number}.{side}_mod.lin", 6 * WIDTH, WIDTH)
         shapes |= _linear(f"single_blocks.{number}.modulation.lin", 3 * WIDTH, WIDTH)
+    return shapes
+
+
+def klein_shapes() -> Shapes:
+    """Flux 2 Klein: no biases, and all blocks of one kind have one modulation."""
+    inner = 3 * WIDTH
+    shapes: Shapes = {
+        "img_in.weight": (WIDTH, KLEIN_LATENT), "txt_in.weight": (WIDTH, KLEIN_SIZES["context_in_dim"]),
+        "time_in.in_layer.weight": (WIDTH, STEP_WIDTH), "time_in.out_layer.weight": (WIDTH, WIDTH),
+        "final_layer.linear.weight": (KLEIN_LATENT, WIDTH),
+        "final_layer.adaLN_modulation.1.weight": (2 * WIDTH, WIDTH),
+        "single_stream_modulation.lin.weight": (3 * WIDTH, WIDTH),
+    }  # fmt: skip
+    for side in ("img", "txt"):
+        shapes[f"double_stream_modulation_{side}.lin.weight"] = (6 * WIDTH, WIDTH)
+    for number in range(BLOCKS):
+        for side in ("img", "txt"):
+            block = f"double_blocks.{number}.{side}"
+            shapes |= {f"{block}_attn.qkv.weight": (3 * WIDTH, WIDTH), f"{block}_attn.proj.weight": (WIDTH, WIDTH)}
+            shapes |= {f"{block}_mlp.0.weight": (2 * inner, WIDTH), f"{block}_mlp.2.weight": (WIDTH, inner)}
+            shapes |= _norms(f"{block}_attn.norm")
+        block = f"single_blocks.{number}"
+        shapes |= {
+            f"{block}.linear1.weight": (3 * WIDTH + 2 * inner, WIDTH),
+            f"{block}.linear2.weight": (WIDTH, WIDTH + inner),
+        }
+        shapes |= _norms(f"{block}.norm")
     return shapes
 
 

@@ -8,13 +8,20 @@ from __future__ import annotations
 from typing import Literal
 
 from tests.real_webui.forge_flux import Shapes, _linear
-from tests.real_webui.forge_sizes import ANIMA_LLM_SIZES, KREA_LLM_SIZES, LLM_SIZES, LUMINA_SIZES
+from tests.real_webui.forge_sizes import ANIMA_LLM_SIZES, KLEIN_LLM_SIZES, KREA_LLM_SIZES, LLM_SIZES, LUMINA_SIZES
 
 Kind = Literal["lumina", "z_image"]
 KNOWN_WIDTH: dict[Kind, int] = {"lumina": 2304, "z_image": 3840}
 LATENT, STEP_WIDTH, REFINERS, LAYERS = 16 * 4, 256, 2, 2
-VOCABULARY = {"lumina": 256000, "z_image": 151936, "anima": 151936, "qwen_image": 152064, "krea": 151936}
-LLM_HEAD = {"lumina": 256, "z_image": 128, "anima": 128, "qwen_image": 128, "krea": 128}
+VOCABULARY = {
+    "lumina": 256000,
+    "z_image": 151936,
+    "anima": 151936,
+    "qwen_image": 152064,
+    "krea": 151936,
+    "klein": 151936,
+}
+LLM_HEAD = {"lumina": 256, "z_image": 128, "anima": 128, "qwen_image": 128, "krea": 128, "klein": 128}
 
 
 def nextdit_shapes(kind: Kind) -> Shapes:
@@ -55,8 +62,8 @@ def _block(name: str, kind: Kind, step: int | None) -> Shapes:
     return shapes
 
 
-def llm_shapes(kind: Kind | Literal["anima", "qwen_image", "krea"]) -> Shapes:
-    sizes = {"anima": ANIMA_LLM_SIZES, "krea": KREA_LLM_SIZES}.get(kind, LLM_SIZES)
+def llm_shapes(kind: Kind | Literal["anima", "qwen_image", "krea", "klein"]) -> Shapes:
+    sizes = {"anima": ANIMA_LLM_SIZES, "krea": KREA_LLM_SIZES, "klein": KLEIN_LLM_SIZES}.get(kind, LLM_SIZES)
     width, inner, head = sizes["hidden_size"], sizes["intermediate_size"], LLM_HEAD[kind]
     queries, keys = sizes["num_attention_heads"] * head, sizes["num_key_value_heads"] * head
     shapes: Shapes = {"model.embed_tokens.weight": (VOCABULARY[kind], width), "model.norm.weight": (width,)}

@@ -17,6 +17,9 @@ ANIMA_LLM_SIZES = {**LLM_SIZES, "hidden_size": 128}
 """Of Anima's smaller Qwen 3, which only its width tells from that of Z-Image."""
 FLUX_SIZES = {"hidden_size": 256, "num_heads": 2, "depth": 2, "depth_single_blocks": 2, "context_in_dim": 64}
 """Of Flux and Chroma. Heads have 128 channels."""
+KLEIN_LLM_SIZES = {**LLM_SIZES, "hidden_size": 96, "num_hidden_layers": 28}
+"""Of Flux 2 Klein's Qwen 3, which it looks into at three places; only its width tells it from others."""
+KLEIN_SIZES = {**FLUX_SIZES, "context_in_dim": 3 * KLEIN_LLM_SIZES["hidden_size"]}
 GUIDANCE_SIZES = {"hidden_dim": 64, "n_layers": 1, "out_dim": 256}
 """Of the layer that makes all of Chroma's modulations; its width is the network's."""
 LUMINA_SIZES: dict[int, dict[str, Any]] = {

@@ -360,7 +360,12 @@ def _models() -> list[MatrixRow]:
                 pictures=2,
                 settings={"probe": "tree, blue square", "reading": "output"},
             )
-            for name, checkpoint in (("Flux", "flux"), ("Chroma", "chroma"), ("Qwen-Image", "qwen_image"))
+            for name, checkpoint in (
+                ("Flux", "flux"),
+                ("Chroma", "chroma"),
+                ("Qwen-Image", "qwen_image"),
+                ("Flux 2 Klein", "klein"),
+            )
         ),
         MatrixRow(
             section,
@@ -393,7 +398,7 @@ def _models() -> list[MatrixRow]:
 
 TRANSFORMERS = {
     "Chroma": "chroma", "Lumina 2": "lumina", "Z-Image": "z_image", "Anima": "anima", "Qwen-Image": "qwen_image",
-    "Krea 2": "krea",
+    "Krea 2": "krea", "Flux 2 Klein": "klein",
 }  # fmt: skip
 """Families to their checkpoints, of which each has the same rows."""
 

@@ -73,6 +73,7 @@ CASES = {
             ("Anima", "anima"),
             ("Qwen-Image", "qwen_image"),
             ("Krea 2", "krea"),
+            ("Flux 2 Klein", "klein"),
         )  # fmt: skip
     },
 }
@@ -111,7 +112,7 @@ def test_maps_are_what_the_model_attended_to(server: Server, case: Case) -> None
     assert server.get("/bench/left")["hooks"] == 0
 
 
-@pytest.mark.parametrize("name", ["flux", "chroma", "kontext", "qwen_image"])
+@pytest.mark.parametrize("name", ["flux", "chroma", "kontext", "qwen_image", "klein"])
 def test_words_beside_the_prompt_that_are_the_prompt_get_what_the_prompt_gets(server: Server, name: str) -> None:
     """In the host's own network: their stream has its embedding, its rotary positions, block after block."""
     kind = server.kind

@@ -28,7 +28,7 @@ PLOT = (
 INFOTEXT, BATCHING, AND = "an infotext in a request", "one row at a time", "AND"
 USERS = "users of the API beside those of the page"
 PAGE = "a page laid out as AUTOMATIC1111's"
-TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima", "qwen_image", "krea", "flux_fp8")
+TRANSFORMERS = ("flux", "chroma", "lumina", "z_image", "kontext", "anima", "qwen_image", "krea", "klein", "flux_fp8")
 """Checkpoints of families that AUTOMATIC1111's WebUI does not know."""
 
 

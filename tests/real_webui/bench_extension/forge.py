@@ -23,6 +23,8 @@ from forge_sizes import (
     CLIP_LAYERS,
     FLUX_SIZES,
     GUIDANCE_SIZES,
+    KLEIN_LLM_SIZES,
+    KLEIN_SIZES,
     KREA_LLM_SIZES,
     KREA_SIZES,
     LLM_SIZES,
@@ -40,8 +42,9 @@ SD2, FLUX = "stabilityai/stable-diffusion-2-1", "black-forest-labs/FLUX.1-dev"
 CHROMA, LUMINA, Z_IMAGE = "Chroma", "neta-art/Neta-Lumina", "Tongyi-MAI/Z-Image-Turbo"
 ANIMA = "circlestone-labs/Anima"
 QWEN_IMAGE, KREA = "Qwen/Qwen-Image", "krea/Krea-2-Raw"
-ANIMA_WIDTH = 2048
-"""By which it is known."""
+KLEIN = "black-forest-labs/FLUX.2-klein-4B"
+ANIMA_WIDTH, KLEIN_WIDTH = 2048, 3072
+"""By which they are known."""
 CLIPS = (f"{SD1}/text_encoder", f"{SDXL}/text_encoder", f"{FLUX}/text_encoder")
 CHANGED: dict[str, dict[str, Any]] = {
     **{f"{model}/vae": VAE_SIZES for model in (SD1, SD2, SDXL, REFINER, FLUX, CHROMA, LUMINA, Z_IMAGE)},
@@ -57,6 +60,8 @@ CHANGED: dict[str, dict[str, Any]] = {
     f"{QWEN_IMAGE}/text_encoder": LLM_SIZES,
     f"{QWEN_IMAGE}/vae": WAN_VAE_SIZES,
     f"{KREA}/vae": WAN_VAE_SIZES,
+    f"{KLEIN}/text_encoder": KLEIN_LLM_SIZES,
+    f"{KLEIN}/vae": VAE_SIZES,
 }
 
 
@@ -91,7 +96,10 @@ def _of_backend(root: Path) -> None:
 def _make_transformers_small() -> None:
     from backend.nn import chroma, flux
 
-    _with_sizes(flux.IntegratedFluxTransformer2DModel, lambda given: FLUX_SIZES)
+    _with_sizes(
+        flux.IntegratedFluxTransformer2DModel,
+        lambda given: KLEIN_SIZES if given.get("global_modulation") else FLUX_SIZES,
+    )
     _with_sizes(chroma.IntegratedChromaTransformer2DModel, lambda given: {**FLUX_SIZES, **_guidance(given)})
 
 
@@ -110,7 +118,9 @@ def _make_llms_small() -> None:
         setattr(llama, name, functools.partial(getattr(llama, name), **LLM_SIZES))
     llama.Qwen3VL_4BConfig = functools.partial(llama.Qwen3VL_4BConfig, **KREA_LLM_SIZES)
     llama.Qwen3_06BConfig = functools.partial(llama.Qwen3_06BConfig, **ANIMA_LLM_SIZES)
+    llama.Qwen3_8BConfig = functools.partial(llama.Qwen3_8BConfig, **KLEIN_LLM_SIZES)
     by_width = {LLM_SIZES["hidden_size"]: llama.Qwen3_4B, ANIMA_LLM_SIZES["hidden_size"]: llama.Qwen3_06B}
+    by_width[KLEIN_LLM_SIZES["hidden_size"]] = llama.Qwen3_8B
     # for the smallest the loader takes a Qwen 3 of a width that it does not know
     llama.Qwen3_06B = lambda config: by_width[config["hidden_size"]](config)
     llama.LLMAdapter = functools.partial(llama.LLMAdapter, **ADAPTER_SIZES)
@@ -129,6 +139,10 @@ def _make_llms_small() -> None:
         if patches in state_dict:
             whole = torch.empty(ANIMA_WIDTH, state_dict[patches].shape[1], device="meta")
             return detect({**state_dict, patches: whole}, prefix)
+        if f"{prefix}double_stream_modulation_img.lin.weight" in state_dict:
+            names = (f"{prefix}img_in.weight", f"{prefix}txt_in.weight")
+            wide = {name: torch.empty(KLEIN_WIDTH, state_dict[name].shape[1], device="meta") for name in names}
+            return detect({**state_dict, **wide}, prefix)
         key = f"{prefix}cap_embedder.1.weight"
         if key not in state_dict or state_dict[key].shape[0] not in known:
             return detect(state_dict, prefix)

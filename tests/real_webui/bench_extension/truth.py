@@ -96,6 +96,7 @@ class JointTruth(Truth):
         self._original = self._module.attention_function
         self._module.attention_function = self._attention
         self._filled = getattr(unet, "pad_tokens_multiple", None) or 1
+        self._patch = getattr(unet, "patch_size", 2)
         self._text = self._picture = self._seen = 0
         self._handles = [(unet, unet.register_forward_pre_hook(self._begin, with_kwargs=True))]
 
@@ -104,7 +105,7 @@ class JointTruth(Truth):
         length = named["context"].shape[-2]
         self._text = length + -length % self._filled
         height, width = (inputs[0] if inputs else named["x"]).shape[-2:]
-        self._picture = (height // 2) * (width // 2)
+        self._picture = (height // self._patch) * (width // self._patch)
         self._seen = 0
 
     def _attention(
@@ -141,7 +142,7 @@ class AnimaTruth(JointTruth):
         self._module = sys.modules[type(unet).__module__]
         self._original = self._module.attention_function
         self._module.attention_function = self._attention
-        self._filled = 1
+        self._filled, self._patch = 1, 2
         self._text = self._picture = self._seen = 0
         self._handles = [(unet, unet.register_forward_pre_hook(self._begin, with_kwargs=True))]
 

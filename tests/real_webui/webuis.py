@@ -188,12 +188,10 @@ REFORGE = Webui(
     },
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
-_OTHER_ARGUMENTS = {"SD upscale": {"payload": {"script_args": [16, "Lanczos", 1.5]}}}
+_CLASSIC = {**_LDM_PATCHED["changed"], "SD upscale": {"payload": {"script_args": [16, "Lanczos", 1.5]}}}
 FORGE_CLASSIC = Webui(
-    "Forge Classic", "FORGE_CLASSIC_DIR", **{**_LDM_PATCHED, "changed": {**_LDM_PATCHED["changed"], **_OTHER_ARGUMENTS}},
-    absent={
-        **_ABSENT, **_NO_SD2, **_TOO_LARGE, "NGMS, all steps": _NO_SETTING, "outpainting mk2": _NO_SCRIPT,
-    },
+    "Forge Classic", "FORGE_CLASSIC_DIR", **{**_LDM_PATCHED, "changed": _CLASSIC},
+    absent={**_ABSENT, **_NO_SD2, **_TOO_LARGE, "NGMS, all steps": _NO_SETTING, "outpainting mk2": _NO_SCRIPT},
 )  # fmt: skip
 SDNEXT_HIRES: dict[str, Any] = {
     "hr_force": True, "hr_upscaler": "Latent Nearest", "hr_resize_mode": 1, "hr_second_pass_steps": 4,

@@ -24,7 +24,7 @@ from daam.hosts.diffusers_trace import trace
 from daam.tracing.refining import SelfAttention, refine
 
 WORDS = 19
-HEAD = head("model", "grid", "layers", "held, MiB", "GFLOP", "refining, s", "memory for it, MiB")
+HEAD = head("model", "grid", "layers", "held, MiB", "scores, millions", "refining, s", "memory for it, MiB")
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ def measure(name: str, side: int | None, device: str, dtype: torch.dtype, repeat
     maps = torch.rand(WORDS, grid, grid, device=device)
     runs = [_refined(maps, layers, device) for _ in range(repeats)]
     seconds, peak = (statistics.median(run[number] for run in runs) for number in (0, 1))
-    operations = sum(layer.operations for layer in layers) / 1e9
-    numbers = (f"{held / MIB:.1f}", f"{operations:.0f}", f"{seconds:.3f}", f"{peak / MIB:.1f}")
+    scores = sum(layer.scores for layer in layers) / 1e6
+    numbers = (f"{held / MIB:.1f}", f"{scores:.1f}", f"{seconds:.3f}", f"{peak / MIB:.1f}")
     return row(name, f"{grid}×{grid}", finest.layers, *numbers)
 
 

@@ -6,6 +6,7 @@ The strip is dark and the letters are white whatever the picture, so that they c
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -84,6 +85,7 @@ def _lines(text: str, room: int, max_lines: int, size: int, colour: tuple[int, i
     return [_Line(glyphs, size, colour, code_colour) for glyphs in wrapped]
 
 
+@lru_cache(maxsize=4096)  # the same letters again and again; each costs more than all else of a caption
 def _width(glyph: Glyph, size: int) -> float:
     if glyph.font_path is None:
         return _code_box_width(glyph, size)

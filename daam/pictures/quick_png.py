@@ -49,7 +49,10 @@ class QuickPng(Image.Image):
         name = fp if isinstance(fp, (str, os.PathLike)) else getattr(fp, "name", "")
         kind = format or os.path.splitext(os.fspath(name) if isinstance(name, (str, os.PathLike)) else "")[1][1:]
         is_png = str(kind).upper() == "PNG" and self.mode == "RGB" and min(self.size) > 0
-        return is_png and parameters.keys() <= {"pnginfo", "quality"} and not self.info.keys() & _WRITTEN
+        chunks = getattr(parameters.get("pnginfo"), "chunks", ())
+        is_before = not any(chunk[2:3] == (True,) for chunk in chunks)  # texts may be asked to stand behind the pixels
+        is_said = parameters.keys() <= {"pnginfo", "quality"}
+        return is_png and is_before and is_said and not self.info.keys() & _WRITTEN
 
     def _encoded(self) -> bytes:
         """The PNG without texts; by OpenCV, which is twice as quick as Pillow."""

@@ -17,6 +17,9 @@ from daam.errors import ShapeError
 CHUNK_ELEMENTS = 8 * 1024 * 1024
 """Numbers in any one tensor that is held at once: 32 MiB in float32."""
 
+CACHED_ELEMENTS = 2 * 1024 * 1024
+"""Numbers that a processor works on at once: beyond its cache it waits for memory, the more so beside other work."""
+
 
 def by_head(joined: Tensor, layers: int, heads: int, rows: range, copies: int = 1) -> Tensor:
     """The wanted rows of several layers, head by head, as a view.
@@ -42,7 +45,12 @@ def by_head(joined: Tensor, layers: int, heads: int, rows: range, copies: int = 
 
 
 def cross_attention_probabilities(
-    joined: Tensor, positions: int, scale: float, bias: Tensor | None = None, room: Tensor | None = None
+    joined: Tensor,
+    positions: int,
+    scale: float,
+    bias: Tensor | None = None,
+    room: Tensor | None = None,
+    chosen: range | None = None,
 ) -> Tensor:
     """How much each image position looks at each token.
 
@@ -58,15 +66,19 @@ def cross_attention_probabilities(
         bias: added to the scores, [matrix, 1 or position, token], float32; minus infinity hides a token. Empty storage
             of one number, [1], adds nothing, and is not made anew as it is where there is none.
         room: memory for the result, of its shape, float32.
+        chosen: the positions that look, one behind the other; all where it is None.
 
     Returns:
         [matrix, position, token], float32, the leading axes in one. Sums to 1 over `token`.
     """
+    chosen = chosen or range(positions)
     places, channels = joined.shape[-2:]
     tokens = places - positions
     joined = in_float32(joined)
     matrices, start = joined.shape[:-2].numel(), joined.storage_offset()
-    query = joined.as_strided((matrices, positions, channels), (places * channels, channels, 1), start)
+    query = joined.as_strided(
+        (matrices, len(chosen), channels), (places * channels, channels, 1), start + chosen.start * channels
+    )
     key = joined.as_strided(
         (matrices, channels, tokens), (places * channels, 1, channels), start + positions * channels
     )

@@ -7,7 +7,6 @@ kernels are small it is the number of calls that costs.
 
 from __future__ import annotations
 
-import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from daam.errors import TraceError
 from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
 from daam.tracing.layout import Layout, Wanted, WantedRow
+from daam.tracing.memory import Room, Scratch
 from daam.tracing.on_device import on_device
 from daam.tracing.probe import Probe, ProbeKeys
 
@@ -32,48 +32,6 @@ ROOM_BYTES = 16 * 2**20
 """What is kept from call to call to put small layers together in: new memory in each call costs more than copies."""
 
 _VERSION = operator.attrgetter("_version")
-
-
-class Room:
-    """Memory to put layers of one shape together in, kept from call to call. Attributes: bytes: its size."""
-
-    def __init__(self, like: Tensor, layers: int):
-        """Args: like: [row, layer * place, channel], of so many layers."""
-        with torch.inference_mode(False):  # so that it may be written to inside and outside of that mode
-            self._whole = torch.empty_like(like)
-        self._layers = layers
-        self._parts = {layers: self._whole}
-        self.bytes = like.numel() * like.element_size()
-
-    def of(self, layers: int) -> Tensor | None:
-        """[row, layer * place, channel] of so many layers; None where they are too many."""
-        if layers > self._layers:
-            return None
-        if layers not in self._parts:
-            rows, places, channels = self._whole.shape
-            size = (rows, places // self._layers * layers, channels)
-            self._parts[layers] = self._whole.view(-1)[: rows * size[1] * channels].view(size)
-        return self._parts[layers]
-
-
-class Scratch:
-    """Memory for the probabilities of one group after the other, on a CPU, where new pages cost more than they do."""
-
-    def __init__(self) -> None:
-        self._flat: Tensor | None = None
-
-    def of(self, size: tuple[int, ...], device: torch.device) -> Tensor | None:
-        """Of this size, float32; None on other devices, whose allocators keep what is given back."""
-        if device.type != "cpu":
-            return None
-        numbers = math.prod(size)
-        if self._flat is None or self._flat.numel() < numbers:
-            with torch.inference_mode(False):
-                self._flat = torch.empty(numbers, dtype=torch.float32)
-        return self._flat[:numbers].view(size)
-
-    def release(self) -> None:
-        self._flat = None
 
 
 class Task:
@@ -349,8 +307,7 @@ class Engine:
             )
         biases = [task.bias for task in tasks if task.bias is not None]
         joined = self._together(group)
-        room = self._scratch.of(layout.size_of_probabilities(len(tasks)), joined.device)
-        group.block = layout.block(tuple(group.tasks), joined, biases, room)
+        group.block = layout.block(tuple(group.tasks), joined, biases, self._scratch)
         _let_go(group)
 
     def _together(self, group: _Group) -> Tensor:

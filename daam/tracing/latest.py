@@ -26,21 +26,21 @@ class Budget:
 
     Attributes:
         bytes: of queries and keys that are held on the model's device. Layers that ran first are let go.
-        operations: multiplications and additions at the end, on a processor and on any other device.
+        scores: of self-attention that maps are carried along at the end, on a processor and on any other device.
         is_all_or_nothing: rather no refined map than one from a part of the layers.
     """
 
     bytes: int
-    operations: Mapping[str, float] = field(default_factory=dict)
+    scores: Mapping[str, float] = field(default_factory=dict)
     is_all_or_nothing: bool = False
 
-    def allows(self, operations: float, device: str) -> bool:
-        return operations <= self.operations.get(device, self.operations.get("other", float("inf")))
+    def allows(self, scores: float, device: str) -> bool:
+        return scores <= self.scores.get(device, self.scores.get("other", float("inf")))
 
 
 ASKED = Budget(bytes=256 * 2**20)
 """Where the user wants refined maps: seconds do not matter."""
-BY_THE_WAY = Budget(64 * 2**20, {"cpu": 1e10, "other": 1e12}, is_all_or_nothing=True)
+BY_THE_WAY = Budget(64 * 2**20, {"cpu": 1e8, "other": 1.2e10}, is_all_or_nothing=True)
 """Where they are only at hand for a switch in the viewer: what takes well under a second, and little memory."""
 
 
@@ -156,9 +156,12 @@ class LatestSelfAttention:
             if each.versions != _versions(each.attended):
                 raise TraceError(f"something changed the query or the key of {each.attended.layer} after it was made")
         found = {part: [_row(each.attended, row) for each in kept] for part, row in self._rows[image].items()}
-        operations = sum(layer.operations for layers in found.values() for layer in layers)
-        if not self._budget.allows(operations, kept[0].attended.query.device.type):
-            raise TraceError("refining maps of this size takes long on this device, and was not asked for")
+        scores = sum(layer.scores for layers in found.values() for layer in layers)
+        if not self._budget.allows(scores, kept[0].attended.query.device.type):
+            raise TraceError(
+                "refining maps of this size takes long on this device, and was not asked for: the map “refined” in a "
+                'panel, --map refined or keep="refined" does'
+            )
         return LatestOfImage(self._size, found, len(self._left_out))
 
     def _why_refused(self, attended: SelfAttended) -> str | None:

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from daam.errors import ShapeError
 from daam.tracing.attention import (
+    CACHED_ELEMENTS,
     CHUNK_ELEMENTS,
     by_head,
     cross_attention_probabilities,
@@ -25,6 +26,7 @@ from daam.tracing.attention import (
 )
 from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
+from daam.tracing.memory import Scratch
 from daam.tracing.on_device import on_device
 from daam.tracing.plan import TextKey, TracedText, first_rows
 
@@ -142,26 +144,30 @@ class Layout:
         shown[..., shown.shape[-1] - self._probed :] = self._weight_of_probe[:, None, None, None]
         return torch.cat([hidden, shown])
 
-    def size_of_probabilities(self, layers: int) -> tuple[int, int, int]:
-        """Of so many layers: matrices, positions, tokens."""
-        return layers * self._copies * len(self._rows) * self._heads, self._positions, self._tokens
-
-    def block(
-        self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor], room: Tensor | None = None
-    ) -> Block:
+    def block(self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor], scratch: Scratch) -> Block:
         """What some layers give.
 
         Args:
             joined: [row, layer * place, head * channel]: queries and keys of each, one behind the other.
             biases: `bias` of each, if there is any.
-            room: memory for the probabilities, which nobody needs afterwards.
+            scratch: memory for the probabilities, which nobody needs afterwards.
         """
         if self._chosen is not None:
             joined = joined.index_select(0, self._chosen)
-        view = by_head(joined, len(layers), self._heads, self._rows, self._copies)
+        view = in_float32(by_head(joined, len(layers), self._heads, self._rows, self._copies))
         bias = self._flat(torch.stack(list(biases))) if biases else self._bias_of(len(layers))
-        found = cross_attention_probabilities(view, self._positions, self._scale, bias, room)
-        return Block(self._legend, layers, *self._sums(found, len(layers), self._columns, self._detail_columns))
+        matrices = view.shape[:4].numel()
+        at_once = self._positions
+        if view.device.type == "cpu":
+            at_once = max(1, CACHED_ELEMENTS // (matrices * self._tokens))
+        parts = []
+        for start in range(0, self._positions, at_once):
+            chosen = range(start, min(self._positions, start + at_once))
+            own = bias[:, start : chosen.stop] if bias.dim() == 3 and bias.shape[1] > 1 else bias
+            room = scratch.of((matrices, len(chosen), self._tokens), view.device)
+            found = cross_attention_probabilities(view, self._positions, self._scale, own, room, chosen)
+            parts.append(self._sums(found, len(layers), self._columns, self._detail_columns))
+        return Block(self._legend, layers, *_together(parts))
 
     def block_alone(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:
         """What one layer gives.
@@ -171,12 +177,7 @@ class Layout:
         parts = self._wanted_parts(query, keys, bias) if self._has_kernel else None
         if parts is None:
             parts = self._whole_parts(query, keys, bias)
-        sums, detail = parts[0]
-        if len(parts) > 1:
-            details = [detail for _, detail in parts if detail is not None]
-            sums = torch.cat([sums for sums, _ in parts], dim=-2)
-            detail = torch.cat(details, dim=-2) if details else None
-        return Block(self._legend, (layer,), sums, detail)
+        return Block(self._legend, (layer,), *_together(parts))
 
     def _wanted_parts(
         self, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None
@@ -309,6 +310,16 @@ class Layout:
                 bias = bias.flatten(0, 2)
             self._biases[layers] = bias
         return self._biases[layers]
+
+
+def _together(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
+    """Sums and details of some positions after the others, as those of all."""
+    sums, detail = parts[0]
+    if len(parts) > 1:
+        details = [detail for _, detail in parts if detail is not None]
+        sums = torch.cat([sums for sums, _ in parts], dim=-2)
+        detail = torch.cat(details, dim=-2) if details else None
+    return sums, detail
 
 
 def _shares(

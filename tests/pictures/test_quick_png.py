@@ -47,6 +47,13 @@ def test_the_same_pixels_in_half_the_time_and_hardly_more_room() -> None:
     assert seconds(lambda: QuickPng.of(plain)) < 0.5 * seconds(lambda: plain)
 
 
+def test_a_chunk_behind_the_pixels_is_kept() -> None:
+    texts = PngInfo()
+    texts.add(b"abCd", b"behind", after_idat=True)
+    found = encoded(QuickPng.of(picture()), pnginfo=texts)
+    assert found.rindex(b"IDAT") < found.index(b"abCd")
+
+
 def test_texts_stand_in_it_as_pillow_writes_them(tmp_path: Path) -> None:
     texts = PngInfo()
     texts.add_text("parameters", "a red circle\nSteps: 20")

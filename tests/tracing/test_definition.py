@@ -116,9 +116,12 @@ def test_rows_are_chosen_and_heads_split_without_a_copy(rows: range, copies: int
 
 
 @pytest.mark.parametrize("keep", [(), ("steps", "heads")])
-@pytest.mark.parametrize("elements", [1, 2_000, 20_000])
+@pytest.mark.parametrize(
+    ("limit", "elements"),
+    [("CHUNK_ELEMENTS", 1), ("CHUNK_ELEMENTS", 2_000), ("CHUNK_ELEMENTS", 20_000), ("CACHED_ELEMENTS", 2_000)],
+)
 def test_maps_are_the_same_in_parts_and_in_groups(
-    elements: int, keep: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    limit: str, elements: int, keep: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pipeline = sd1()
     maps = []
@@ -126,7 +129,7 @@ def test_maps_are_the_same_in_parts_and_in_groups(
         with daam.trace(pipeline, keep=keep, probe="dog") as tracer:
             run(pipeline, PROMPT)
         maps.append(tracer)
-        monkeypatch.setattr("daam.tracing.layout.CHUNK_ELEMENTS", elements)
+        monkeypatch.setattr(f"daam.tracing.layout.{limit}", elements)
     for side in ("positive", "probe"):
         whole, parted = (tracer.heat_maps(side=side) for tracer in maps)
         for word in whole:

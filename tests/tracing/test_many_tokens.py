@@ -21,10 +21,12 @@ TYPES = [(torch.float32, 2e-6), (torch.float16, 2e-4), (torch.bfloat16, 2e-4)]
 HEADS, POSITIONS, TOKENS, CHANNELS = 3, 35, 333, 16
 
 
-def keys_hidden(device: str, *, boolean: bool) -> Tensor:
-    """Other ones in each row."""
-    seen = torch.ones(2, 1, 1, TOKENS, dtype=torch.bool, device=device)
+def keys_hidden(device: str, *, boolean: bool, positions: int = 1) -> Tensor:
+    """Other ones in each row, and for each position if there are several."""
+    seen = torch.ones(2, 1, positions, TOKENS, dtype=torch.bool, device=device)
     seen[0, ..., 7:90] = seen[1, ..., 200:] = False
+    for position in range(positions - 1):
+        seen[:, :, position, 20 + position :: 7] = False
     return seen if boolean else torch.zeros(seen.shape, device=device).masked_fill(~seen, -torch.inf)
 
 
@@ -76,12 +78,13 @@ def shown(block: Block) -> dict[TextKey, list[Tensor]]:
 @pytest.mark.parametrize("probed", [False, True])
 @pytest.mark.parametrize("by_head", [False, True])
 @pytest.mark.parametrize("rows", [(0, 1), (1,)])
-@pytest.mark.parametrize("mask", ["", "boolean", "added"])
+@pytest.mark.parametrize("mask", ["", "boolean", "added", "other keys for each position"])
 @pytest.mark.parametrize("device", DEVICES)
 def test_maps_are_those_of_the_whole_softmax(
     device: str, mask: str, rows: tuple[int, ...], by_head: bool, probed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hidden = keys_hidden(device, boolean=mask == "boolean") if mask else None
+    positions = POSITIONS if "position" in mask else 1
+    hidden = keys_hidden(device, boolean=mask == "boolean", positions=positions) if mask else None
     seen, asked = attended(device, hidden, is_flat=bool(mask)), []
 
     def counted(*arguments: Any) -> Tensor | None:
@@ -98,7 +101,9 @@ def test_maps_are_those_of_the_whole_softmax(
     whole = shown(block_of(seen, rows, by_head=by_head, probed=probed))
     assert len(asked) == 2 and len(whole) == len(rows) * (1 + probed)
     assert all(sums.min() > 0 for sums, _ in whole.values()) or mask
-    for other in (shown(found), shown(in_parts)):
+    monkeypatch.setattr(layout, "CACHED_ELEMENTS", 20 * TOKENS)  # a few positions at once
+    bit_by_bit = block_of(seen, rows, by_head=by_head, probed=probed)
+    for other in (shown(found), shown(in_parts), shown(bit_by_bit)):
         torch.testing.assert_close(other, whole, rtol=1e-5, atol=1e-6)
 
 

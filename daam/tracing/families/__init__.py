@@ -54,5 +54,5 @@ def compiled_modules(model: nn.Module) -> list[str]:
     return [
         name or type(module).__name__
         for name, module in model.named_modules()
-        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+        if "_orig_mod" in module._modules or getattr(module, "_compiled_call_impl", None) is not None
     ]

@@ -251,7 +251,7 @@ def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:
 
 
 def _blocks(module: nn.Module) -> list[nn.Module]:
-    blocks = getattr(module, "transformer_blocks", None)
+    blocks = module._modules.get("transformer_blocks")  # not by getattr, which takes long over what is not there
     return list(blocks) if isinstance(blocks, nn.ModuleList) else []
 
 

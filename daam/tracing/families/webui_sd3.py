@@ -51,7 +51,8 @@ class WebuiSd3:
         blocks = [
             _Block(name, block.get_submodule("x_block.attn"), block.get_submodule("context_block.attn"))
             for name, block in model.named_modules()
-            if all(hasattr(_attention(block, side), part) for side in ("x_block", "context_block") for part in _NORMS)
+            if "x_block" in block._modules  # asked first: it takes long to see that an attribute is not there
+            and all(hasattr(_attention(block, side), part) for side in ("x_block", "context_block") for part in _NORMS)
         ]
         return cls(blocks) if blocks else None
 

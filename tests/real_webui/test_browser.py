@@ -105,7 +105,9 @@ class Page:
 
     def choose(self, dropdown: str, value: str) -> None:
         """Of the options that an opened dropdown shows; Gradio 4 names them in another way than 3."""
-        self[f"{dropdown} ul.options li[data-value='{value}'], {dropdown} ul.options li[aria-label='{value}']"].click()
+        self[
+            f"{dropdown} ul.options li[data-value='{value}' i], {dropdown} ul.options li[aria-label='{value}' i]"
+        ].click()
 
     def screenshot(self, name: str) -> None:
         folder = os.environ.get("SCREENSHOTS")

@@ -188,7 +188,11 @@ REFORGE = Webui(
     },
     plot=(PLOT[0], "draw_individual_labels", "skip_grid", "items_per_grid", *PLOT[1:]),
 )  # fmt: skip
-FORGE_CLASSIC = Webui("Forge Classic", "FORGE_CLASSIC_DIR", **_LDM_PATCHED, absent={**_ABSENT, **_NO_SD2, **_TOO_LARGE})
+_CLASSIC = {**_LDM_PATCHED["changed"], "SD upscale": {"payload": {"script_args": [16, "Lanczos", 1.5]}}}
+FORGE_CLASSIC = Webui(
+    "Forge Classic", "FORGE_CLASSIC_DIR", **{**_LDM_PATCHED, "changed": _CLASSIC},
+    absent={**_ABSENT, **_NO_SD2, **_TOO_LARGE, "NGMS, all steps": _NO_SETTING, "outpainting mk2": _NO_SCRIPT},
+)  # fmt: skip
 SDNEXT_HIRES: dict[str, Any] = {
     "hr_force": True, "hr_upscaler": "Latent Nearest", "hr_resize_mode": 1, "hr_second_pass_steps": 4,
     "hr_denoising_strength": 0.6,

@@ -145,6 +145,7 @@ class SingleStreamDiT(_Network):
     """Krea 2's: its text has an axis more, and its latents a time."""
 
     names = ("blocks",)
+    txtfusion = None
 
     def forward(self, x: Tensor, timestep: Tensor, context: Tensor, ref_latents: Any = None, **_: Any) -> Tensor:
         return super().forward(x[:, :, 0], timestep, context.squeeze(1))
@@ -294,6 +295,17 @@ def test_words_beside_the_prompt_are_refused_where_a_mask_hides_positions(monkey
 def test_words_beside_the_prompt_are_refused_in_one_stream() -> None:
     with pytest.raises(TraceError, match="as in Flux; Lumina 2 or Z-Image in Forge Neo has none that is known"):
         Capture(NextDiT(), lambda call: [], probe=EveryColumn(torch.ones(1, WIDTH), None, (0,)))  # type: ignore[arg-type]
+
+
+def test_others_of_the_same_name_are_not_known_as_the_hosts() -> None:
+    for network, kind, name in (
+        (QwenImageTransformer2DModel, ForgeQwen, "pe_embedder"),
+        (SingleStreamDiT, ForgeKrea, "txtfusion"),
+    ):
+        others = type(network.__name__, (nn.Module,), {})()
+        assert kind.find(others) is None
+        setattr(others, name, nn.Identity())
+        assert kind.find(others) is not None
 
 
 def test_pictures_that_qwen_image_edits_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

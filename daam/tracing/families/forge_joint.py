@@ -26,11 +26,13 @@ class ForgeModel:
 
     Attributes:
         class_names: of models of the kind.
+        has: an attribute that tells them from others of such a name; none where it is empty.
         lists: attributes that hold the blocks in which text and image attend to each other.
     """
 
     name: ClassVar[str]
     class_names: ClassVar[tuple[str, ...]]
+    has: ClassVar[str] = ""
     lists: ClassVar[tuple[str, ...]]
 
     def __init__(self, model: nn.Module):
@@ -38,7 +40,8 @@ class ForgeModel:
 
     @classmethod
     def find(cls, model: nn.Module) -> ForgeModel | None:
-        return cls(model) if type(model).__name__ in cls.class_names else None
+        is_known = type(model).__name__ in cls.class_names and (not cls.has or hasattr(model, cls.has))
+        return cls(model) if is_known else None
 
     def blocks(self) -> Sequence[JointBlock]:
         return blocks_of_lists(self._model, self.lists)
@@ -119,11 +122,8 @@ class ForgeQwen(_PromptOfPictures):
 
     name = "Qwen-Image in Forge Neo"
     class_names = ("QwenImageTransformer2DModel",)
+    has = "pe_embedder"  # which diffusers' has not, whose name is the same
     lists = ("transformer_blocks",)
-
-    @classmethod
-    def find(cls, model: nn.Module) -> ForgeModel | None:
-        return super().find(model) if hasattr(model, "pe_embedder") else None  # diffusers' has the same name
 
     def text_stream(self) -> TextStream:
         return ForgeQwenStream(self._model, self.blocks())
@@ -134,6 +134,7 @@ class ForgeKrea(_PromptOfPictures):
 
     name = "Krea 2 in Forge Neo"
     class_names = ("SingleStreamDiT",)
+    has = "txtfusion"
     lists = ("blocks",)
 
 

@@ -418,7 +418,7 @@
 
     /** So it is known that a theme is dark which does not say so, as those of SD.Next. */
     function hasLightText(element) {
-        const [red, green, blue] = window.getComputedStyle(element).color.match(/[\d.]+/g).map(Number);
+        const [red, green, blue] = getComputedStyle(element).color.match(/[\d.]+/g).map(Number);
         return 0.3 * red + 0.59 * green + 0.11 * blue > 150;
     }
 

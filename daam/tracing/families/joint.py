@@ -22,8 +22,8 @@ from daam.tracing.families.seam import Binding, Watch
 from daam.tracing.families.second_text import Beside, SecondText
 from daam.tracing.plan import Conditioning
 
-JOINT_MODELS: list[type[JointModel]] = [*FORGE_MODELS, *DIFFUSERS_MODELS]
-"""Asked in this order; the first that knows a model has it."""
+JOINT_MODELS: list[type[JointModel]] = [*DIFFUSERS_MODELS, *FORGE_MODELS]
+"""The last that knows a model has it: some of Forge Neo's classes have the names of diffusers'."""
 
 
 class Joint:
@@ -50,7 +50,7 @@ class Joint:
 
     @classmethod
     def find(cls, model: nn.Module) -> Joint | None:
-        found = (kind.find(model) for kind in JOINT_MODELS)
+        found = (kind.find(model) for kind in reversed(JOINT_MODELS))
         return next((cls(kind) for kind in found if kind is not None), None)
 
     @property

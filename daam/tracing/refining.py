@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from daam.errors import ShapeError, TraceError
+from daam.tracing.attention import in_full_precision
 
 ELEMENTS_AT_ONCE = {"cpu": 512 * 1024, "other": 8 * 1024 * 1024}
 """Numbers in any one tensor that is held at once, by the kind of device: as many as a processor's cache takes, and
@@ -170,7 +171,7 @@ class _Carrier:
         positions, columns = self.carried.shape
         at_once = max(1, self._elements // (positions * max(columns, ROWS_TOGETHER)))
         total = torch.zeros_like(self.carried)
-        with torch.autocast(self.carried.device.type, enabled=False):
+        with in_full_precision(self.carried.device.type):
             for some_query, some_key in zip(query.split(at_once), key.split(at_once)):
                 total += self._along_heads(some_query.float(), some_key.float(), layer.scale)
         return total

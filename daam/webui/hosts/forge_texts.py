@@ -27,6 +27,8 @@ USER = [872, 198]
 """What names the user's turn to Qwen: "user" and the end of the line."""
 _ENGINES = ("text_processing_engine", "text_processing_engine_l", "text_processing_engine_g")
 """Of SD 1, and of SDXL's two encoders."""
+_LLMS = ("text_processing_engine_gemma", "text_processing_engine_qwen")
+"""By the first name Forge Neo has Qwen 3 and Klein's too, not only Gemma 2."""
 
 
 class ForgeTexts(WebuiTexts):
@@ -54,7 +56,7 @@ class ForgeTexts(WebuiTexts):
         Anima is conditioned by T5's tokens too, of which a network of its own makes the vectors.
         """
         t5 = getattr(shared.sd_model, "text_processing_engine_t5", None)
-        llm: Any = getattr(shared.sd_model, "text_processing_engine_gemma", None)  # whichever it is
+        llm: Any = next((getattr(shared.sd_model, name) for name in _LLMS if hasattr(shared.sd_model, name)), None)
         if t5 is not None and not self.text_encoders():
             return T5(lambda runs: _cut(t5.tokenizer, _texts(runs)), lambda text, _: _tokens(t5, text), "end")
         anima = getattr(shared.sd_model, "text_processing_engine_anima", None)
@@ -63,15 +65,7 @@ class ForgeTexts(WebuiTexts):
                 lambda runs: _cut(anima.t5_tokenizer, _texts(runs)), lambda text, _: _anima_tokens(anima, text), "word"
             )
         if hasattr(llm, "llama_template"):
-            before, _, after = llm.llama_template.partition("{}")
-            return T5(
-                lambda runs: _cut(llm.tokenizer, _texts(runs), before, after, adds_special=True),
-                lambda text, _: _tokens(llm, text),
-                "word",
-            )
-        qwen = getattr(shared.sd_model, "text_processing_engine_qwen", None)
-        if qwen is not None:
-            return _without_template(qwen)
+            return _in_template(llm)
         if hasattr(llm, "process_template"):
             return _behind_template(llm, negative=negative)
         return None
@@ -125,18 +119,21 @@ def _texts(runs: Runs) -> list[str]:
     return [text for text, _ in runs]
 
 
-def _without_template(engine: Any) -> T5:
-    """Of Qwen-Image and Krea 2: each run stands in a template; once encoded, the beginning of the first is cut off."""
+def _in_template(engine: Any) -> T5:
+    """Each run stands in the template; of Qwen-Image and Krea 2 the beginning of the first is cut off once encoded."""
     before, _, after = engine.llama_template.partition("{}")
+
+    def cut_off(tokens: Sequence[int]) -> int:
+        return _cut_off(tokens, engine.id_template) if hasattr(engine, "strip_template") else 0
 
     def cut(runs: Runs) -> list[list[tuple[int, int, int]]]:
         found = _cut(engine.tokenizer, _texts(runs), before, after, adds_special=True)
-        count = _cut_off([token for pieces in found for token, *_ in pieces], engine.id_template)
+        count = cut_off([token for pieces in found for token, *_ in pieces])
         return [pieces[count:] if number == 0 else pieces for number, pieces in enumerate(found)]
 
     def tokens(text: str, _: int) -> list[int]:
         whole = _tokens(engine, text)
-        return whole[_cut_off(whole, engine.id_template) :]
+        return whole[cut_off(whole) :]
 
     return T5(cut, tokens, "word")
 

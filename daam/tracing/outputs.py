@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from daam.tracing.attention import in_full_precision
 from daam.tracing.families.base import Outputs
 from daam.tracing.on_device import on_device
 from daam.tracing.plan import TextKey, TracedText, first_rows
@@ -92,5 +93,5 @@ def similarity(image: Tensor, words: Tensor) -> Tensor:
     Returns:
         [position, word], float32. Sums to 1 over `word`.
     """
-    with torch.autocast(image.device.type, enabled=False):
+    with in_full_precision(image.device.type):
         return (image @ words.T).softmax(dim=-1)

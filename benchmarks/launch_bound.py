@@ -36,7 +36,7 @@ from daam.tracing.families.cross_attention import find_cross_attention_layers
 
 PROBE = "grass, a green dog"
 WARM_UP = 3
-"""Pairs that do not count."""
+"""Calls that do not count."""
 Tracing = Callable[[Any], AbstractContextManager[Any]]
 """What watches a pipeline."""
 
@@ -128,9 +128,10 @@ def operators(calls: ModelCalls, repeats: int) -> int:
 
 
 def extra_operators(calls: ModelCalls, tracing: Tracing, repeats: int = 2) -> float:
-    """How many more for each traced layer and call."""
+    """How many more for each traced layer and call, once the first calls have found out what the layers do."""
     plain = operators(calls, repeats)
     with calls.traced(tracing):
+        operators(calls, WARM_UP)
         traced = operators(calls, repeats)
     return (traced - plain) / repeats / calls.layers
 

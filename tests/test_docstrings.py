@@ -29,7 +29,7 @@ PLAIN = {
     "daam.prompt.typed_words": ("entry_words", "mark_columns"),
     "daam.rewriting.removal": ("remove",),
     "daam.rewriting.weights": ("set_weight", "change_weight"),
-    "daam.tracing.attention": ("cross_attention_probabilities",),
+    "daam.tracing.attention": ("probabilities",),
     "daam.tracing.outputs": ("similarity",),
     "daam.tracing.refining": ("refine",),
 }

@@ -42,7 +42,7 @@ class Steps:
             self.number, self._looked = self.number + 1, set()
         self._timestep = timestep
         every = assign(candidates, images, entry)
-        found = assign(candidates, images, entry, self._looked)
+        found = assign(candidates, images, entry, self._looked) if self._looked else every
         self._looked |= {(text.image, text.side) for text in found if text is not None}
         return found, sum(text is not None for text in found) < sum(text is not None for text in every)
 

@@ -1,7 +1,7 @@
 """Attention arithmetic on plain tensors. Knows no model and no host.
 
-Queries and keys are handed over as one tensor, the keys behind the queries: so every step, from the choice of rows to
-the softmax, is one call for all layers of one shape. Where kernels are small, calls are what tracing costs.
+Every step, from the choice of rows to the softmax, is one call for all layers of one shape: where kernels are small,
+calls are what tracing costs.
 """
 
 from __future__ import annotations
@@ -15,74 +15,36 @@ from torch.nn import functional
 from daam.errors import ShapeError
 
 CHUNK_ELEMENTS = 8 * 1024 * 1024
-"""Numbers in any one tensor that is held at once: 32 MiB in float32."""
+"""Numbers of one layer in any one tensor that is held at once: 32 MiB in float32."""
+
+GROUP_ELEMENTS = {"cpu": CHUNK_ELEMENTS, "other": 2 * CHUNK_ELEMENTS}
+"""The same of several layers, by the kind of device: a graphics card is better off with fewer and larger groups."""
 
 CACHED_ELEMENTS = 2 * 1024 * 1024
 """Numbers that a processor works on at once: beyond its cache it waits for memory, the more so beside other work."""
 
 
-def by_head(joined: Tensor, layers: int, heads: int, rows: range, copies: int = 1) -> Tensor:
+def by_head(joined: Tensor, layers: int, heads: int, rows: range, places: range) -> Tensor:
     """The wanted rows of several layers, head by head, as a view.
 
     Args:
         joined: [row, layer * place, head * channel], contiguous.
         rows: the wanted ones, one behind the other.
-        copies: how often each row is wanted.
+        places: of each layer, the wanted ones, one behind the other.
 
     Returns:
-        [layer, copy, row, head, place, channel].
+        [layer, row, head, place, channel].
 
     Raises:
         ShapeError: the channels cannot be divided among the heads.
     """
     whole, width = joined.shape[1:]
-    places = whole // layers
+    each = whole // layers
     if width % heads:
         raise ShapeError(f"expected channels divisible by {heads} heads, got a tensor of {width} channels")
-    size = (layers, copies, len(rows), heads, places, width // heads)
-    stride = (places * width, 0, whole * width, width // heads, width, 1)
-    return joined.as_strided(size, stride, joined.storage_offset() + rows.start * whole * width)
-
-
-def cross_attention_probabilities(
-    joined: Tensor,
-    positions: int,
-    scale: float,
-    bias: Tensor | None = None,
-    room: Tensor | None = None,
-    chosen: range | None = None,
-) -> Tensor:
-    """How much each image position looks at each token.
-
-    >>> query, key = torch.ones(2, 16, 8), torch.ones(2, 4, 8)  # two heads, 16 positions, four tokens alike
-    >>> probabilities = cross_attention_probabilities(torch.cat([query, key], dim=1), 16, scale=8**-0.5)
-    >>> probabilities.shape, probabilities[0, 0].tolist()
-    (torch.Size([2, 16, 4]), [0.25, 0.25, 0.25, 0.25])
-
-    Args:
-        joined: [..., position + token, channel], any float type: the queries of all positions, then the keys.
-        positions: how many of them are queries.
-        scale: multiplies the scores; usually channel ** -0.5.
-        bias: added to the scores, [matrix, 1 or position, token], float32; minus infinity hides a token. Empty storage
-            of one number, [1], adds nothing, and is not made anew as it is where there is none.
-        room: memory for the result, of its shape, float32.
-        chosen: the positions that look, one behind the other; all where it is None.
-
-    Returns:
-        [matrix, position, token], float32, the leading axes in one. Sums to 1 over `token`.
-    """
-    chosen = chosen or range(positions)
-    places, channels = joined.shape[-2:]
-    tokens = places - positions
-    joined = in_float32(joined)
-    matrices, start = joined.shape[:-2].numel(), joined.storage_offset()
-    query = joined.as_strided(
-        (matrices, len(chosen), channels), (places * channels, channels, 1), start + chosen.start * channels
-    )
-    key = joined.as_strided(
-        (matrices, channels, tokens), (places * channels, 1, channels), start + positions * channels
-    )
-    return probabilities(query, key, scale, bias, room)
+    size = (layers, len(rows), heads, len(places), width // heads)
+    stride = (each * width, whole * width, width // heads, width, 1)
+    return joined.as_strided(size, stride, joined.storage_offset() + (rows.start * whole + places.start) * width)
 
 
 def in_float32(tensor: Tensor) -> Tensor:
@@ -95,12 +57,20 @@ def in_float32(tensor: Tensor) -> Tensor:
 def probabilities(
     query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None, room: Tensor | None = None
 ) -> Tensor:
-    """The same of queries and keys that stand apart.
+    """How much each image position looks at each token.
+
+    >>> query, key = torch.ones(2, 16, 8), torch.ones(2, 8, 4)  # two heads, 16 positions, four tokens alike
+    >>> found = probabilities(query, key, scale=8**-0.5)
+    >>> found.shape, found[0, 0].tolist()
+    (torch.Size([2, 16, 4]), [0.25, 0.25, 0.25, 0.25])
 
     Args:
         query: [matrix, position, channel], float32.
         key: [matrix, channel, token], float32.
-        scale, bias, room: as for `cross_attention_probabilities`; the bias may be another one for each position.
+        scale: multiplies the scores; usually channel ** -0.5.
+        bias: added to the scores, [matrix, 1 or position, token], float32; minus infinity hides a token. Empty storage
+            of one number, [1], adds nothing, and is not made anew as it is where there is none.
+        room: memory for the result, of its shape, float32.
 
     Returns:
         [matrix, position, token], float32. Sums to 1 over `token`.

@@ -17,6 +17,7 @@ from torch import Tensor
 from daam.errors import TraceError
 from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
+from daam.tracing.kept_keys import KeptKey, KeptKeys, of_layers
 from daam.tracing.layout import Layout, Wanted, WantedRow
 from daam.tracing.memory import Room, Scratch
 from daam.tracing.on_device import on_device
@@ -25,12 +26,16 @@ from daam.tracing.probe import Probe, ProbeKeys
 HELD_BYTES = 48 * 2**20
 """What is set aside at once; more is worked off before the call ends, so that the peak stays flat."""
 
-SMALL_BYTES = 8 * 2**20
+SMALL_BYTES = 16 * 2**20
 """Of a layer's queries and keys: up to so many they are not copied by themselves, since there launching costs most."""
 
 ROOM_BYTES = 16 * 2**20
 """What is kept from call to call to put small layers together in: new memory in each call costs more than copies."""
 
+_CHANGED = (
+    "something changed the query or the key of {} after they were made, which it had not done in an earlier call of "
+    "the model"
+)
 _VERSION = operator.attrgetter("_version")
 
 
@@ -43,14 +48,16 @@ class Task:
         bias: what a mask adds to the scores.
         held: the model's own query and keys, where they are not copied; written: how often they had been
             written to when they were seen.
+        kept: its key, where that of an earlier call is taken.
     """
 
-    __slots__ = ("bias", "held", "is_dropped", "is_recognised", "layer", "rows", "written")
+    __slots__ = ("bias", "held", "is_dropped", "is_recognised", "kept", "layer", "rows", "written")
 
     def __init__(self, layer: str, held: tuple[Tensor, ...] = ()):
         self.layer, self.held = layer, held
         self.written = _written(held)
         self.bias: Tensor | None = None
+        self.kept: KeptKey | None = None
         self.is_dropped = self.is_recognised = False
         self.rows: frozenset[int] = frozenset()
 
@@ -75,13 +82,20 @@ class Usual:
 class _Group:
     """Runs of different layers of one shape, and what came of them once they were worked off.
 
-    Attributes: parts: their queries and keys, [row, place, channel], one behind the other.
+    Attributes:
+        is_kept: their keys are those that were kept.
+        parts: their queries and keys, [row, place, channel], one behind the other.
+        bytes_each: of what is set aside of a layer.
     """
 
     layout: Layout
+    is_kept: bool
     tasks: dict[str, Task] = field(default_factory=dict)
     parts: list[Tensor] = field(default_factory=list)
     block: Block | None = None
+
+    def __post_init__(self) -> None:
+        self.bytes_each = self.layout.query_bytes if self.is_kept else self.layout.joined_bytes
 
 
 class Engine:
@@ -109,9 +123,11 @@ class Engine:
         self._wanted: dict[tuple[WantedRow, ...], Wanted] = {}
         self._order: dict[str, Task | None] = {}
         self._groups: list[_Group] = []
-        self._open: dict[Layout, _Group] = {}
+        self._open: dict[tuple[Layout, bool], _Group] = {}
         self._held = 0
-        self._rooms: dict[Layout, Room] = {}
+        self._rooms: dict[tuple[Layout, bool], Room] = {}
+        self._kept = KeptKeys()
+        self._last_key: tuple[str, Tensor, int] | None = None
         self._scratch = Scratch()
         self._steady: set[str] = set()
         self._usual_of: dict[Wanted, dict[str, Usual]] = {}
@@ -128,12 +144,14 @@ class Engine:
     def begin_call(self, wanted: Wanted, given: Tensor | None) -> None:
         """Args: wanted: of layers that run with all rows; given: what the call conditions them with."""
         self._given = given
+        self._kept.begin_call(wanted, given)
         self._usual = self._usual_of.setdefault(wanted, {})
 
     def release(self) -> None:
         """Gives back what is kept from call to call to work in."""
         self._rooms.clear()
         self._scratch.release()
+        self._kept.release()
 
     def forget(self) -> None:
         """Forgets what a call left behind."""
@@ -143,7 +161,7 @@ class Engine:
         self._groups.clear()
         self._open.clear()
         self._held = 0
-        self._copied = self._given = None
+        self._copied = self._given = self._last_key = None
         self._usual = {}
 
     def see_again(self, layer: str, query: Tensor, key: Tensor, context: Tensor, size: tuple[int, int] | None) -> bool:
@@ -169,30 +187,60 @@ class Engine:
             or self._copied is not None
         ):
             return False
-        layout, task = usual.layout, usual.task
-        if self._held + layout.joined_bytes > HELD_BYTES:
-            return False
-        held = (query, key)
         try:
-            written = query._version + key._version
+            last = self._last_key
+            if last is not None and last[1]._version != last[2]:
+                return False
+            parts = self._parts_again(usual, query, key)
         except RuntimeError:  # of inference mode
             return False
-        parts: tuple[Tensor, ...] = held
-        if self._probe_keys is not None:
-            probe = None if usual.key_weights is None else self._probe_keys.again(layer, usual.key_weights())
-            if probe is None:
-                return False
-            parts = (query, key, probe)
-        group = self._open.get(layout)
-        if group is None:
-            group = self._new_group(layout)
-        elif len(group.tasks) + 1 >= layout.layers_at_once:
+        if parts is None:
             return False
-        task.held, task.written, task.is_dropped = held, written, False
+        layout, task = usual.layout, usual.task
+        is_kept = task.kept is not None
+        group = self._open.get((layout, is_kept))
+        if group is not None and len(group.tasks) + 1 >= layout.layers_at_once:
+            return False
+        if self._held + (layout.query_bytes if is_kept else layout.joined_bytes) > HELD_BYTES:
+            return False
+        if group is None:
+            group = self._new_group(layout, is_kept)
         self._order[layer] = group.tasks[layer] = task
         group.parts += parts
-        self._held += layout.joined_bytes
+        self._held += group.bytes_each
         return True
+
+    def _parts_again(self, usual: Usual, query: Tensor, key: Tensor) -> tuple[Tensor, ...] | None:
+        """What has to be put together of a layer that does what it did before; `usual.task` is made to stand for it.
+
+        Returns:
+            None where a probe's key has to be made anew.
+
+        Raises:
+            RuntimeError: they are of inference mode, in which nobody counts what is written.
+        """
+        task, weights = usual.task, None if usual.key_weights is None else usual.key_weights()
+        layer = task.layer
+        kept = task.kept = self._kept.again(layer, weights)
+        task.bias, task.is_dropped = None, False
+        if kept is not None:  # the new key is not held: it would take the memory from the next layer's
+            task.held = (query,)
+            task.written, self._last_key = query._version, (layer, key, key._version)
+            return task.held
+        task.held = (query, key)
+        task.written, self._last_key = query._version + key._version, None
+        if self._probe_keys is None:
+            return task.held
+        probe = self._probe_keys.again(layer, weights)
+        return None if probe is None else (query, key, probe)
+
+    def _is_last_key_changed(self) -> bool:
+        """Since the latest layer whose own key was not held made it."""
+        return self._last_key is not None and self._last_key[1]._version != self._last_key[2]
+
+    def _check_last_key(self) -> None:
+        if self._last_key is not None and self._is_last_key_changed():
+            raise TraceError(_CHANGED.format(self._last_key[0]))
 
     def seen_again(self, layer: str) -> Task | None:
         """The run of a layer that `see_again` took in this call."""
@@ -209,34 +257,35 @@ class Engine:
         layout = self._layout(attended, wanted)
         if self._probe_keys is not None and attended.key_of is not None:
             keys = (*keys, self._probe_keys.of(attended))
+        runs_again = layer in self._order
         self._order[layer] = None
+        self._check_last_key()
         if self._copied is not None:
             self._look_back(*self._copied)
         bias = None if attended.mask is None else layout.bias(attended.mask)
         if layout.is_alone:
             task = Task(layer)
             block = layout.block_alone(layer, query, keys, bias)
-            self._groups.append(_Group(layout, tasks={layer: task}, block=block))
+            self._groups.append(_Group(layout, is_kept=False, tasks={layer: task}, block=block))
             return task
         # Nobody counts what is written to tensors of inference mode; what a layer makes in one call is all alike.
         held = () if query.is_inference() else (query, *attended.keys)
-        usual = self._usual_for(attended, layout)
+        usual = None if runs_again else self._usual_for(attended, layout)
+        parts: tuple[Tensor, ...] | None = None
         if held and layer in self._steady and layout.joined_bytes <= SMALL_BYTES:
-            task = Task(layer, held)
-            parts = layout.parts(query, keys)
             if usual is not None:
                 self._usual[layer] = usual
+                task, parts = usual.task, self._parts_again(usual, query, attended.keys[0])
+            if parts is None:
+                task, parts = Task(layer, held), layout.parts(query, keys)
         else:
-            task = Task(layer)
-            parts = (layout.joined(query, keys),)
+            task, parts = Task(layer), (layout.joined(query, keys),)
             self._copied = (Task(layer, held), usual) if held else None
         task.bias = bias
-        group = self._open.get(layout)
+        group = self._open.get((layout, task.kept is not None))
         if group is None or layer in group.tasks:
-            group = self._new_group(layout)
-        group.tasks[layer] = task
-        group.parts += parts
-        self._held += layout.joined_bytes
+            group = self._new_group(layout, task.kept is not None)
+        self._put(group, task, parts)
         if len(group.tasks) >= layout.layers_at_once:
             self._work_off(group)
         elif self._held > HELD_BYTES:
@@ -248,9 +297,10 @@ class Engine:
         is_plain = len(attended.keys) == 1 and attended.mask is None and attended.query.dim() == 3
         is_whole = self._given is not None and attended.context is self._given
         is_small = layout.joined_bytes <= SMALL_BYTES and layout.layers_at_once > 1
-        if is_plain and is_whole and is_small and attended.layer not in self._usual:
-            return Usual(attended, layout)
-        return None
+        if not (is_plain and is_whole and is_small):
+            return None
+        usual = self._usual.get(attended.layer)
+        return usual if usual is not None and usual.layout is layout else Usual(attended, layout)
 
     def _look_back(self, task: Task, usual: Usual | None) -> None:
         """At the layer that ran last: whether its model left what was copied as it was, now that it is through."""
@@ -261,7 +311,12 @@ class Engine:
         self._copied = None
 
     def finish(self) -> tuple[list[Block], tuple[str, ...]]:
-        """What the layers of the call gave, and the layers in the order in which they ran."""
+        """What the layers of the call gave, and the layers in the order in which they ran.
+
+        Raises:
+            TraceError: the model changed what a layer attended with, and did not before.
+        """
+        self._check_last_key()
         if self._copied is not None:
             self._look_back(*self._copied)
         self._work_off_all()
@@ -283,12 +338,18 @@ class Engine:
             wanted.layouts[key] = layout
         return layout
 
-    def _new_group(self, layout: Layout) -> _Group:
-        if layout in self._open:  # one of its layers runs again
-            self._work_off(self._open[layout])
-        group = self._open[layout] = _Group(layout)
+    def _new_group(self, layout: Layout, is_kept: bool) -> _Group:
+        earlier = self._open.get((layout, is_kept))
+        if earlier is not None:  # one of its layers runs again
+            self._work_off(earlier)
+        group = self._open[layout, is_kept] = _Group(layout, is_kept)
         self._groups.append(group)
         return group
+
+    def _put(self, group: _Group, task: Task, parts: tuple[Tensor, ...]) -> None:
+        group.tasks[task.layer] = task
+        group.parts += parts
+        self._held += group.bytes_each
 
     def _work_off_all(self) -> None:
         for group in list(self._open.values()):
@@ -296,33 +357,45 @@ class Engine:
 
     def _work_off(self, group: _Group) -> None:
         """All of its runs; those that were dropped are sorted out at the end of the call."""
-        layout, tasks = group.layout, list(group.tasks.values())
-        del self._open[layout]
-        self._held -= len(tasks) * layout.joined_bytes
+        layout, tasks, layers = group.layout, list(group.tasks.values()), tuple(group.tasks)
+        del self._open[layout, group.is_kept]
+        self._held -= len(tasks) * group.bytes_each
         if _written([tensor for task in tasks for tensor in task.held]) != sum([task.written for task in tasks]):
-            layer = next(task.layer for task in tasks if task.written != _written(task.held))
-            raise TraceError(
-                f"something changed the query or the key of {layer} after they were made, which it had not done in an "
-                "earlier call of the model"
-            )
+            raise TraceError(_CHANGED.format(next(task.layer for task in tasks if task.written != _written(task.held))))
         biases = [task.bias for task in tasks if task.bias is not None]
         joined = self._together(group)
-        group.block = layout.block(tuple(group.tasks), joined, biases, self._scratch)
+        query = layout.query(len(tasks), joined, self._scratch)
+        if group.is_kept:
+            key = of_layers(layers, [task.kept for task in tasks if task.kept is not None])
+        else:
+            key = layout.key(len(tasks), joined, self._scratch, is_masked=bool(biases))
+            self._keep(tasks, key)
+        group.block = layout.block(layers, query, key, biases, self._scratch)
         _let_go(group)
+
+    def _keep(self, tasks: Sequence[Task], key: Tensor) -> None:
+        """For later calls, where all of the layers do what they do in each."""
+        weights = {}
+        for task in tasks:
+            usual = self._usual.get(task.layer)
+            if usual is None or usual.task is not task or usual.key_weights is None:
+                return
+            weights[task.layer] = usual.key_weights
+        self._kept.keep(weights, key)
 
     def _together(self, group: _Group) -> Tensor:
         """What was set aside of a group, [row, layer * place, channel]."""
         if len(group.parts) == 1:
             return group.parts[0]
-        layout, layers = group.layout, len(group.tasks)
-        room = self._rooms.get(layout)
+        kind, layers = (group.layout, group.is_kept), len(group.tasks)
+        room = self._rooms.get(kind)
         place = None if room is None else room.of(layers)
         if place is not None:
             return torch.cat(group.parts, dim=1, out=place)
         joined = torch.cat(group.parts, dim=1)
-        kept = sum(room.bytes for other, room in self._rooms.items() if other is not layout)
+        kept = sum(room.bytes for other, room in self._rooms.items() if other != kind)
         if kept + joined.nbytes <= ROOM_BYTES:
-            self._rooms[layout] = Room(joined, layers)
+            self._rooms[kind] = Room(joined, layers)
         return joined
 
 
@@ -330,7 +403,7 @@ def _let_go(group: _Group) -> None:
     """Of the tensors that were set aside."""
     group.parts.clear()
     for task in group.tasks.values():
-        task.bias, task.held = None, ()
+        task.bias, task.kept, task.held = None, None, ()
 
 
 def _written(held: Sequence[Tensor]) -> int:

@@ -16,8 +16,8 @@ from daam.errors import ShapeError
 from daam.tracing.attention import (
     CACHED_ELEMENTS,
     CHUNK_ELEMENTS,
+    GROUP_ELEMENTS,
     by_head,
-    cross_attention_probabilities,
     in_float32,
     in_full_precision,
     log_sum_exp,
@@ -26,8 +26,9 @@ from daam.tracing.attention import (
 )
 from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
-from daam.tracing.memory import Scratch
+from daam.tracing.memory import Scratch, uncut
 from daam.tracing.on_device import on_device
+from daam.tracing.operands import filled_bias, filled_up, operand_of_keys, operand_of_queries
 from daam.tracing.plan import TextKey, TracedText, first_rows
 
 MANY_TOKENS = 256
@@ -55,13 +56,13 @@ class Wanted:
 class Layout:
     """The layers of one shape, for the rows of one kind of call.
 
-    A probe's keys stand behind the prompt's own. Each row is then worked off twice: for its own words, with the probe's
-    keys hidden, and once more with all of them, so that the prompt's own maps are those that they are without a probe.
+    A probe's keys stand behind the prompt's own and share the softmax with them. The prompt's own shares are then
+    divided by their sum, so that its maps are those that they are without a probe.
 
     Attributes:
         is_alone: the probabilities of one layer are too many to hold, or to be made all of them.
         layers_at_once: whose probabilities can be held together.
-        joined_bytes: of what is set aside of one layer.
+        joined_bytes: of what is set aside of one layer; query_bytes: the same without its keys.
     """
 
     def __init__(self, wanted: Wanted, attended: Attended, probed: int):
@@ -88,7 +89,8 @@ class Layout:
         self._last_row, self._own_rows = rows[-1], on_device(rows, device)
         self._heads = attended.heads
         self._tokens = own_tokens + probed
-        self._copies = 2 if probed else 1
+        self._filled_tokens = filled_up(self._tokens, device)
+        self._own_tokens = own_tokens
         self._positions = positions
         self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
         is_slice = rows == list(range(rows[0], rows[0] + len(rows)))
@@ -97,20 +99,23 @@ class Layout:
         shares, columns, details = _shares(wanted, probed, attended.first_column, own_tokens)
         self._legend = Legend(shares, attended.size, attended.heads)
         self._columns = on_device(columns, device)
+        self._nothing = torch.zeros(1, device=device)
         self._detail_columns = on_device(details, device) if details else None
         self._detail_places = on_device([columns.index(column) for column in details], device) if details else None
-        self._repeats = [text.repeats for _, text in wanted.rows]
-        self._repeated = self._copies_of_texts(device) if max(self._repeats) > 1 else None
-        # Beside a text that stands behind itself, a probe's key weighs as one of the text's.
-        self._weight_of_probe = on_device(self._repeats, device, torch.float32).log()
+        # Equal keys get equal shares: all copies of a word together have so many times one's, and beside a text that
+        # stands behind itself a probe's key weighs as one of the text's.
+        repeats = [text.repeats for _, text in wanted.rows]
+        self._repeats = on_device(repeats, device, torch.float32) if max(repeats) > 1 else None
         self._biases: dict[int, Tensor] = {}
+        self._filled_biases: dict[tuple[int, bool], Tensor] = {}
 
-        matrices = self._copies * len(rows) * attended.heads
-        per_position = max(max(batch, self._copies * len(rows)) * channels, matrices * self._tokens)
+        per_position = max(batch * channels, len(rows) * attended.heads * self._filled_tokens)
         self._positions_at_once = max(1, CHUNK_ELEMENTS // per_position)
         self.is_alone = self._has_kernel = self._positions_at_once < positions or self._tokens > MANY_TOKENS
-        self.layers_at_once = max(1, CHUNK_ELEMENTS // (per_position * positions))
-        self.joined_bytes = batch * (positions + self._tokens) * channels * attended.query.element_size()
+        of_group = GROUP_ELEMENTS.get(device.type, GROUP_ELEMENTS["other"])
+        self.layers_at_once = max(1, of_group // (per_position * positions))
+        self.query_bytes = batch * positions * channels * attended.query.element_size()
+        self.joined_bytes = self.query_bytes + batch * self._tokens * channels * attended.query.element_size()
 
     def parts(self, query: Tensor, keys: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What a layer attended with, each [row, place, head * channel]: no copies.
@@ -129,7 +134,7 @@ class Layout:
         Args: mask: as `Attended` has it.
 
         Returns:
-            [copy * row, head or 1, position or 1, token], float32.
+            [row, head or 1, position or 1, token], float32.
         """
         if mask is None:
             return None
@@ -138,34 +143,67 @@ class Layout:
             found = torch.zeros(chosen.shape, device=chosen.device).masked_fill_(~chosen, -torch.inf)
         else:
             found = chosen.to(torch.float32, copy=True)
-        if not self._probed:
-            return found
-        hidden, shown = (functional.pad(found, (0, self._probed), value=value) for value in (-torch.inf, 0.0))
-        shown[..., shown.shape[-1] - self._probed :] = self._weight_of_probe[:, None, None, None]
-        return torch.cat([hidden, shown])
+        if self._probed:
+            found = functional.pad(found, (0, self._probed))
+            if self._repeats is not None:
+                found[..., self._own_tokens :] = self._repeats.log()[:, None, None, None]
+        return found
 
-    def block(self, layers: tuple[str, ...], joined: Tensor, biases: Sequence[Tensor], scratch: Scratch) -> Block:
+    def query(self, layers: int, joined: Tensor, scratch: Scratch) -> Tensor:
+        """The queries of some layers' wanted rows, as they are multiplied.
+
+        Args:
+            joined: [row, layer * place, head * channel]: of each layer the queries, and its keys behind them where they
+                were not kept.
+            scratch: memory for what nobody needs when the layers are worked off.
+
+        Returns:
+            [matrix, position, channel], float32, layer after layer.
+        """
+        return operand_of_queries(self._of_wanted_rows(layers, joined, range(self._positions)), scratch)
+
+    def key(self, layers: int, joined: Tensor, scratch: Scratch, *, is_masked: bool) -> Tensor:
+        """The keys of the same.
+
+        Args: is_masked: what is added to the scores comes with a mask.
+
+        Returns:
+            [matrix, channel, token], float32, layer after layer.
+        """
+        view = self._of_wanted_rows(layers, joined, range(self._positions, self._positions + self._tokens))
+        return operand_of_keys(view, self._filled_bias_of(layers, is_masked), scratch)
+
+    def _of_wanted_rows(self, layers: int, joined: Tensor, places: range) -> Tensor:
+        """[layer, row, head, place, channel]."""
+        if self._chosen is not None:
+            joined = joined.index_select(0, self._chosen)
+        return by_head(joined, layers, self._heads, self._rows, places)
+
+    def block(
+        self, layers: tuple[str, ...], query: Tensor, key: Tensor, biases: Sequence[Tensor], scratch: Scratch
+    ) -> Block:
         """What some layers give.
 
         Args:
-            joined: [row, layer * place, head * channel]: queries and keys of each, one behind the other.
+            query, key: as the methods of that name give them.
             biases: `bias` of each, if there is any.
-            scratch: memory for the probabilities, which nobody needs afterwards.
+            scratch: memory for the probabilities.
         """
-        if self._chosen is not None:
-            joined = joined.index_select(0, self._chosen)
-        view = in_float32(by_head(joined, len(layers), self._heads, self._rows, self._copies))
-        bias = self._flat(torch.stack(list(biases))) if biases else self._bias_of(len(layers))
-        matrices = view.shape[:4].numel()
-        at_once = self._positions
-        if view.device.type == "cpu":
-            at_once = max(1, CACHED_ELEMENTS // (matrices * self._tokens))
+        on_cpu = query.device.type == "cpu"
+        bias = self._nothing if on_cpu else self._bias_of(len(layers))  # there it is among the keys
+        if biases:
+            bias = functional.pad(self._flat(torch.stack(list(biases))), (0, self._filled_tokens - self._tokens))
+        matrices, tokens, at_once = query.shape[0], self._filled_tokens, self._positions
+        if on_cpu:
+            at_once = max(1, CACHED_ELEMENTS // (matrices * tokens))
         parts = []
         for start in range(0, self._positions, at_once):
-            chosen = range(start, min(self._positions, start + at_once))
-            own = bias[:, start : chosen.stop] if bias.dim() == 3 and bias.shape[1] > 1 else bias
-            room = scratch.of((matrices, len(chosen), self._tokens), view.device)
-            found = cross_attention_probabilities(view, self._positions, self._scale, own, room, chosen)
+            chosen, own = query, bias
+            if at_once < self._positions:
+                chosen = query[:, start : start + at_once]
+                own = bias[:, start : start + at_once] if bias.dim() == 3 and bias.shape[1] > 1 else bias
+            room = scratch.of("scores", (matrices, chosen.shape[1], tokens), uncut) if on_cpu else None
+            found = probabilities(chosen, key, self._scale, own, room)
             parts.append(self._sums(found, len(layers), self._columns, self._detail_columns))
         return Block(self._legend, layers, *_together(parts))
 
@@ -197,7 +235,7 @@ class Layout:
         if bias is not None:
             offset = offset + bias.index_select(-1, columns)
         chosen = in_float32(key.index_select(2, columns)).flatten(0, 1).transpose(-1, -2)
-        per_position = chosen.shape[0] * max(queries.shape[-1], self._copies * self._columns.shape[0])
+        per_position = chosen.shape[0] * max(queries.shape[-1], self._columns.shape[0])
         at_once = max(1, CHUNK_ELEMENTS // per_position)
         pieces = [(queries, offset, divisor)]
         if at_once < queries.shape[2]:
@@ -212,7 +250,7 @@ class Layout:
         return parts
 
     def _with_probe(self, found: Tensor, query: Tensor, probe: Tensor, divisor: Tensor) -> Tensor:
-        """As the whole softmax has them: the prompt's own columns in the first copy, the probe's in the second.
+        """The prompt's own columns as they are without a probe; behind them the probe's, as the whole softmax has them.
 
         Args:
             found: [matrix, position, column] of the prompt's own.
@@ -220,16 +258,15 @@ class Layout:
             divisor: [matrix, position], logarithm, of the prompt's own keys.
 
         Returns:
-            [copy * matrix, position, column], with nothing in the other places.
+            [matrix, position, column].
         """
-        weight = self._weight_of_probe.repeat_interleave(self._heads)[:, None, None]
+        weight = self._nothing
+        if self._repeats is not None:
+            weight = self._repeats.log().repeat_interleave(self._heads)[:, None, None]
         with in_full_precision(query.device.type):
             scores = torch.baddbmm(weight, query, probe, alpha=self._scale)
         divisor = torch.logaddexp(divisor[..., None], scores.logsumexp(-1, keepdim=True))
-        both = found.new_zeros(2, *found.shape[:2], len(self._columns))
-        both[0, ..., : found.shape[-1]] = found
-        both[1, ..., found.shape[-1] :] = scores.sub_(divisor).exp_()
-        return both.flatten(0, 1)
+        return torch.cat([found, scores.sub_(divisor).exp_()], dim=-1)
 
     def _heads_first(self, tensor: Tensor) -> Tensor:
         """Of the wanted rows, [row, head, place, channel], as a view where all of them are.
@@ -258,11 +295,11 @@ class Layout:
     def _of_heads(self, tensor: Tensor) -> Tensor:
         """[row, place, head * channel] or [row, place, head, channel] to [matrix, place, channel] in float32.
 
-        A matrix is of one wanted row, as often as it is wanted, and one head.
+        A matrix is of one wanted row and one head.
         """
         chosen = tensor.index_select(0, self._own_rows)
         by_head = chosen.unflatten(-1, (self._heads, -1)) if chosen.dim() == 3 else chosen
-        return by_head.transpose(1, 2).to(torch.float32).repeat(self._copies, 1, 1, 1).flatten(0, 1)
+        return by_head.transpose(1, 2).to(torch.float32).flatten(0, 1)
 
     def _flat(self, bias: Tensor) -> Tensor:
         """[layer, row, head or 1, position or 1, token] to [matrix, position or 1, token]."""
@@ -278,38 +315,40 @@ class Layout:
             columns: where the wanted ones stand among the tokens; None where there are no others.
             details: where those of details stand; None where there are none.
         """
+        if columns is not None and self._probed:
+            own = found[..., : self._own_tokens]
+            own.div_(own.sum(dim=-1, keepdim=True))
         of_heads = found.view(layers, -1, self._heads, *found.shape[1:])
-        if self._repeated is not None:
-            of_heads.mul_(self._repeated)
         sums = of_heads.sum(dim=2)
         detail = None
         if details is not None:
             chosen = of_heads if self._by_head else sums[:, :, None]
             detail = chosen.index_select(-1, details)
-        return sums if columns is None else sums.index_select(-1, columns), detail
-
-    def _copies_of_texts(self, device: torch.device) -> Tensor:
-        """[row, 1, 1, 1]: equal keys get equal shares, so that all copies of a word together have so many times one's.
-
-        Not for the rows that are there for the probe, which stands behind the text once.
-        """
-        copies = [*self._repeats, *[1] * (len(self._repeats) * (self._copies - 1))]
-        return on_device(copies, device, torch.float32)[:, None, None, None]
+        if columns is not None:
+            sums = sums.index_select(-1, columns)
+        if self._repeats is not None:
+            sums[..., : sums.shape[-1] - self._probed].mul_(self._repeats[:, None, None])
+            if detail is not None:
+                detail.mul_(self._repeats[:, None, None, None])
+        return sums, detail
 
     def _bias_of(self, layers: int) -> Tensor:
-        """Hides the probe's keys from the first copy of each row; in the second they weigh as beside one text."""
+        """What is added to the scores where there is no mask: [matrix, 1, token], or `_nothing`."""
+        if not self._probed or self._repeats is None:
+            return self._nothing
         if layers not in self._biases:
-            device, rows = self._columns.device, len(self._rows) * self._heads
-            if self._copies == 1:
-                bias = torch.zeros(1, device=device)
-            else:
-                bias = torch.zeros(layers, 2, rows, 1, self._tokens, device=device)
-                bias[:, 0, ..., self._tokens - self._probed :] = -torch.inf
-                weight = self._weight_of_probe.repeat_interleave(self._heads)
-                bias[:, 1, ..., self._tokens - self._probed :] = weight[:, None, None]
-                bias = bias.flatten(0, 2)
-            self._biases[layers] = bias
+            bias = self._nothing.new_zeros(layers, len(self._rows), self._heads, 1, self._tokens)
+            bias[..., self._own_tokens :] = self._repeats.log()[:, None, None, None]
+            self._biases[layers] = bias.flatten(0, 2)
         return self._biases[layers]
+
+    def _filled_bias_of(self, layers: int, is_masked: bool) -> Tensor:
+        """The same for `operand_of_keys`, [matrix or 1, token]. Args: is_masked: what is added comes with a mask."""
+        if (layers, is_masked) not in self._filled_biases:
+            bias = self._nothing if is_masked else self._bias_of(layers)
+            bias = self._nothing.expand(1, self._tokens) if bias is self._nothing else bias[:, 0]
+            self._filled_biases[layers, is_masked] = filled_bias(bias, self._filled_tokens, self._scale)
+        return self._filled_biases[layers, is_masked]
 
 
 def _together(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:
@@ -351,5 +390,5 @@ def _shares(
     shares = [share(text, row) for row, (_, text) in enumerate(wanted.rows)]
     for row, image in first_rows({row: text for row, (_, text) in enumerate(wanted.rows)}) if probe else ():
         traced = TracedText(TextKey(image, "probe"), tuple(range(len(probe))))
-        shares.append(Share(traced, len(wanted.rows) + row, tuple(columns.index(place) for place in probe)))
+        shares.append(Share(traced, row, tuple(columns.index(place) for place in probe)))
     return tuple(shares), columns, details

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Parts = TypeVar("Parts")
 
 
 class Room:
@@ -31,20 +35,37 @@ class Room:
 
 
 class Scratch:
-    """Memory for the probabilities of one group after the other, on a CPU, where new pages cost more than they do."""
+    """Memory in float32 for what one group after the other needs only until it is worked off; on a CPU."""
 
     def __init__(self) -> None:
-        self._flat: Tensor | None = None
+        self._flat: dict[str, Tensor] = {}
+        self._parts: dict[tuple[str, tuple[int, ...]], Any] = {}
 
-    def of(self, size: tuple[int, ...], device: torch.device) -> Tensor | None:
-        """Of this size, float32; None on other devices, whose allocators keep what is given back."""
-        if device.type != "cpu":
-            return None
-        numbers = math.prod(size)
-        if self._flat is None or self._flat.numel() < numbers:
-            with torch.inference_mode(False):
-                self._flat = torch.empty(numbers, dtype=torch.float32)
-        return self._flat[:numbers].view(size)
+    def of(self, use: str, size: tuple[int, ...], cut: Callable[[Tensor], Parts]) -> Parts:
+        """Memory of this size, with any numbers in it, cut into parts that are kept with it.
+
+        Args:
+            use: what for; uses do not share memory. A use is always cut in the same way.
+            cut: makes views of it.
+        """
+        found = self._parts.get((use, size))
+        return self._made(use, size, cut) if found is None else found
+
+    def _made(self, use: str, size: tuple[int, ...], cut: Callable[[Tensor], Parts]) -> Parts:
+        numbers, flat = math.prod(size), self._flat.get(use)
+        with torch.inference_mode(False):
+            if flat is None or flat.numel() < numbers:
+                self._parts = {key: parts for key, parts in self._parts.items() if key[0] != use}
+                flat = self._flat[use] = torch.empty(numbers, dtype=torch.float32)
+            parts = self._parts[use, size] = cut(flat[:numbers].view(size))
+        return parts
 
     def release(self) -> None:
-        self._flat = None
+        """Gives everything back."""
+        self._flat.clear()
+        self._parts.clear()
+
+
+def uncut(memory: Tensor) -> Tensor:
+    """Not cut at all."""
+    return memory

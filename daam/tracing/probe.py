@@ -6,7 +6,6 @@ probe's map says how much attention the word would get if it stood in the prompt
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,7 +16,7 @@ from daam.errors import TermError
 from daam.prompt.table import PromptPart, PromptTable, ScheduleEntry, TokenColumn
 from daam.prompt.typed_words import word_columns, words_of
 from daam.tracing.families.base import Attended
-from daam.tracing.plan import version_of
+from daam.tracing.unchanged import Unchanged
 
 
 @dataclass(frozen=True)
@@ -112,18 +111,8 @@ class _Made:
     """One layer's key, and what it was made with."""
 
     def __init__(self, key: Tensor, weights: Sequence[Tensor]):
-        self.key = key
-        self._weights = [(weakref.ref(weight), version_of(weight)) for weight in weights]
+        self.key, self.is_of = key, Unchanged(weights).is_of
 
     def is_like(self, key: Tensor) -> bool:
         """Args: key: of the call."""
         return len(key) == len(self.key) and key.dtype == self.key.dtype and key.device == self.key.device
-
-    def is_of(self, weights: Sequence[Tensor] | None) -> bool:
-        """Args: weights: what keys are made with now."""
-        if not weights or len(weights) != len(self._weights):
-            return False
-        for (ref, version), now in zip(self._weights, weights):  # in each layer of each call: no generator
-            if ref() is not now or now.is_inference() or now._version != version:
-                return False
-        return True

@@ -242,19 +242,18 @@ def test_calls_with_more_and_with_fewer_layers_give_what_each_gives_by_itself() 
 
 
 def test_layers_are_put_together_in_the_same_memory_in_each_call_until_the_end() -> None:
-    pipeline, addresses = sd1(), []
-    original = layout.Layout.block
+    pipeline, addresses = sd1(), {}
+    original = layout.Layout.query
 
-    def block(self: Any, layers: tuple[str, ...], joined: Tensor, biases: Any) -> Block:
-        addresses.append(joined.data_ptr())
-        return original(self, layers, joined, biases)
+    def query(self: Any, layers: int, joined: Tensor, scratch: Any) -> Tensor:
+        addresses.setdefault(tracer._capture.calls, []).append(joined.data_ptr() if layers > 1 else None)
+        return original(self, layers, joined, scratch)
 
     with pytest.MonkeyPatch.context() as patch, daam.trace(pipeline) as tracer:
-        patch.setattr(layout.Layout, "block", block)
-        run(pipeline, "a red circle", num_inference_steps=4)
-    a_call = len(addresses) // 4
-    third, fourth = (addresses[call * a_call : (call + 1) * a_call] for call in (2, 3))
-    assert len(set(third)) == a_call and third == fourth
+        patch.setattr(layout.Layout, "query", query)
+        run(pipeline, "a red circle", num_inference_steps=5)
+    assert tracer.heat_maps() and set(addresses) == set(range(5))
+    assert len(set(addresses[3])) == len(addresses[3]) > 1 and addresses[3] == addresses[4]
     assert not tracer._capture._engine._rooms
 
 

@@ -12,7 +12,9 @@ from torch.nn import functional
 
 import daam
 from daam.errors import ShapeError
-from daam.tracing.attention import by_head, cross_attention_probabilities
+from daam.tracing.attention import by_head, probabilities
+from daam.tracing.memory import Scratch
+from daam.tracing.operands import LANES, filled_bias, filled_up, operand_of_keys, operand_of_queries
 from tests.pipelines import FAMILIES, run, sd1
 
 PROMPT = "a cute red circle and a carpet"
@@ -40,8 +42,8 @@ class Materialising:
 def naive_map(calls: list[Tensor], columns: list[int], size: tuple[int, int], ratio: float) -> np.ndarray:
     """Each layer's, step's and head's map upscaled by itself, then summed; rows are [negative, positive]."""
     total = torch.zeros(size, dtype=torch.float64)
-    for probabilities in calls:
-        for head in probabilities[-1]:
+    for call in calls:
+        for head in call[-1]:
             word = head[:, columns].mean(dim=1)
             height = round((word.numel() / ratio) ** 0.5)
             grid = word.view(1, 1, height, -1)
@@ -94,25 +96,31 @@ def test_probabilities_are_computed_in_float32_over_all_keys(dtype: torch.dtype)
     torch.manual_seed(0)
     query, key = (8 * torch.randn(2, 3, 50, 16)).to(dtype), (8 * torch.randn(2, 3, 77, 16)).to(dtype)
     exact = (query.double() @ key.double().transpose(-1, -2) * 0.3).softmax(-1)
-    probabilities = cross_attention_probabilities(torch.cat([query, key], dim=2), 50, 0.3)
-    assert probabilities.dtype == torch.float32
-    torch.testing.assert_close(probabilities.double(), exact.flatten(0, 1), rtol=1e-4, atol=1e-6)
+    scratch = Scratch()
+    bias = filled_bias(torch.zeros(1, 77), filled_up(77, query.device), 0.3)
+    queries = operand_of_queries(query[None], scratch)
+    found = probabilities(queries, operand_of_keys(key[None], bias, scratch), 0.3)
+    assert found.dtype == torch.float32 and found.shape[-1] % LANES == 0
+    assert (found[..., 77:] == 0).all(), "those that fill up the keys are hidden"
+    torch.testing.assert_close(found[..., :77].double(), exact.flatten(0, 1), rtol=1e-4, atol=1e-6)
 
 
 def test_no_autocast_makes_them_less_exact() -> None:
-    joined = 8 * torch.randn(3, 127, 16)
-    exact = cross_attention_probabilities(joined, 50, 0.3)
+    query, key = 8 * torch.randn(3, 50, 16), 8 * torch.randn(3, 16, 77)
+    exact = probabilities(query, key, 0.3)
     with torch.autocast("cpu", torch.bfloat16):
-        assert torch.equal(cross_attention_probabilities(joined, 50, 0.3), exact)
+        assert torch.equal(probabilities(query, key, 0.3), exact)
 
 
-@pytest.mark.parametrize(("rows", "copies"), [(range(3), 1), (range(1, 2), 1), (range(1, 3), 2)])
-def test_rows_are_chosen_and_heads_split_without_a_copy(rows: range, copies: int) -> None:
+@pytest.mark.parametrize(
+    ("rows", "places"), [(range(3), range(5)), (range(1, 2), range(3)), (range(1, 3), range(2, 5))]
+)
+def test_rows_are_chosen_and_heads_split_without_a_copy(rows: range, places: range) -> None:
     joined = torch.arange(3 * 2 * 5 * 8.0).view(3, 10, 8)
-    view = by_head(joined, 2, heads=4, rows=rows, copies=copies)
+    view = by_head(joined, 2, heads=4, rows=rows, places=places)
     slow = joined.view(3, 2, 5, 4, 2).transpose(0, 1)[:, list(rows)].transpose(2, 3)
     assert view.untyped_storage().data_ptr() == joined.untyped_storage().data_ptr()
-    assert torch.equal(view, torch.stack([slow] * copies, dim=1))
+    assert torch.equal(view, slow[..., list(places), :])
 
 
 @pytest.mark.parametrize("keep", [(), ("steps", "heads")])
@@ -141,4 +149,4 @@ def test_maps_are_the_same_in_parts_and_in_groups(
 
 def test_channels_that_cannot_be_divided_are_named() -> None:
     with pytest.raises(ShapeError, match="divisible by 3 heads"):
-        by_head(torch.zeros(1, 2, 8), 1, heads=3, rows=range(1))
+        by_head(torch.zeros(1, 2, 8), 1, heads=3, rows=range(1), places=range(2))

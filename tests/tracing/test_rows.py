@@ -88,14 +88,14 @@ def test_only_rows_with_words_are_computed(monkeypatch: pytest.MonkeyPatch) -> N
     """Rows are the negative prompts of both pictures, then the positive ones."""
     rows: list[int] = []
 
-    original = layout.cross_attention_probabilities
+    original = layout.by_head
 
-    def counting(joined: torch.Tensor, *arguments: Any) -> torch.Tensor:
-        _layers, _copies, count, _heads, _places, _channels = joined.shape
-        rows.append(count)
-        return original(joined, *arguments)
+    def counting(*arguments: Any) -> torch.Tensor:
+        view = original(*arguments)
+        rows.append(view.shape[1])
+        return view
 
-    monkeypatch.setattr(layout, "cross_attention_probabilities", counting)
+    monkeypatch.setattr(layout, "by_head", counting)
     pipeline = sd1()
     for prompts, negatives, wanted in [
         (PROMPTS, None, 2), (PROMPTS, ["ugly", ""], 3), (PROMPTS, ["", "ugly"], 3), (["", "a cat"], None, 1),

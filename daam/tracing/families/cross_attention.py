@@ -13,6 +13,7 @@ from threading import get_ident
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn import Linear
 
 from daam.errors import TraceError
 from daam.tracing.families.base import Attended, Sample, Sight, Watch, argument, first_input, sample_of
@@ -220,14 +221,18 @@ class _Key:
     def _weights(self) -> tuple[Tensor, ...] | None:
         """All that the key depends on; None where more than its weights may take part, as with a LoRA.
 
-        WebUIs put their LoRAs into the class of all linear layers.
+        WebUIs put their LoRAs into the class of all linear layers; others into hooks beside ours.
         """
         projection = self._projection
-        if type(projection) is not nn.Linear or "forward" in projection.__dict__:
+        if type(projection) is not Linear or "forward" in projection.__dict__:
             return None
-        if nn.Linear.forward.__module__ != nn.Linear.__module__:
+        if Linear.forward.__module__ != Linear.__module__:
             return None
-        return tuple([weight for weight in projection._parameters.values() if weight is not None])
+        if projection._forward_pre_hooks or len(projection._forward_hooks) > 1:
+            return None
+        parameters = projection._parameters
+        weight, bias = parameters["weight"], parameters["bias"]
+        return (weight,) if bias is None else (weight, bias)  # type: ignore[return-value]
 
 
 def find_cross_attention_layers(model: nn.Module) -> list[CrossAttentionLayer]:

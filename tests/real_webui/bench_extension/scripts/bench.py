@@ -176,16 +176,16 @@ def _fail_at_third_call() -> None:
 
 def _break_our_hook(kind: type[Exception]) -> None:
     layout = sys.modules["daam.tracing.layout"]
-    original, calls = layout.cross_attention_probabilities, []
+    original, calls = layout.probabilities, []
 
     def broken(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 5:
-            layout.cross_attention_probabilities = original
+            layout.probabilities = original
             raise kind("bench: our hook fails")
         return original(*arguments)
 
-    layout.cross_attention_probabilities = broken
+    layout.probabilities = broken
 
 
 def on_denoiser(params: Any) -> None:

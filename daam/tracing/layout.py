@@ -26,7 +26,7 @@ from daam.tracing.attention import (
 )
 from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
-from daam.tracing.memory import Scratch, uncut
+from daam.tracing.memory import Scratch
 from daam.tracing.on_device import on_device
 from daam.tracing.operands import filled_bias, filled_up, operand_of_keys, operand_of_queries
 from daam.tracing.plan import TextKey, TracedText, first_rows
@@ -193,18 +193,21 @@ class Layout:
         bias = self._nothing if on_cpu else self._bias_of(len(layers))  # there it is among the keys
         if biases:
             bias = functional.pad(self._flat(torch.stack(list(biases))), (0, self._filled_tokens - self._tokens))
-        matrices, tokens, at_once = query.shape[0], self._filled_tokens, self._positions
+        of_heads, tokens, at_once = (len(layers), len(self._rows), self._heads), self._filled_tokens, self._positions
         if on_cpu:
-            at_once = max(1, CACHED_ELEMENTS // (matrices * tokens))
+            at_once = max(1, CACHED_ELEMENTS // (query.shape[0] * tokens))
         parts = []
         for start in range(0, self._positions, at_once):
             chosen, own = query, bias
             if at_once < self._positions:
                 chosen = query[:, start : start + at_once]
                 own = bias[:, start : start + at_once] if bias.dim() == 3 and bias.shape[1] > 1 else bias
-            room = scratch.of("scores", (matrices, chosen.shape[1], tokens), uncut) if on_cpu else None
-            found = probabilities(chosen, key, self._scale, own, room)
-            parts.append(self._sums(found, len(layers), self._columns, self._detail_columns))
+            if on_cpu:
+                found, room = scratch.of("scores", (*of_heads, chosen.shape[1], tokens), _cut_scores)
+                probabilities(chosen, key, self._scale, own, room)
+            else:
+                found = probabilities(chosen, key, self._scale, own).view(*of_heads, chosen.shape[1], tokens)
+            parts.append(self._sums(found, self._columns, self._detail_columns))
         return Block(self._legend, layers, *_together(parts))
 
     def block_alone(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:
@@ -246,7 +249,7 @@ class Layout:
             found = wanted_probabilities(part, chosen, self._scale, minus.flatten(0, 1))
             if probe is not None:
                 found = self._with_probe(found, part, probe, whole.flatten(0, 1))
-            parts.append(self._sums(found, 1, None, self._detail_places))
+            parts.append(self._sums(self._of_one(found), None, self._detail_places))
         return parts
 
     def _with_probe(self, found: Tensor, query: Tensor, probe: Tensor, divisor: Tensor) -> Tensor:
@@ -288,7 +291,7 @@ class Layout:
             if bias is not None:
                 own = self._flat(bias[None] if bias.shape[2] == 1 else bias[None, :, :, start : start + part.shape[1]])
             found = probabilities(self._of_heads(part), key, self._scale, own)
-            parts.append(self._sums(found, 1, self._columns, self._detail_columns))
+            parts.append(self._sums(self._of_one(found), self._columns, self._detail_columns))
             start += part.shape[1]
         return parts
 
@@ -305,24 +308,25 @@ class Layout:
         """[layer, row, head or 1, position or 1, token] to [matrix, position or 1, token]."""
         return bias.expand(-1, -1, self._heads, -1, -1).flatten(0, 2)
 
-    def _sums(
-        self, found: Tensor, layers: int, columns: Tensor | None, details: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _of_one(self, found: Tensor) -> Tensor:
+        """[matrix, position, token] of one layer, with axes for layer, row and head."""
+        return found.view(1, -1, self._heads, *found.shape[1:])
+
+    def _sums(self, found: Tensor, columns: Tensor | None, details: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[layer, row, position, column] of the wanted columns, and the details [layer, row, head, position, column].
 
         Args:
-            found: probabilities [matrix, position, token].
+            found: probabilities [layer, row, head, position, token]; they are changed.
             columns: where the wanted ones stand among the tokens; None where there are no others.
             details: where those of details stand; None where there are none.
         """
         if columns is not None and self._probed:
             own = found[..., : self._own_tokens]
             own.div_(own.sum(dim=-1, keepdim=True))
-        of_heads = found.view(layers, -1, self._heads, *found.shape[1:])
-        sums = of_heads.sum(dim=2)
+        sums = found.sum(dim=2)
         detail = None
         if details is not None:
-            chosen = of_heads if self._by_head else sums[:, :, None]
+            chosen = found if self._by_head else sums[:, :, None]
             detail = chosen.index_select(-1, details)
         if columns is not None:
             sums = sums.index_select(-1, columns)
@@ -349,6 +353,11 @@ class Layout:
             bias = self._nothing.expand(1, self._tokens) if bias is self._nothing else bias[:, 0]
             self._filled_biases[layers, is_masked] = filled_bias(bias, self._filled_tokens, self._scale)
         return self._filled_biases[layers, is_masked]
+
+
+def _cut_scores(room: Tensor) -> tuple[Tensor, Tensor]:
+    """Memory for scores, as [layer, row, head, position, token] and as [matrix, position, token]."""
+    return room, room.flatten(0, 2)
 
 
 def _together(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

@@ -64,8 +64,3 @@ class Scratch:
         """Gives everything back."""
         self._flat.clear()
         self._parts.clear()
-
-
-def uncut(memory: Tensor) -> Tensor:
-    """Not cut at all."""
-    return memory

@@ -102,7 +102,8 @@ class Engine:
     """Works off the layers of one model call after the other.
 
     A layer's queries and keys are copied at once, for its model may change them. Where it was seen that it does not,
-    those of later calls are only held until layers are put together; that they are as they were is looked at then.
+    those of later calls are only held until layers are put together; that they are as they were is looked at then. Of
+    keys that were kept from an earlier call nothing is held at all.
 
     Where launching kernels is all that counts, Python's own calls are what a layer costs. So what a layer does is kept
     (`Usual`), and `see_again` only looks whether it is still so.
@@ -190,7 +191,7 @@ class Engine:
         try:
             last = self._last_key
             if last is not None and last[1]._version != last[2]:
-                return False
+                return False  # `see` says why
             parts = self._parts_again(usual, query, key)
         except RuntimeError:  # of inference mode
             return False
@@ -205,9 +206,8 @@ class Engine:
             return False
         if group is None:
             group = self._new_group(layout, is_kept)
-        self._order[layer] = group.tasks[layer] = task
-        group.parts += parts
-        self._held += group.bytes_each
+        self._order[layer] = task
+        self._put(group, task, parts)
         return True
 
     def _parts_again(self, usual: Usual, query: Tensor, key: Tensor) -> tuple[Tensor, ...] | None:
@@ -234,13 +234,12 @@ class Engine:
         probe = self._probe_keys.again(layer, weights)
         return None if probe is None else (query, key, probe)
 
-    def _is_last_key_changed(self) -> bool:
-        """Since the latest layer whose own key was not held made it."""
-        return self._last_key is not None and self._last_key[1]._version != self._last_key[2]
-
     def _check_last_key(self) -> None:
-        if self._last_key is not None and self._is_last_key_changed():
-            raise TraceError(_CHANGED.format(self._last_key[0]))
+        """Of the latest layer, where it was not held: whether the model left it as it was."""
+        if self._last_key is not None:
+            layer, key, version = self._last_key
+            if key._version != version:
+                raise TraceError(_CHANGED.format(layer))
 
     def seen_again(self, layer: str) -> Task | None:
         """The run of a layer that `see_again` took in this call."""

@@ -29,7 +29,7 @@ class _Group:
 
 
 class KeptKey:
-    """One layer's."""
+    """One layer's. Attributes: key: its part of its group's keys."""
 
     __slots__ = ("group", "place", "weights")
 
@@ -77,12 +77,13 @@ class KeptKeys:
             weights: of each layer, in their order.
             keys: as `Layout.key` gives them; it is copied.
         """
-        if not self._kept.keys().isdisjoint(weights):  # the weights of some layer have changed
+        if not self._kept.keys().isdisjoint(weights):  # the weights of some layer have changed; the next call keeps all
             self._of_rows.clear()
             self._kept, self._bytes = {}, 0
+            return
         if self._bytes + keys.nbytes > KEPT_BYTES:
             return
-        made_with = {}
+        made_with: dict[str, Unchanged] = {}
         for layer, given in weights.items():
             found = given()
             if not found:

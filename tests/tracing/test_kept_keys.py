@@ -1,4 +1,4 @@
-"""Keys of the text are kept from call to call; whatever changes them is noticed."""
+"""Keys of the text are kept from call to call; what changes them is noticed."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
 from daam.tracing.memory import Scratch
 from daam.tracing.on_device import on_device
-from daam.tracing.operands import filled_bias, filled_up, operand_of_keys, operand_of_queries
+from daam.tracing.operands import filled_bias, filled_up, is_filled_up, operand_of_keys, operand_of_queries
 from daam.tracing.plan import TextKey, TracedText, first_rows
 
 MANY_TOKENS = 256
@@ -189,12 +189,12 @@ class Layout:
             biases: `bias` of each, if there is any.
             scratch: memory for the probabilities.
         """
-        on_cpu = query.device.type == "cpu"
-        bias = self._nothing if on_cpu else self._bias_of(len(layers))  # there it is among the keys
+        is_filled = is_filled_up(query.device)
+        bias = self._nothing if is_filled else self._bias_of(len(layers))  # there it is among the keys
         if biases:
             bias = functional.pad(self._flat(torch.stack(list(biases))), (0, self._filled_tokens - self._tokens))
         of_heads, tokens, at_once = (len(layers), len(self._rows), self._heads), self._filled_tokens, self._positions
-        if on_cpu:
+        if is_filled:
             at_once = max(1, CACHED_ELEMENTS // (query.shape[0] * tokens))
         parts = []
         for start in range(0, self._positions, at_once):
@@ -202,7 +202,7 @@ class Layout:
             if at_once < self._positions:
                 chosen = query[:, start : start + at_once]
                 own = bias[:, start : start + at_once] if bias.dim() == 3 and bias.shape[1] > 1 else bias
-            if on_cpu:
+            if is_filled:
                 found, room = scratch.of("scores", (*of_heads, chosen.shape[1], tokens), _cut_scores)
                 probabilities(chosen, key, self._scale, own, room)
             else:

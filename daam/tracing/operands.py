@@ -10,15 +10,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from daam.tracing.attention import in_float32
 from daam.tracing.memory import Scratch
 
 LANES = 16
 """Numbers that a processor works on at once, in float32."""
 
 
+def is_filled_up(device: torch.device) -> bool:
+    """Whether keys are filled up there; a graphics card does well with any number of them."""
+    return device.type == "cpu"
+
+
 def filled_up(tokens: int, device: torch.device) -> int:
     """How many keys there are with those that nobody looks at."""
-    return -(-tokens // LANES) * LANES if device.type == "cpu" else tokens
+    return -(-tokens // LANES) * LANES if is_filled_up(device) else tokens
 
 
 def filled_bias(bias: Tensor, tokens: int, scale: float) -> Tensor:
@@ -33,14 +39,14 @@ def filled_bias(bias: Tensor, tokens: int, scale: float) -> Tensor:
 
 
 def operand_of_queries(view: Tensor, scratch: Scratch) -> Tensor:
-    """[matrix, position, channel], with a one behind the channels on a CPU; float32.
+    """[matrix, position, channel], float32; where keys are filled up with a one behind the channels.
 
     Args:
         view: [layer, row, head, position, channel], any float type.
-        scratch: memory for it on a CPU.
+        scratch: memory for it where they are.
     """
-    if view.device.type != "cpu":
-        return _dense(view)
+    if not is_filled_up(view.device):
+        return in_float32(view).flatten(0, 2)
     whole, channels, one = scratch.of("query", (*view.shape[:-1], view.shape[-1] + 1), _cut_queries)
     channels.copy_(view)
     one.fill_(1)
@@ -52,15 +58,15 @@ def _cut_queries(room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def operand_of_keys(view: Tensor, bias: Tensor, scratch: Scratch) -> Tensor:
-    """[matrix, channel, token], on a CPU with the bias behind the channels and filled up; float32.
+    """[matrix, channel, token], float32; filled up with the bias behind the channels, where that is done.
 
     Args:
         view: [layer, row, head, token, channel], any float type.
         bias: as `filled_bias` gives it.
-        scratch: memory for it on a CPU.
+        scratch: memory for it where it is.
     """
-    if view.device.type != "cpu":
-        return _dense(view).transpose(1, 2)
+    if not is_filled_up(view.device):
+        return in_float32(view).flatten(0, 2).transpose(1, 2)
     *leading, tokens, width = view.shape
     whole, channels, last = scratch.of("key", (*leading, bias.shape[-1], width + 1), _cut_keys)
     channels[..., :tokens, :].copy_(view)
@@ -72,7 +78,3 @@ def operand_of_keys(view: Tensor, bias: Tensor, scratch: Scratch) -> Tensor:
 def _cut_keys(room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     matrices = room.flatten(0, 2)
     return matrices.transpose(1, 2), room[..., :-1], matrices[..., -1]
-
-
-def _dense(view: Tensor) -> Tensor:
-    return view.to(torch.float32, memory_format=torch.contiguous_format).flatten(0, 2)

@@ -147,6 +147,24 @@ def test_maps_are_the_same_in_parts_and_in_groups(
         np.testing.assert_allclose(heads[0], heads[1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("keep", [(), ("steps", "heads")])
+def test_maps_made_as_on_a_graphics_card_are_those_of_a_processor(
+    keep: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There keys are not filled up, a bias is added by itself, and groups are larger."""
+    pipeline, maps = sd1(), []
+    for _ in range(2):
+        with daam.trace(pipeline, keep=keep, probe="dog") as tracer:
+            run(pipeline, PROMPT, negative_prompt="ugly", num_inference_steps=4)
+        maps.append(tracer)
+        for module in ("layout", "operands"):
+            monkeypatch.setattr(f"daam.tracing.{module}.is_filled_up", lambda _device: False)
+    for side in ("positive", "negative", "probe"):
+        usual, other = (tracer.heat_maps(side=side) for tracer in maps)
+        for word in usual:
+            np.testing.assert_allclose(other[word].values, usual[word].values, rtol=1e-5)
+
+
 def test_channels_that_cannot_be_divided_are_named() -> None:
     with pytest.raises(ShapeError, match="divisible by 3 heads"):
         by_head(torch.zeros(1, 2, 8), 1, heads=3, rows=range(1), places=range(2))

@@ -15,10 +15,10 @@ from torch.nn import functional
 from daam.errors import ShapeError
 
 CHUNK_ELEMENTS = 8 * 1024 * 1024
-"""Numbers of one layer in any one tensor that is held at once: 32 MiB in float32."""
+"""Numbers in any one tensor that is held at once: 32 MiB in float32."""
 
-GROUP_ELEMENTS = {"cpu": CHUNK_ELEMENTS, "other": 2 * CHUNK_ELEMENTS}
-"""The same of several layers, by the kind of device: a graphics card is better off with fewer and larger groups."""
+CHUNK_FACTOR = {"cpu": 1, "other": 2}
+"""How many times as many, by the kind of device: a graphics card is better off with fewer and larger kernels."""
 
 CACHED_ELEMENTS = 2 * 1024 * 1024
 """Numbers that a processor works on at once: beyond its cache it waits for memory, the more so beside other work."""

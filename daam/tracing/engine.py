@@ -17,7 +17,7 @@ from torch import Tensor
 from daam.errors import TraceError
 from daam.tracing.block import Block
 from daam.tracing.families.base import Attended
-from daam.tracing.kept_keys import KeptKey, KeptKeys, of_layers
+from daam.tracing.kept_keys import KeptKey, KeptKeys
 from daam.tracing.layout import Layout, Wanted, WantedRow
 from daam.tracing.memory import Room, Scratch
 from daam.tracing.on_device import on_device
@@ -365,7 +365,7 @@ class Engine:
         joined = self._together(group)
         query = layout.query(len(tasks), joined, self._scratch)
         if group.is_kept:
-            key = of_layers(layers, [task.kept for task in tasks if task.kept is not None])
+            key = self._kept.of_layers(layers, [task.kept for task in tasks if task.kept is not None])
         else:
             key = layout.key(len(tasks), joined, self._scratch, is_masked=bool(biases))
             self._keep(tasks, key)

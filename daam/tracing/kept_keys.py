@@ -29,17 +29,17 @@ class _Group:
 
 
 class KeptKey:
-    """One layer's. Attributes: key: its part of its group's keys."""
+    """One layer's, at its place in a group. Attributes: weights: what the key was made with."""
 
     __slots__ = ("group", "place", "weights")
 
     def __init__(self, group: _Group, place: int, weights: Unchanged):
-        """Args: place: of the layer in its group; weights: what the key was made with."""
         self.group, self.place, self.weights = group, place, weights
 
-    @property
     def key(self) -> Tensor:
-        return self.group.keys.tensor_split(len(self.group.layers))[self.place]
+        """As `Layout.key` gives it for this layer alone, as a view."""
+        matrices = self.group.keys.shape[0] // len(self.group.layers)
+        return self.group.keys.narrow(0, self.place * matrices, matrices)
 
 
 class KeptKeys:
@@ -53,7 +53,6 @@ class KeptKeys:
         self._given: Unchanged | None = None
         self._of_rows: dict[object, dict[str, KeptKey]] = {}
         self._kept: dict[str, KeptKey] = {}
-        self._bytes = 0
 
     def begin_call(self, rows: object, given: Tensor | None) -> None:
         """Args: rows: stands for those that are wanted; given: what the model is given as the text."""
@@ -78,10 +77,10 @@ class KeptKeys:
             keys: as `Layout.key` gives them; it is copied.
         """
         if not self._kept.keys().isdisjoint(weights):  # the weights of some layer have changed; the next call keeps all
-            self._of_rows.clear()
-            self._kept, self._bytes = {}, 0
+            for each in self._of_rows.values():
+                each.clear()
             return
-        if self._bytes + keys.nbytes > KEPT_BYTES:
+        if self._held_bytes() + keys.nbytes > KEPT_BYTES:
             return
         made_with: dict[str, Unchanged] = {}
         for layer, given in weights.items():
@@ -89,14 +88,27 @@ class KeptKeys:
             if not found:
                 return
             made_with[layer] = Unchanged(found)
-        self._bytes += keys.nbytes
         group = _Group(tuple(weights), keys.clone())
         self._kept.update({layer: KeptKey(group, place, of) for place, (layer, of) in enumerate(made_with.items())})
 
+    def of_layers(self, layers: tuple[str, ...], kept: Sequence[KeptKey]) -> Tensor:
+        """The keys of some layers, as `Layout.key` gives them.
 
-def of_layers(layers: tuple[str, ...], kept: Sequence[KeptKey]) -> Tensor:
-    """The keys of some layers, as `Layout.key` gives them."""
-    group = kept[0].group
-    if layers == group.layers and all(each.group is group for each in kept):
+        Layers without their keys come together in other groups than with them, since more fit into one. What was put
+        together anew is then kept in the place of what it was made of.
+        """
+        group = kept[0].group
+        if layers == group.layers and all(each.group is group for each in kept):
+            return group.keys
+        group = _Group(layers, torch.cat([each.key() for each in kept]))
+        before = [(each.group, each.place) for each in kept]
+        for place, each in enumerate(kept):
+            each.group, each.place = group, place
+        if self._held_bytes() > KEPT_BYTES:  # other layers still need what it was made of
+            for each, (earlier, place) in zip(kept, before):
+                each.group, each.place = earlier, place
         return group.keys
-    return torch.cat([each.key for each in kept])
+
+    def _held_bytes(self) -> int:
+        groups = {kept.group: kept.group.keys.nbytes for each in self._of_rows.values() for kept in each.values()}
+        return sum(groups.values())

@@ -16,7 +16,7 @@ from daam.errors import ShapeError
 from daam.tracing.attention import (
     CACHED_ELEMENTS,
     CHUNK_ELEMENTS,
-    GROUP_ELEMENTS,
+    CHUNK_FACTOR,
     by_head,
     in_float32,
     in_full_precision,
@@ -110,10 +110,10 @@ class Layout:
         self._filled_biases: dict[tuple[int, bool], Tensor] = {}
 
         per_position = max(batch * channels, len(rows) * attended.heads * self._filled_tokens)
-        self._positions_at_once = max(1, CHUNK_ELEMENTS // per_position)
+        chunk = CHUNK_ELEMENTS * CHUNK_FACTOR.get(device.type, CHUNK_FACTOR["other"])
+        self._positions_at_once = max(1, chunk // per_position)
         self.is_alone = self._has_kernel = self._positions_at_once < positions or self._tokens > MANY_TOKENS
-        of_group = GROUP_ELEMENTS.get(device.type, GROUP_ELEMENTS["other"])
-        self.layers_at_once = max(1, of_group // (per_position * positions))
+        self.layers_at_once = max(1, chunk // (per_position * positions))
         self.query_bytes = batch * positions * channels * attended.query.element_size()
         self.joined_bytes = self.query_bytes + batch * self._tokens * channels * attended.query.element_size()
 

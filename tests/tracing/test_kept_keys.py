@@ -170,7 +170,7 @@ def test_no_more_is_kept_than_the_budget_and_nothing_after_the_end(
     assert (part.heat_maps()["circle"].values == whole.heat_maps()["circle"].values).all()
 
 
-def test_layers_of_several_groups_are_put_together_again() -> None:
+def test_layers_of_several_groups_are_put_together_again(monkeypatch: pytest.MonkeyPatch) -> None:
     keys, projection = kept_keys.KeptKeys(), nn.Linear(2, 2)
     given = torch.zeros(1)
     keys.begin_call("rows", given)
@@ -178,9 +178,17 @@ def test_layers_of_several_groups_are_put_together_again() -> None:
     keys.keep({"a": lambda: (projection.weight,), "b": lambda: (projection.weight,)}, first)
     keys.keep({"c": lambda: (projection.weight,)}, second)
     of = {layer: keys.again(layer, (projection.weight,)) for layer in "abc"}
-    assert torch.equal(kept_keys.of_layers(("a", "b"), [of["a"], of["b"]]), first)
-    assert torch.equal(kept_keys.of_layers(("c", "a"), [of["c"], of["a"]]), torch.cat([second, first[:2]]))
-    assert torch.equal(kept_keys.of_layers(("b", "a"), [of["b"], of["a"]]), torch.cat([first[2:], first[:2]]))
+
+    def together(layers: str) -> Tensor:
+        return keys.of_layers(tuple(layers), [of[layer] for layer in layers])
+
+    assert torch.equal(together("ab"), first)
+    joined = together("ca")
+    assert torch.equal(joined, torch.cat([second, first[:2]]))
+    assert together("ca") is joined, "the next call need not put them together"
+    assert torch.equal(together("ba"), torch.cat([first[2:], first[:2]]))
+    monkeypatch.setattr(kept_keys, "KEPT_BYTES", keys._held_bytes() - 1)
+    assert torch.equal(together("ac"), torch.cat([first[:2], second])) and together("ac") is not together("ac")
     keys.begin_call("other rows", given)
     assert keys.again("a", (projection.weight,)) is None
     keys.begin_call("rows", given)

@@ -1,10 +1,12 @@
 """Measures what tracing needs beside layers of the real sizes, without the rest of the models: time and peak memory.
 
     python -m benchmarks.layer_sizes [--model sdxl] [--size 2048] [--pictures 4] [--device cuda]
+    python -m benchmarks.layer_sizes --as-on-a-card --size 1024    # on a processor: what a card would have to launch
 
 Only the projections of the cross-attention layers are there, with random weights. So pictures can be as large as no
 whole model on a processor could make them in time, and what a traced call takes longer is tracing alone. The peak is
-of what torch has allocated, on a processor too: what the process holds differs by 100 MiB from run to run.
+of what torch has allocated, on a processor too: what the process holds differs by 100 MiB from run to run. ATen
+operators are counted for each traced layer and call; with `--as-on-a-card` all is done in half precision as there.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.launch_bound import operators
 from benchmarks.machine import head, machine, row
 from benchmarks.overhead import MIB, PeakMemory
+from daam.tracing import layout, operands
 from daam.tracing.capture import Capture
 from daam.tracing.plan import TextKey, TracedText
 
@@ -148,15 +152,14 @@ def measure(name: str, options: SimpleNamespace) -> str:
     for watching in (ExitStack, calls.trace):
         with watching():
             most = peak(calls, options.device)
-            found.append((statistics.median(calls.call() for _ in range(options.repeats)), most))
-    seconds, peaks = zip(*found)
+            seconds = statistics.median(calls.call() for _ in range(options.repeats))
+            found.append((seconds, most, operators(calls, 1)))
+    both, peaks, (plain, traced) = zip(*found)
+    extra = (traced - plain) / sum(layers.number for layers in MODELS[name][1])
     return row(
-        name,
-        options.size,
-        options.pictures,
-        *(f"{each:.3f}" for each in seconds),
-        *(f"{each / MIB:.0f}" for each in peaks),
-    )
+        name, options.size, options.pictures, *(f"{each:.3f}" for each in both),
+        *(f"{each / MIB:.0f}" for each in peaks), f"{extra:.2f}",
+    )  # fmt: skip
 
 
 def main() -> None:
@@ -165,13 +168,18 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=2048, help="of the pictures")
     parser.add_argument("--pictures", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5, help="calls that are timed")
+    parser.add_argument("--as-on-a-card", action="store_true", help="the same operators as there")
     parser.add_argument("--threads", type=int, default=1, help="of torch, on the CPU")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     options: SimpleNamespace = parser.parse_args(namespace=SimpleNamespace())
     options.dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
+    if options.as_on_a_card:
+        options.dtype = torch.float16
+        layout.CHUNK_FACTOR["cpu"] = layout.CHUNK_FACTOR["other"]
+        layout.is_filled_up = operands.is_filled_up = lambda _device: False
     torch.set_num_threads(options.threads)
     print(f"{machine(options.device)}; {options.dtype}\n")
-    print(head("layers of", "size", "pictures", "plain, s", "traced, s", "peak, MiB", "traced, MiB"))
+    print(head("layers of", "size", "pictures", "plain, s", "traced, s", "peak, MiB", "traced, MiB", "extra operators"))
     for name in options.model or list(MODELS):
         print(measure(name, options), flush=True)
 

@@ -174,6 +174,7 @@ def test_what_is_looked_at_lives_on_through_generate_and_the_gallery(page: Any) 
     assert box.input_value() == changed
     act("Compare")
     stages = viewer.locator(".attention-heatmap-pictures .attention-heatmap-stage canvas")
+    stages.nth(1).wait_for()
     assert stages.count() == 2
     page.wait_for_timeout(500)
     urls = stages.evaluate_all("all => all.map((each) => each.toDataURL())")

@@ -219,9 +219,8 @@ class Engine:
         Raises:
             RuntimeError: they are of inference mode, in which nobody counts what is written.
         """
-        task, weights = usual.task, None if usual.key_weights is None else usual.key_weights()
-        layer = task.layer
-        kept = task.kept = self._kept.again(layer, weights)
+        task, layer = usual.task, usual.task.layer
+        kept = task.kept = self._kept.again(layer)
         task.bias, task.is_dropped = None, False
         if kept is not None:  # the new key is not held: it would take the memory from the next layer's
             task.held = (query,)
@@ -231,7 +230,7 @@ class Engine:
         task.written, self._last_key = query._version + key._version, None
         if self._probe_keys is None:
             return task.held
-        probe = self._probe_keys.again(layer, weights)
+        probe = None if usual.key_weights is None else self._probe_keys.again(layer, usual.key_weights())
         return None if probe is None else (query, key, probe)
 
     def _check_last_key(self) -> None:

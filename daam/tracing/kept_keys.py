@@ -29,12 +29,12 @@ class _Group:
 
 
 class KeptKey:
-    """One layer's, at its place in a group. Attributes: weights: what the key was made with."""
+    """One layer's, at its place in a group. Attributes: made_with: its weights then; weights: gives those of now."""
 
-    __slots__ = ("group", "place", "weights")
+    __slots__ = ("group", "made_with", "place", "weights")
 
-    def __init__(self, group: _Group, place: int, weights: Unchanged):
-        self.group, self.place, self.weights = group, place, weights
+    def __init__(self, group: _Group, place: int, made_with: Unchanged, weights: Weights):
+        self.group, self.place, self.made_with, self.weights = group, place, made_with, weights
 
     def key(self) -> Tensor:
         """As `Layout.key` gives it for this layer alone, as a view."""
@@ -43,7 +43,10 @@ class KeptKey:
 
 
 class KeptKeys:
-    """Those of one generation; all of them are let go when the model is given another text."""
+    """Those of one generation; all are let go when the model is given another text, or some layer other weights.
+
+    That is looked at once, when a call begins: a layer by itself would take ten times as long to see.
+    """
 
     def __init__(self) -> None:
         self.release()
@@ -60,14 +63,15 @@ class KeptKeys:
             self.release()
             self._given = None if given is None else Unchanged((given,))
         self._kept = self._of_rows.setdefault(rows, {})
+        for kept in self._kept.values():
+            if not kept.made_with.is_of(kept.weights()):
+                self._of_rows = {rows: {}}
+                self._kept = self._of_rows[rows]
+                break
 
-    def again(self, layer: str, weights: Sequence[Tensor] | None) -> KeptKey | None:
-        """A layer's; None where nothing was kept of it, or where its key has to be made anew.
-
-        Args: weights: what keys are made with now.
-        """
-        kept = self._kept.get(layer)
-        return kept if kept is not None and kept.weights.is_of(weights) else None
+    def again(self, layer: str) -> KeptKey | None:
+        """A layer's in this call; None where nothing was kept of it."""
+        return self._kept.get(layer)
 
     def keep(self, weights: Mapping[str, Weights], keys: Tensor) -> None:
         """Keeps what layers that were worked off together had, where it is known what they made it with.
@@ -76,10 +80,6 @@ class KeptKeys:
             weights: of each layer, in their order.
             keys: as `Layout.key` gives them; it is copied.
         """
-        if not self._kept.keys().isdisjoint(weights):  # the weights of some layer have changed; the next call keeps all
-            for each in self._of_rows.values():
-                each.clear()
-            return
         if self._held_bytes() + keys.nbytes > KEPT_BYTES:
             return
         made_with: dict[str, Unchanged] = {}
@@ -89,7 +89,8 @@ class KeptKeys:
                 return
             made_with[layer] = Unchanged(found)
         group = _Group(tuple(weights), keys.clone())
-        self._kept.update({layer: KeptKey(group, place, of) for place, (layer, of) in enumerate(made_with.items())})
+        for place, (layer, made) in enumerate(made_with.items()):
+            self._kept[layer] = KeptKey(group, place, made, weights[layer])
 
     def of_layers(self, layers: tuple[str, ...], kept: Sequence[KeptKey]) -> Tensor:
         """The keys of some layers, as `Layout.key` gives them.

@@ -23,15 +23,13 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.launch_bound import operators
+from benchmarks.launch_bound import WARM_UP, operators
 from benchmarks.machine import head, machine, row
 from benchmarks.overhead import MIB, PeakMemory
 from daam.tracing import layout, operands
 from daam.tracing.capture import Capture
 from daam.tracing.plan import TextKey, TracedText
 
-WARM_UP = 3
-"""Calls in which all is found out that is kept for later ones."""
 WORDS = tuple(range(1, 20))
 TOKENS = 77
 
@@ -71,7 +69,7 @@ class Spatial(nn.Module):
         block = nn.Module()
         block.attn1, block.attn2 = Attention(layers, text), attention
         self.transformer_blocks = nn.ModuleList([block])
-        self.channels, self.attend = layers.channels, attention
+        self.attend = attention
 
     def forward(self, image: Tensor, context: Tensor) -> None:
         hidden = image.flatten(2).transpose(1, 2)

@@ -361,7 +361,7 @@ class Engine:
         if _written([tensor for task in tasks for tensor in task.held]) != sum([task.written for task in tasks]):
             raise TraceError(_CHANGED.format(next(task.layer for task in tasks if task.written != _written(task.held))))
         biases = [task.bias for task in tasks if task.bias is not None]
-        joined = self._together(group)
+        joined = layout.wanted_rows(self._together(group))
         query = layout.query(len(tasks), joined, self._scratch)
         if group.is_kept:
             key = self._kept.of_layers(layers, [task.kept for task in tasks if task.kept is not None])

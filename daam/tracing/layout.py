@@ -153,14 +153,14 @@ class Layout:
         """The queries of some layers' wanted rows, as they are multiplied.
 
         Args:
-            joined: [row, layer * place, head * channel]: of each layer the queries, and its keys behind them where they
-                were not kept.
+            joined: as `wanted_rows` gives it: of each layer the queries, and its keys behind them where they were not
+                kept.
             scratch: memory for what nobody needs when the layers are worked off.
 
         Returns:
             [matrix, position, channel], float32, layer after layer.
         """
-        return operand_of_queries(self._of_wanted_rows(layers, joined, range(self._positions)), scratch)
+        return operand_of_queries(self._by_heads(layers, joined, range(self._positions)), scratch)
 
     def key(self, layers: int, joined: Tensor, scratch: Scratch, *, is_masked: bool) -> Tensor:
         """The keys of the same.
@@ -170,13 +170,15 @@ class Layout:
         Returns:
             [matrix, channel, token], float32, layer after layer.
         """
-        view = self._of_wanted_rows(layers, joined, range(self._positions, self._positions + self._tokens))
+        view = self._by_heads(layers, joined, range(self._positions, self._positions + self._tokens))
         return operand_of_keys(view, self._filled_bias_of(layers, is_masked), scratch)
 
-    def _of_wanted_rows(self, layers: int, joined: Tensor, places: range) -> Tensor:
+    def wanted_rows(self, joined: Tensor) -> Tensor:
+        """[row, layer * place, head * channel], without rows between those that are wanted."""
+        return joined if self._chosen is None else joined.index_select(0, self._chosen)
+
+    def _by_heads(self, layers: int, joined: Tensor, places: range) -> Tensor:
         """[layer, row, head, place, channel]."""
-        if self._chosen is not None:
-            joined = joined.index_select(0, self._chosen)
         return by_head(joined, layers, self._heads, self._rows, places)
 
     def block(

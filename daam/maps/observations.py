@@ -55,16 +55,18 @@ class Observation:
 
 
 def ignored(facts: Facts) -> Iterator[Observation]:
-    """Words that get far less attention than the others; of words that are there for some steps it is not known."""
+    """Words that get far less attention than the others, the weakest first.
+
+    Of words that are there for some steps it is not known.
+    """
     strengths = {word: numbers["strength"] for word, numbers in facts.words.items() if word not in facts.scheduled}
     if len(strengths) < 3:
         return
     median = float(np.median(list(strengths.values())))
-    for word, strength in strengths.items():
+    for word, strength in sorted(strengths.items(), key=lambda item: item[1]):
         share = strength / median if median else 1.0
         if share < WEAK_SHARE:
-            text = f"“{word}” was nearly overlooked: it got {share:.0%} of a typical word's attention."
-            yield Observation(text, (word,))
+            yield Observation(f"“{word}” got little attention: {share:.0%} of a typical word's.", (word,))
 
 
 def spread_out(facts: Facts) -> Iterator[Observation]:

@@ -220,6 +220,9 @@ def test_of_words_of_one_phrase_and_of_schedules_less_is_said() -> None:
     assert said == [("big", "square"), ("red", "square"), ("circle", "square")]
     weak = {**alike, "square": {**alike["square"], "strength": 0.01}}
     assert [each.terms for each in OBSERVATIONS["ignored"](replace(facts, words=weak))] == [("square",)]
+    both = {**weak, "red": {**alike["red"], "strength": 0.05}}
+    said = [each.terms for each in OBSERVATIONS["ignored"](replace(facts, words=both))]
+    assert said == [("square",), ("red",)], "the weakest first"
     assert not list(OBSERVATIONS["ignored"](replace(facts, words=weak, scheduled=frozenset({"square"}))))
     table = parse_prompt("a [cat:dog:0.5] hat", ClipTokenizer.from_folder(TOKENIZER))
     assert gather(daam.HeatMaps(ImageTrace((8, 8), table, None))).scheduled == {"cat", "dog"}

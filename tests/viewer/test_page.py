@@ -435,6 +435,18 @@ def test_it_fits_a_phone(page: Any) -> None:
     assert overlay(page)[..., 3].max() > 0
 
 
+@pytest.mark.parametrize("width", [360, 480, 570, 620, 700, 1000])
+def test_rows_with_what_changed_fit_into_the_list(page: Any, width: int) -> None:
+    """With a scroll bar beside them, as a long prompt's list has."""
+    page.set_viewport_size({"width": width, "height": 900})
+    page.add_style_tag(content=".attention-heatmap-list { border-right: 15px solid transparent }")
+    page.locator(".attention-heatmap-change").evaluate_all("all => all.forEach(each => { each.textContent = '−12.3' })")
+    room = page.locator(".attention-heatmap-list").evaluate("list => list.clientWidth - list.scrollWidth")
+    assert room >= 0
+    names = page.locator(".attention-heatmap-list-name").evaluate_all("all => all.map(each => each.clientWidth)")
+    assert min(names) >= 56  # as wide as “square”
+
+
 def test_a_mask_is_saved_at_the_pictures_size(page: Any) -> None:
     chip(page, "red").click()
     with page.expect_download() as download:

@@ -109,7 +109,11 @@
     }
 
     const percent = (value) => `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %`;
-    const change = (value) => `${value < 0 ? "−" : "+"}${Math.abs(100 * value).toFixed(1)}`;
+    /** Percentage points; what rounds to nothing has no direction. */
+    const change = (value) => {
+        const size = Math.abs(100 * value).toFixed(1);
+        return `${size === "0.0" ? "±" : value < 0 ? "−" : "+"}${size}`;
+    };
 
     SHARED.parts = {make, button, describe, enable, slider, select, menu, save, savePage, pageWithState, copy, percent, change};
 })();

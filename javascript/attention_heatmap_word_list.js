@@ -64,7 +64,7 @@
         showChange(row, before) {
             const difference = before === undefined || before === null ? null : row.chip.strength - before;
             row.change.textContent = difference === null ? "" : SHARED.parts.change(difference);
-            row.change.dataset.direction = difference === null || Math.abs(difference) < 5e-4 ? "" : difference > 0 ? "up" : "down";
+            row.change.dataset.direction = {"+": "up", "−": "down"}[row.change.textContent[0]] || "";
             const change = difference === null ? "" : `, ${row.change.textContent} points since the picture before`;
             SHARED.parts.describe(row.button, `${row.chip.text}: ${row.number.textContent}${change}`);
         }

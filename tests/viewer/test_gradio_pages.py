@@ -179,7 +179,7 @@ def test_what_is_looked_at_lives_on_through_generate_and_the_gallery(page: Any) 
     page.wait_for_timeout(500)
     urls = stages.evaluate_all("all => all.map((each) => each.toDataURL())")
     assert all(len(url) > 500 for url in urls), "both pictures have maps of the selected words"
-    assert "+0.0" in viewer.locator(".attention-heatmap-list").inner_text()
+    assert "±0.0" in viewer.locator(".attention-heatmap-list").inner_text()
     act("Undo")
     act("Undo")
     viewer.locator(".attention-heatmap-action:text-is('Undo')[aria-disabled=true]").wait_for()

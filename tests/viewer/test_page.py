@@ -428,6 +428,14 @@ def test_a_theme_that_is_dark_by_its_variables_alone_leaves_all_legible(
     opened.close()
 
 
+def test_nothing_shows_through_the_menu_where_the_themes_blocks_are_transparent(page: Any) -> None:
+    """As those of the WebUI's dark theme."""
+    page.add_style_tag(content=":root { --block-background-fill: transparent; --body-background-fill: #0b0f19 }")
+    page.locator(".attention-heatmap-menu summary").click()
+    shown = page.locator(".attention-heatmap-menu-items").evaluate("each => getComputedStyle(each).backgroundColor")
+    assert shown == "rgb(11, 15, 25)"
+
+
 def test_it_fits_a_phone(page: Any) -> None:
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360

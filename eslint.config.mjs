@@ -1,7 +1,7 @@
 // The pages' scripts run in a browser, their tests on Node.
 const BROWSER = [
     "Blob", "Event", "Image", "ImageData", "URL", "atob", "clearInterval", "clearTimeout", "setInterval", "setTimeout", "cancelAnimationFrame", "document", "fetch", "getComputedStyle", "navigator", "requestAnimationFrame",
-    "DataTransfer", "File", "dropReplaceImage", "gradioApp", "switch_to_img2img_tab", "onAfterUiUpdate", "updateInput",
+    "DataTransfer", "File", "ResizeObserver", "dropReplaceImage", "gradioApp", "switch_to_img2img_tab", "onAfterUiUpdate", "updateInput",
 ];
 const NODE = ["__dirname", "module", "performance", "process", "require"];
 

@@ -181,6 +181,17 @@
             list.items.add(file);
             putFile(find(`#${id}`), list.files);
         }
+        bringIntoView(find("#img_inpaint_mask")); // the page stands where the viewer was
+    }
+
+    /** As soon as it is shown: tabs open a moment after they were told to. */
+    function bringIntoView(element) {
+        new ResizeObserver(([entry], observer) => {
+            if (entry.contentRect.height > 0) {
+                observer.disconnect();
+                element.scrollIntoView({block: "center"});
+            }
+        }).observe(element);
     }
 
     /** What a picture was made with, as far as it is known. */

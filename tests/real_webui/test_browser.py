@@ -291,6 +291,7 @@ def test_a_mask_is_sent_to_inpaint(browser: Any, server: Server) -> None:
     page.open_panel()
     page.generate()
     viewer = page.viewer()
+    page.page.set_viewport_size({"width": 1366, "height": 768})
     page.fill("#{tab}_prompt textarea", "typed since")
     viewer.locator(".attention-heatmap-chip", has_text="circle").first.click()
     page.act(viewer, "Send mask to inpaint")
@@ -298,6 +299,8 @@ def test_a_mask_is_sent_to_inpaint(browser: Any, server: Server) -> None:
         shown = page[f"#{name} img"].first
         shown.wait_for()
         assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [page.side] * 2
+    inside = "each => each.getBoundingClientRect().top >= 0 && each.getBoundingClientRect().bottom <= innerHeight"
+    assert shown.evaluate(inside), "the mask is where the user looks"
     assert page["#img2img_prompt textarea"].input_value() == PROMPT, "what the picture was made with"
     assert page["#img2img_seed input"].input_value() == "1"
     assert page["#img2img_width input[type=number]"].input_value() == str(page.side)

@@ -9,6 +9,7 @@
     const KEY = "Attention Heatmap result";
     const INPAINT_UPLOAD = 4; // its number among the tabs of img2img
     const MOST_KEPT = 8; // data of pictures, so that going through a gallery asks once
+    const SETTLED_AFTER = 2000; // milliseconds
     const PROMPTS = {positive: "prompt", negative: "neg_prompt"};
     const termsField = (tab) => `#${tab}_attention_heatmap_terms textarea, #${tab}_attention_heatmap_terms input`;
     const promptField = (tab, side = "positive") => `#${tab}_${PROMPTS[side]} textarea`;
@@ -181,17 +182,14 @@
             list.items.add(file);
             putFile(find(`#${id}`), list.files);
         }
-        bringIntoView(find("#img_inpaint_mask")); // the page stands where the viewer was
+        keepInView(find("#img_inpaint_mask"), Object.keys(files).map((id) => find(`#${id}`)));
     }
 
-    /** As soon as it is shown: tabs open a moment after they were told to. */
-    function bringIntoView(element) {
-        new ResizeObserver(([entry], observer) => {
-            if (entry.contentRect.height > 0) {
-                observer.disconnect();
-                element.scrollIntoView({block: "center"});
-            }
-        }).observe(element);
+    /** For the moment in which tabs open and boxes grow to their pictures; the page stands where the viewer was. */
+    function keepInView(element, growing) {
+        const observer = new ResizeObserver(() => element.scrollIntoView({block: "center"}));
+        growing.forEach((each) => observer.observe(each));
+        setTimeout(() => observer.disconnect(), SETTLED_AFTER);
     }
 
     /** What a picture was made with, as far as it is known. */

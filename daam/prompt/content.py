@@ -7,18 +7,21 @@ from daam.prompt.typed_words import words_of
 
 FUNCTION_WORDS = frozenset(
     (
-        "a", "an", "and", "as", "at", "by", "for", "from", "in", "into", "is", "it", "its", "of", "on", "or", "over",
-        "that", "the", "this", "to", "under", "was", "were", "with",
+        "a", "above", "across", "against", "along", "among", "an", "and", "are", "around", "as", "at", "be",
+        "behind", "below", "beneath", "beside", "between", "but", "by", "for", "from", "her", "his", "in", "into",
+        "is", "it", "its", "near", "nor", "of", "on", "onto", "or", "over", "that", "the", "their", "these", "this",
+        "those", "through", "to", "toward", "towards", "under", "upon", "was", "were", "which", "while", "who",
+        "with", "within", "without",
     )
 )  # fmt: skip
-"""Words that name nothing; nothing is said of them."""
+"""English words that name nothing: articles, conjunctions, prepositions, pronouns. Nothing is said of them."""
 
 
 def names_something(word: str) -> bool:
     """Whether a word is more than a sign or a function word.
 
-    >>> names_something("cat"), names_something("the"), names_something(",")
-    (True, False, False)
+    >>> [names_something(word) for word in ("cat", "the", "above", ",")]
+    [True, False, False, False]
     """
     return word.casefold() not in FUNCTION_WORDS and any(map(str.isalnum, word))
 

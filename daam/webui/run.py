@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,6 +21,7 @@ from daam.webui.watching import Watch, forget_sampling, stop_telling, watch_next
 logger = logging.getLogger(__name__)
 _RUN = "_attention_heatmap_run"
 _OVERRIDES = "_attention_heatmap_overrides"
+_UNTOLD = "_attention_heatmap_untold"
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Run:
         retouched: numbers of the pictures of which another extension's own generation made parts anew.
         finished: after `postprocess`.
         result: what came out; None before, and where nothing was traced.
+        infotext: keys and values of the settings for the pictures' infotext.
     """
 
     owner: Any
@@ -43,6 +45,7 @@ class Run:
     retouched: set[int] = field(default_factory=set)
     finished: bool = False
     result: Result | None = None
+    infotext: Mapping[str, str] = field(default_factory=dict)
 
     def note(self, text: str) -> None:
         """Keeps a sentence once."""
@@ -110,7 +113,8 @@ def begin_run(p: Any, values: Sequence[Any]) -> Run | None:
     if not Settings.is_enabled(values) and not overrides:
         return None
     try:
-        run = Run(p, Settings.read(values, overrides))
+        told_of = {name: value for name, value in overrides.items() if name not in vars(p).get(_UNTOLD, ())}
+        run = Run(p, Settings.read(values, overrides), infotext=Settings.read(values, told_of).infotext())
     except DaamError as error:
         run = Run(p, Settings.read([False]), notes=[f"No heat maps: {told(error)}"])
     setattr(p, _RUN, run)
@@ -135,9 +139,14 @@ def end_run(p: Any) -> None:
         delattr(p, _RUN)
 
 
-def override(p: Any, name: str, value: Any) -> None:
-    """Sets one control's value for one processing object, as an axis of X/Y/Z plot does."""
+def override(p: Any, name: str, value: Any, *, is_told: bool = True) -> None:
+    """Sets one control's value for one processing object, as an axis of X/Y/Z plot does.
+
+    Args: is_told: in the infotext, from which the panel can be set again.
+    """
     setattr(p, _OVERRIDES, {**vars(p).get(_OVERRIDES, {}), name: value})
+    if not is_told:
+        setattr(p, _UNTOLD, {*vars(p).get(_UNTOLD, ()), name})
 
 
 def is_overridden(p: Any) -> bool:

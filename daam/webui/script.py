@@ -57,7 +57,7 @@ class PanelScript:
             host().hand_on(p, NOTES_KEY, [])
         run = begin_run(p, values)
         if run is not None and host().selected_script(p) != TITLE:  # a study's generations are ordinary ones
-            p.extra_generation_params.update(run.settings.infotext())
+            p.extra_generation_params.update(run.infotext)
 
     @_harmless
     def process_batch(self, p: Any, *values: Any, **named: Any) -> None:

@@ -115,8 +115,9 @@ def _generate(p: Any, variant: Variant) -> tuple[Any, Result | None]:
     varied.prompt = variant.prompt
     varied.extra_generation_params = {**p.extra_generation_params, INFOTEXT_KEY: variant.label}
     varied.do_not_save_grid = True
-    for name in ("enabled", "hide_images", "no_saving"):
-        override(varied, name, True)
+    override(varied, "enabled", True)
+    for name in ("hide_images", "no_saving"):  # the study's doing, not what the user chose
+        override(varied, name, True, is_told=False)
     processed = host().generate(varied)
     found = last_result(varied)
     if found is None:

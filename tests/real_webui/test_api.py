@@ -331,6 +331,7 @@ def test_a_study_gives_its_grid_and_a_picture_for_each_variant(server: Server) -
     assert ["Heatmap study: " + each in text for each, text in zip(
         ("unmodified", "circle × 0.5", "circle × 1.5", "without circle"), json.loads(answer["info"])["infotexts"][1:]
     )] == [True] * 4  # fmt: skip
+    assert "Heatmap hidden" not in json.loads(answer["info"])["infotexts"][1], "pasted, it would hide what comes next"
     name = json.loads(answer["info"])["extra_generation_params"]["Attention Heatmap result"]
     last = server.post(f"/attention-heatmap/v1/results/{name}/viewer/3")
     assert last["prompts"][0]["prompt"] == prompts[3], "the viewer opens on each variant"

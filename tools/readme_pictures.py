@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 from playwright.sync_api import sync_playwright
 
 import daam
@@ -62,9 +62,10 @@ def panel_and_viewer(server: Server, folder: Path, seed: int) -> None:
         viewer.locator(".attention-heatmap-change:text-matches('.')").first.wait_for(timeout=120_000)
         frames.append(frame(viewer))
         page.act(viewer, "Compare")
+        viewer.page.mouse.move(3, 3)
         frames += [frame(viewer)] * 2
-        smallest = min(shot.height for shot in frames)
-        frames = [shot.crop((0, 0, shot.width, smallest)) for shot in frames]
+        tallest = max(shot.height for shot in frames)
+        frames = [ImageOps.pad(shot, (shot.width, tallest), color="white", centering=(0, 0)) for shot in frames]
         frames[0].save(folder / "loop.webp", save_all=True, append_images=frames[1:], duration=HOLD, loop=0, quality=70)
         browser.close()
 

@@ -249,9 +249,15 @@ class HeatMaps(Mapping[str, HeatMap]):
         return list(found.values())
 
     def know(self, name: str, term: Term, places: Sequence[Place]) -> None:
-        """Where a term stands, for who has found it already; `name` is how it will be asked for."""
+        """Where a term stands, for who has found it already; `name` is how it will be asked for.
+
+        What was made under this name from other places is forgotten.
+        """
+        if self._known.get(name) == (term, list(places)):
+            return
         self._known[name] = term, list(places)
-        self._kept.pop(name, None)
+        for made in (self._kept, self._maps, self._by_size):
+            made.pop(name, None)
 
     def at(self, span: Span) -> HeatMap:
         """The map of what was typed at a span of the prompt: of one of two equal words, or of a sign.

@@ -20,11 +20,13 @@ from benchmarks.prompt_times import SD1, STEPS, long_prompts, seconds_of_data
 from daam.maps.observations import OBSERVATIONS, Facts, gather, most_telling, observe
 from daam.pictures.colormaps import lookup_table
 from daam.prompt import ClipTokenizer, parse_prompt
+from daam.prompt.joined import joined_tables
 from daam.results.drawing_settings import DrawingSettings
 from daam.results.result import Result
 from daam.results.viewer.data import prompt_frames, viewer_data
 from daam.results.viewer.page import report_html, safe_json
 from daam.tracing.image_trace import ImageTrace
+from daam.tracing.text_maps import TextMaps
 from tests.pipelines import run, sd1
 from tests.places import TOKENIZER
 
@@ -75,16 +77,49 @@ def test_a_negative_prompt_is_framed_without_parts() -> None:
 
 
 def test_tiles_are_the_words_own_maps(data: dict[str, Any], trace: ImageTrace) -> None:
-    atlas = np.asarray(image_of(data["atlas"]["image"]), np.float32)
     maps = daam.HeatMaps(trace)
     for chip, term in zip(data["prompts"][0]["chips"], ["a#1", "red", "circle#1", "and", "a#2", "circle#2"]):
         assert chip["term"] == term
-        for tile, expected in zip(chip["tiles"], maps.by_size(term).values(), strict=True):
-            block = data["atlas"]["blocks"][f"{tile['height']}x{tile['width']}"]
-            row, column = divmod(tile["number"], block["columns"])
-            top, left = block["top"] + row * tile["height"], column * tile["width"]
-            found = atlas[top : top + tile["height"], left : left + tile["width"]] / 255 * tile["max"]
-            assert found == pytest.approx(expected.numpy(), abs=tile["max"] / 500)
+        for found, expected in zip(_tiles_of(data, chip["tiles"]), maps.by_size(term).values(), strict=True):
+            assert found == pytest.approx(expected.numpy(), abs=float(found.max()) / 500)
+
+
+def test_the_passes_of_hires_fix_have_maps_of_their_own() -> None:
+    """Though their words are the same; both together are what the picture's own maps are."""
+    pipeline = sd1()
+    with daam.trace(pipeline, keep="steps") as tracer:
+        run(pipeline, "a red circle", num_inference_steps=2)
+    once = tracer.image_trace()
+    texts = {key._replace(part=1): _turned(maps) for key, maps in once.texts.items() if key.side == "positive"}
+    both = replace(once, positive=joined_tables(once.positive, once.positive), texts={**once.texts, **texts})
+    data = viewer_data(PICTURE, both, DrawingSettings())
+    chips = [chip for chip in data["prompts"][0]["chips"] if chip["term"] == "circle"]
+    assert [chip["part"] for chip in chips] == [0, 1]
+    for tiles in ("tiles", "step_tiles"):
+        first, later = (_tiles_of(data, chip[tiles]) for chip in chips)
+        assert any(np.ptp(tile) > 0 for tile in first)
+        for one, other in zip(first, later, strict=True):
+            assert other == pytest.approx(2 * one[:, ::-1], abs=float(one.max()) / 50)
+    assert chips[1]["strength"] == pytest.approx(2 * chips[0]["strength"])
+    assert sum(chip["strength"] for chip in data["prompts"][0]["chips"]) == pytest.approx(1)
+
+
+def _turned(maps: TextMaps) -> TextMaps:
+    """Twice the same, the other way round."""
+    details = {
+        layer: {step: 2 * each.flip(-1) for step, each in steps.items()} for layer, steps in maps.details.items()
+    }
+    return replace(maps, sums={layer: 2 * each.flip(-1) for layer, each in maps.sums.items()}, details=details)
+
+
+def _tiles_of(data: dict[str, Any], tiles: list[dict[str, Any]]) -> list[np.ndarray]:
+    atlas, found = np.asarray(image_of(data["atlas"]["image"]), np.float32), []
+    for tile in tiles:
+        block = data["atlas"]["blocks"][f"{tile['height']}x{tile['width']}"]
+        row, column = divmod(tile["number"], block["columns"])
+        top, left = block["top"] + row * tile["height"], column * tile["width"]
+        found.append(atlas[top : top + tile["height"], left : left + tile["width"]] / 255 * tile["max"])
+    return found
 
 
 def test_the_settings_colormap_is_offered_with_its_colours(data: dict[str, Any]) -> None:

@@ -245,17 +245,19 @@ def _chips(
             if not word.is_sign:
                 found.setdefault(word.span, (word, []))[1].append(Place(number, entry, word.columns, word.span))
     terms = {span: _occurrence(words.starts[word.parts], word) for span, (word, _) in found.items()}
-    for span, term in terms.items():
-        for each in (maps, *read.values()):
-            each.know(term.quoted, term, found[span][1])
-    names = [term.quoted for term in terms.values()]
+    # Parts may have the same words, as the passes of hires fix: here a name is that of the word in this part alone.
+    named = {span: f"{term.quoted} in part {number}" for span, term in terms.items()}
+    names, steps = list(named.values()), _StepMaps(maps)
+    for span, name in named.items():
+        for each in (maps, *read.values(), *steps.all):
+            each.know(name, terms[span], found[span][1])
     maps.prepare(names)
     sizes = {name: maps.by_size(name) for name in names if name in maps}
-    tiles, steps = _tiles(sizes, names, atlas), _StepMaps(maps)
+    tiles = _tiles(sizes, names, atlas)
     others = {name: _tiles(_changed(each.by_sizes(names), sizes), names, atlas) for name, each in read.items()}
     chips = []
     for span, (word, places) in sorted(found.items(), key=lambda item: item[0]):
-        name = terms[span].quoted
+        name = named[span]
         reason = maps.explain(name)
         context = None if reason else TermContext(maps[name], maps, {})
         active = [part.schedule[place.entry] for place in places]
@@ -264,7 +266,7 @@ def _chips(
             {
                 "text": table.prompt[span[0] : span[1]] or word.text,
                 "span": span,
-                "term": name,
+                "term": terms[span].quoted,
                 "part": number,
                 "kind": "word",
                 "weight": round(column.weight, 3),
@@ -307,13 +309,14 @@ def _tiles(sizes: _Sizes, names: Sequence[str], atlas: _Atlas) -> dict[str, list
 
 
 class _StepMaps:
-    """Small maps of each model call, for the terms whose steps were kept."""
+    """Small maps of each model call, for the terms whose steps were kept. Attributes: all: what they are made from."""
 
     def __init__(self, maps: HeatMaps) -> None:
         has_steps = any(text.steps for key, text in maps.trace.texts.items() if key.side == maps.side)
         calls = maps.trace.calls if has_steps else 0
         self._whole = maps.select(steps=(0, calls - 1)) if calls else None
         self._calls = [maps.select(steps=(call, call)) for call in range(calls)]
+        self.all = [*([] if self._whole is None else [self._whole]), *self._calls]
         height, width = max(maps.layers.values(), default=(1, 1))
         factor = min(1.0, STEP_SIDE / max(height, width))
         self._size = max(1, round(height * factor)), max(1, round(width * factor))

@@ -363,6 +363,12 @@ def test_with_hires_fix_the_viewer_has_the_large_picture(browser: Any, server: S
     assert shown.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [2 * page.side] * 2
     labels = page.viewer().locator(".attention-heatmap-label").all_inner_texts()
     assert labels[:2] == ["Prompt, first pass", "Prompt, hires pass"]
+    numbers: dict[str, list[tuple[str, str]]] = {"first": [], "hires": []}  # each pass has strengths of its own
+    for row in page.viewer().locator(".attention-heatmap-list li").all():
+        name, number = (row.locator(f".attention-heatmap-{part}").inner_text() for part in ("list-name", "number"))
+        word, _, shown = name.partition(" · ")
+        numbers[shown.split()[0]].append((word, number))
+    assert len(numbers["first"]) == len(numbers["hires"]) and sorted(numbers["first"]) != sorted(numbers["hires"])
     page.page.close()
 
 

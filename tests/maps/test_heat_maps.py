@@ -13,6 +13,7 @@ import daam
 from daam.errors import SettingError, ShapeError, TermError
 from daam.maps.heat_maps import HeatMaps
 from daam.maps.selection import Selection
+from daam.prompt.terms import Term
 from tests.pipelines import run, sd1
 
 PROMPT = "a cat, a photorealism dog and a cat"
@@ -39,6 +40,13 @@ def upscaled(maps: HeatMaps, columns: list[int]) -> np.ndarray:
 @pytest.mark.parametrize("term", COLUMNS)
 def test_a_map_is_the_mean_of_its_tokens(maps: HeatMaps, term: str) -> None:
     np.testing.assert_allclose(maps[term].values, upscaled(maps, COLUMNS[term]), rtol=1e-5, atol=1e-6)
+
+
+def test_a_name_that_stands_for_other_places_has_another_map(maps: HeatMaps) -> None:
+    for term in ("photorealism", "cat#2"):
+        maps.know("some name", Term("some name", ()), maps[term].places)
+        assert (maps["some name"].values == maps[term].values).all()
+        assert all(torch.equal(found, maps.by_size(term)[size]) for size, found in maps.by_size("some name").items())
 
 
 def test_all_ways_to_write_a_term_give_the_same_map(maps: HeatMaps) -> None:

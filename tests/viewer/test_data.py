@@ -80,28 +80,31 @@ def test_tiles_are_the_words_own_maps(data: dict[str, Any], trace: ImageTrace) -
     maps = daam.HeatMaps(trace)
     for chip, term in zip(data["prompts"][0]["chips"], ["a#1", "red", "circle#1", "and", "a#2", "circle#2"]):
         assert chip["term"] == term
-        for found, expected in zip(_tiles_of(data, chip["tiles"]), maps.by_size(term).values(), strict=True):
-            assert found == pytest.approx(expected.numpy(), abs=float(found.max()) / 500)
+        for tile, expected in zip(chip["tiles"], maps.by_size(term).values(), strict=True):
+            assert _cut_out(data, tile) == pytest.approx(expected.numpy(), abs=tile["max"] / 500)
 
 
-def test_the_passes_of_hires_fix_have_maps_of_their_own() -> None:
-    """Though their words are the same; both together are what the picture's own maps are."""
+def test_the_passes_of_hires_fix_have_maps_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though their words are the same; observations are made from both together."""
     pipeline = sd1()
     with daam.trace(pipeline, keep="steps") as tracer:
         run(pipeline, "a red circle", num_inference_steps=2)
     once = tracer.image_trace()
     texts = {key._replace(part=1): _turned(maps) for key, maps in once.texts.items() if key.side == "positive"}
     both = replace(once, positive=joined_tables(once.positive, once.positive), texts={**once.texts, **texts})
+    observed: list[daam.HeatMaps] = []
+    monkeypatch.setattr("daam.results.viewer.data.observe", lambda maps: observed.append(maps) or [])
     data = viewer_data(PICTURE, both, DrawingSettings())
     chips = [chip for chip in data["prompts"][0]["chips"] if chip["term"] == "circle"]
     assert [chip["part"] for chip in chips] == [0, 1]
     for tiles in ("tiles", "step_tiles"):
-        first, later = (_tiles_of(data, chip[tiles]) for chip in chips)
+        first, later = ([_cut_out(data, tile) for tile in chip[tiles]] for chip in chips)
         assert any(np.ptp(tile) > 0 for tile in first)
         for one, other in zip(first, later, strict=True):
             assert other == pytest.approx(2 * one[:, ::-1], abs=float(one.max()) / 50)
     assert chips[1]["strength"] == pytest.approx(2 * chips[0]["strength"])
     assert sum(chip["strength"] for chip in data["prompts"][0]["chips"]) == pytest.approx(1)
+    assert (observed[0]["circle"].values == daam.HeatMaps(both)["circle"].values).all()
 
 
 def _turned(maps: TextMaps) -> TextMaps:
@@ -110,16 +113,6 @@ def _turned(maps: TextMaps) -> TextMaps:
         layer: {step: 2 * each.flip(-1) for step, each in steps.items()} for layer, steps in maps.details.items()
     }
     return replace(maps, sums={layer: 2 * each.flip(-1) for layer, each in maps.sums.items()}, details=details)
-
-
-def _tiles_of(data: dict[str, Any], tiles: list[dict[str, Any]]) -> list[np.ndarray]:
-    atlas, found = np.asarray(image_of(data["atlas"]["image"]), np.float32), []
-    for tile in tiles:
-        block = data["atlas"]["blocks"][f"{tile['height']}x{tile['width']}"]
-        row, column = divmod(tile["number"], block["columns"])
-        top, left = block["top"] + row * tile["height"], column * tile["width"]
-        found.append(atlas[top : top + tile["height"], left : left + tile["width"]] / 255 * tile["max"])
-    return found
 
 
 def test_the_settings_colormap_is_offered_with_its_colours(data: dict[str, Any]) -> None:
@@ -139,13 +132,7 @@ def test_kept_steps_have_a_small_map_each() -> None:
     assert probed["tiles"] and not probed["step_tiles"], "of probe words only the sums are kept"
     chips = {chip["term"]: chip for chip in data["prompts"][0]["chips"]}
     assert [len(chips[term]["step_tiles"]) for term in ("red", "circle#1", "circle#2")] == [0, 3, 3]
-    atlas = np.asarray(image_of(data["atlas"]["image"]), np.float32)
-    sums = []
-    for tile in chips["circle#1"]["step_tiles"]:
-        block = data["atlas"]["blocks"][f"{tile['height']}x{tile['width']}"]
-        row, column = divmod(tile["number"], block["columns"])
-        top, left = block["top"] + row * tile["height"], column * tile["width"]
-        sums.append(atlas[top : top + tile["height"], left : left + tile["width"]] / 255 * tile["max"])
+    sums = [_cut_out(data, tile) for tile in chips["circle#1"]["step_tiles"]]
     small = torch.zeros(1, 1, *sums[0].shape)
     for expected in daam.HeatMaps(trace).by_size("circle#1").values():
         small += torch.nn.functional.interpolate(expected[None, None], small.shape[-2:], mode="bicubic", antialias=True)

@@ -202,15 +202,19 @@ def _prompt(maps: HeatMaps, side: Side, atlas: _Atlas, readings: Sequence[str]) 
 
 def _part_labels(table: PromptTable) -> list[str]:
     """What tells the parts of a prompt apart, in words: "part 2 × 0.5", "hires pass"; nothing where there is one."""
-    passes = {part.sampling_pass for part in table.parts}
     labels = []
     for part in table.parts:
         together = [other for other in table.parts if other.sampling_pass == part.sampling_pass]
         number = next(at for at, other in enumerate(together, 1) if other is part)
-        names = [("first pass", "hires pass")[part.sampling_pass]] if len(passes) > 1 else []
+        names = [("first pass", "hires pass")[part.sampling_pass]] if _has_passes(table) else []
         names += [f"part {number} × {part.weight:g}"] if len(together) > 1 else []
         labels.append(", ".join(names))
     return labels
+
+
+def _has_passes(table: PromptTable) -> bool:
+    """Whether there are two, as with hires fix."""
+    return len({part.sampling_pass for part in table.parts}) > 1
 
 
 def prompt_frames(table: PromptTable, *, negative: bool = False) -> EditFrames:
@@ -245,8 +249,10 @@ def _chips(
             if not word.is_sign:
                 found.setdefault(word.span, (word, []))[1].append(Place(number, entry, word.columns, word.span))
     terms = {span: _occurrence(words.starts[word.parts], word) for span, (word, _) in found.items()}
-    # Parts may have the same words, as the passes of hires fix: here a name is that of the word in this part alone.
-    named = {span: f"{term.quoted} in part {number}" for span, term in terms.items()}
+    # The passes of hires fix have the same words: there a name is that of the word in this part alone. Elsewhere it is
+    # the word's own, so that what is made here serves the observations too.
+    alone = f" in part {number}" if _has_passes(table) else ""
+    named = {span: f"{term.quoted}{alone}" for span, term in terms.items()}
     names, steps = list(named.values()), _StepMaps(maps)
     for span, name in named.items():
         for each in (maps, *read.values(), *steps.all):
@@ -316,7 +322,7 @@ class _StepMaps:
         calls = maps.trace.calls if has_steps else 0
         self._whole = maps.select(steps=(0, calls - 1)) if calls else None
         self._calls = [maps.select(steps=(call, call)) for call in range(calls)]
-        self.all = [*([] if self._whole is None else [self._whole]), *self._calls]
+        self.all = [each for each in (self._whole, *self._calls) if each is not None]
         height, width = max(maps.layers.values(), default=(1, 1))
         factor = min(1.0, STEP_SIDE / max(height, width))
         self._size = max(1, round(height * factor)), max(1, round(width * factor))

@@ -46,9 +46,11 @@ class Block:
     Attributes:
         sums: [layer, row, position, column], float32, summed over heads.
         detail: [layer, row, head, position, column]; None where none was asked for.
+        is_finite: known to be; otherwise that is still to be looked at.
     """
 
     legend: Legend
     layers: tuple[str, ...]
     sums: Tensor
     detail: Tensor | None = None
+    is_finite: bool = False

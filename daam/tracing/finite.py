@@ -32,6 +32,8 @@ class FiniteBook:
         Args:
             order: in which the call's layers ran.
         """
+        if block.is_finite:
+            return
         seen = self._seen.get((block.legend, block.layers))
         if seen is None:
             seen = self._seen[block.legend, block.layers] = _Seen()

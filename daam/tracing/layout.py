@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,7 +18,9 @@ from daam.tracing.attention import (
     CACHED_ELEMENTS,
     CHUNK_ELEMENTS,
     CHUNK_FACTOR,
+    are_exact,
     by_head,
+    exponentials,
     in_float32,
     in_full_precision,
     log_sum_exp,
@@ -51,6 +54,18 @@ class Wanted:
     with_details: bool = False
     by_head: bool = False
     layouts: dict[Hashable, Layout] = field(default_factory=dict)
+
+
+class _Tokens(NamedTuple):
+    """What was found of all tokens, [layer, row, head, position, token], and views of it.
+
+    Attributes: own: of the prompt's; span: from the first wanted one of them to the last; probe: None where is none.
+    """
+
+    every: Tensor
+    own: Tensor
+    span: Tensor
+    probe: Tensor | None
 
 
 class Layout:
@@ -98,10 +113,16 @@ class Layout:
         self._chosen = None if is_slice else self._own_rows
         shares, columns, details = _shares(wanted, probed, attended.first_column, own_tokens)
         self._legend = Legend(shares, attended.size, attended.heads)
-        self._columns = on_device(columns, device)
+        own = columns[: len(columns) - probed]
+        self._own_columns = on_device(own, device)
         self._nothing = torch.zeros(1, device=device)
-        self._detail_columns = on_device(details, device) if details else None
-        self._detail_places = on_device([columns.index(column) for column in details], device) if details else None
+        self._detail_places = on_device([own.index(column) for column in details], device) if details else None
+        # Words stand behind each other: from the first to the last there is hardly one that is not wanted.
+        self._span = slice(own[0], own[-1] + 1)
+        is_whole = own == tuple(range(own[0], own[-1] + 1))
+        self._columns_in_span = None if is_whole else on_device([column - own[0] for column in own], device)
+        self._details_in_span = on_device([column - own[0] for column in details], device) if details else None
+        self._is_steep = False
         # Equal keys get equal shares: all copies of a word together have so many times one's, and beside a text that
         # stands behind itself a probe's key weighs as one of the text's.
         repeats = [text.repeats for _, text in wanted.rows]
@@ -195,22 +216,62 @@ class Layout:
         bias = self._nothing if is_filled else self._bias_of(len(layers))  # there it is among the keys
         if biases:
             bias = functional.pad(self._flat(torch.stack(list(biases))), (0, self._filled_tokens - self._tokens))
-        of_heads, tokens, at_once = (len(layers), len(self._rows), self._heads), self._filled_tokens, self._positions
+        at_once = self._positions
         if is_filled:
-            at_once = max(1, CACHED_ELEMENTS // (query.shape[0] * tokens))
-        parts = []
+            at_once = max(1, CACHED_ELEMENTS // (query.shape[0] * self._filled_tokens))
+        parts, is_finite = [], True
         for start in range(0, self._positions, at_once):
             chosen, own = query, bias
             if at_once < self._positions:
                 chosen = query[:, start : start + at_once]
                 own = bias[:, start : start + at_once] if bias.dim() == 3 and bias.shape[1] > 1 else bias
-            if is_filled:
-                found, room = scratch.of("scores", (*of_heads, chosen.shape[1], tokens), _cut_scores)
-                probabilities(chosen, key, self._scale, own, room)
-            else:
-                found = probabilities(chosen, key, self._scale, own).view(*of_heads, chosen.shape[1], tokens)
-            parts.append(self._sums(found, self._columns, self._detail_columns))
-        return Block(self._legend, layers, *_together(parts))
+            shares, are_finite = self._shares(len(layers), chosen, key, own, scratch)
+            is_finite &= are_finite
+            parts.append(self._sums(shares, self._columns_in_span, self._details_in_span))
+        return Block(self._legend, layers, *_together(parts), is_finite)
+
+    def _shares(
+        self, layers: int, query: Tensor, key: Tensor, bias: Tensor, scratch: Scratch
+    ) -> tuple[list[Tensor], bool]:
+        """As `_divided` gives them, and whether they are known to be finite.
+
+        Args: query, key, bias: as for `probabilities`.
+        """
+        size = (layers, len(self._rows), self._heads, query.shape[1], self._filled_tokens)
+        if not is_filled_up(query.device):
+            return self._divided(self._cut(probabilities(query, key, self._scale, bias).view(size))), False
+        found, room = scratch.of("scores", size, self._cut_room)
+        if not self._is_steep:
+            exponentials(query, key, self._scale, bias, room)
+            sums, whole, own = scratch.of("sums", (1 + (found.probe is not None), *size[:-1], 1), _cut_sums)
+            torch.sum(found.every, dim=-1, keepdim=True, out=whole)
+            if found.probe is not None:
+                torch.sum(found.own, dim=-1, keepdim=True, out=own)
+            if are_exact(sums):
+                return self._divided(found, own, whole), True
+            self._is_steep = True
+        probabilities(query, key, self._scale, bias, room)
+        return self._divided(found), False
+
+    def _divided(self, found: _Tokens, own: Tensor | None = None, whole: Tensor | None = None) -> list[Tensor]:
+        """Shares of the prompt's columns in `_span`, and of the probe's: [layer, row, head, position, column] each.
+
+        Args: own, whole: the sums of the prompt's tokens and of all; None where the sum of all is 1.
+        """
+        if found.probe is None:
+            return [found.span if own is None else found.span / own]
+        if own is None:
+            own = found.own.sum(dim=-1, keepdim=True)
+        return [found.span / own, found.probe if whole is None else found.probe / whole]
+
+    def _cut(self, every: Tensor) -> _Tokens:
+        own = every[..., : self._own_tokens]
+        probe = every[..., self._own_tokens : self._tokens] if self._probed else None
+        return _Tokens(every, own, own[..., self._span], probe)
+
+    def _cut_room(self, room: Tensor) -> tuple[_Tokens, Tensor]:
+        """Memory for scores, as it is looked at and as [matrix, position, token]."""
+        return self._cut(room), room.flatten(0, 2)
 
     def block_alone(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:
         """What one layer gives.
@@ -235,12 +296,12 @@ class Layout:
         if divisor is None:
             self._has_kernel = False
             return None
-        columns = self._columns[: self._columns.shape[0] - self._probed]
+        columns = self._own_columns
         offset = divisor.neg()[..., None]
         if bias is not None:
             offset = offset + bias.index_select(-1, columns)
         chosen = in_float32(key.index_select(2, columns)).flatten(0, 1).transpose(-1, -2)
-        per_position = chosen.shape[0] * max(queries.shape[-1], self._columns.shape[0])
+        per_position = chosen.shape[0] * max(queries.shape[-1], columns.shape[0] + self._probed)
         at_once = max(1, CHUNK_ELEMENTS // per_position)
         pieces = [(queries, offset, divisor)]
         if at_once < queries.shape[2]:
@@ -248,17 +309,16 @@ class Layout:
         parts = []
         for rows, minus, whole in pieces:
             part = in_float32(rows).flatten(0, 1)
-            found = wanted_probabilities(part, chosen, self._scale, minus.flatten(0, 1))
+            shares = [self._of_one(wanted_probabilities(part, chosen, self._scale, minus.flatten(0, 1)))]
             if probe is not None:
-                found = self._with_probe(found, part, probe, whole.flatten(0, 1))
-            parts.append(self._sums(self._of_one(found), None, self._detail_places))
+                shares.append(self._of_one(self._probe_shares(part, probe, whole.flatten(0, 1))))
+            parts.append(self._sums(shares, None, self._detail_places))
         return parts
 
-    def _with_probe(self, found: Tensor, query: Tensor, probe: Tensor, divisor: Tensor) -> Tensor:
-        """The prompt's own columns as they are without a probe; behind them the probe's, as the whole softmax has them.
+    def _probe_shares(self, query: Tensor, probe: Tensor, divisor: Tensor) -> Tensor:
+        """Of the probe's columns, as the whole softmax has them.
 
         Args:
-            found: [matrix, position, column] of the prompt's own.
             query, probe: [matrix, position, channel] and [matrix, channel, token], float32.
             divisor: [matrix, position], logarithm, of the prompt's own keys.
 
@@ -271,7 +331,7 @@ class Layout:
         with in_full_precision(query.device.type):
             scores = torch.baddbmm(weight, query, probe, alpha=self._scale)
         divisor = torch.logaddexp(divisor[..., None], scores.logsumexp(-1, keepdim=True))
-        return torch.cat([found, scores.sub_(divisor).exp_()], dim=-1)
+        return scores.sub_(divisor).exp_()
 
     def _heads_first(self, tensor: Tensor) -> Tensor:
         """Of the wanted rows, [row, head, place, channel], as a view where all of them are.
@@ -293,7 +353,8 @@ class Layout:
             if bias is not None:
                 own = self._flat(bias[None] if bias.shape[2] == 1 else bias[None, :, :, start : start + part.shape[1]])
             found = probabilities(self._of_heads(part), key, self._scale, own)
-            parts.append(self._sums(self._of_one(found), self._columns, self._detail_columns))
+            shares = self._divided(self._cut(self._of_one(found)))
+            parts.append(self._sums(shares, self._columns_in_span, self._details_in_span))
             start += part.shape[1]
         return parts
 
@@ -314,29 +375,28 @@ class Layout:
         """[matrix, position, token] of one layer, with axes for layer, row and head."""
         return found.view(1, -1, self._heads, *found.shape[1:])
 
-    def _sums(self, found: Tensor, columns: Tensor | None, details: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    def _sums(
+        self, shares: Sequence[Tensor], columns: Tensor | None, details: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """[layer, row, position, column] of the wanted columns, and the details [layer, row, head, position, column].
 
         Args:
-            found: probabilities [layer, row, head, position, token]; they are changed.
-            columns: where the wanted ones stand among the tokens; None where there are no others.
+            shares: of the prompt's columns, and of the probe's, [layer, row, head, position, column] each.
+            columns: where the wanted ones stand among the prompt's; None where there are no others.
             details: where those of details stand; None where there are none.
         """
-        if columns is not None and self._probed:
-            own = found[..., : self._own_tokens]
-            own.div_(own.sum(dim=-1, keepdim=True))
-        sums = found.sum(dim=2)
+        sums, *probe = (share.sum(dim=2) for share in shares)
         detail = None
         if details is not None:
-            chosen = found if self._by_head else sums[:, :, None]
+            chosen = shares[0] if self._by_head else sums[:, :, None]
             detail = chosen.index_select(-1, details)
         if columns is not None:
             sums = sums.index_select(-1, columns)
         if self._repeats is not None:
-            sums[..., : sums.shape[-1] - self._probed].mul_(self._repeats[:, None, None])
+            sums.mul_(self._repeats[:, None, None])
             if detail is not None:
                 detail.mul_(self._repeats[:, None, None, None])
-        return sums, detail
+        return (torch.cat([sums, *probe], dim=-1) if probe else sums), detail
 
     def _bias_of(self, layers: int) -> Tensor:
         """What is added to the scores where there is no mask: [matrix, 1, token], or `_nothing`."""
@@ -357,9 +417,9 @@ class Layout:
         return self._filled_biases[layers, is_masked]
 
 
-def _cut_scores(room: Tensor) -> tuple[Tensor, Tensor]:
-    """Memory for scores, as [layer, row, head, position, token] and as [matrix, position, token]."""
-    return room, room.flatten(0, 2)
+def _cut_sums(room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Memory for sums over tokens: all of it, for those of all tokens, and for those of the prompt's."""
+    return room, room[0], room[-1]
 
 
 def _together(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

@@ -39,16 +39,16 @@ class Scratch:
 
     def __init__(self) -> None:
         self._flat: dict[str, Tensor] = {}
-        self._parts: dict[tuple[str, tuple[int, ...]], Any] = {}
+        self._parts: dict[tuple[str, tuple[int, ...], Callable[[Tensor], Any]], Any] = {}
 
     def of(self, use: str, size: tuple[int, ...], cut: Callable[[Tensor], Parts]) -> Parts:
         """Memory of this size, with any numbers in it, cut into parts that are kept with it.
 
         Args:
-            use: what for; uses do not share memory. A use is always cut in the same way.
+            use: what for; uses do not share memory.
             cut: makes views of it.
         """
-        found = self._parts.get((use, size))
+        found = self._parts.get((use, size, cut))
         return self._made(use, size, cut) if found is None else found
 
     def _made(self, use: str, size: tuple[int, ...], cut: Callable[[Tensor], Parts]) -> Parts:
@@ -57,7 +57,7 @@ class Scratch:
             if flat is None or flat.numel() < numbers:
                 self._parts = {key: parts for key, parts in self._parts.items() if key[0] != use}
                 flat = self._flat[use] = torch.empty(numbers, dtype=torch.float32)
-            parts = self._parts[use, size] = cut(flat[:numbers].view(size))
+            parts = self._parts[use, size, cut] = cut(flat[:numbers].view(size))
         return parts
 
     def release(self) -> None:

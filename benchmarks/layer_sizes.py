@@ -174,7 +174,7 @@ def main() -> None:
     if options.as_on_a_card:
         options.dtype = torch.float16
         layout.CHUNK_FACTOR["cpu"] = layout.CHUNK_FACTOR["other"]
-        layout.is_filled_up = operands.is_filled_up = lambda _device: False
+        operands.is_processor = lambda _device: False
     torch.set_num_threads(options.threads)
     print(f"{machine(options.device)}; {options.dtype}\n")
     print(head("layers of", "size", "pictures", "plain, s", "traced, s", "peak, MiB", "traced, MiB", "extra operators"))

@@ -60,9 +60,7 @@ def in_float32(tensor: Tensor) -> Tensor:
     return tensor.to(torch.float32, memory_format=torch.contiguous_format)
 
 
-def probabilities(
-    query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None, room: Tensor | None = None
-) -> Tensor:
+def probabilities(query: Tensor, key: Tensor, scale: float, bias: Tensor | None = None) -> Tensor:
     """How much each image position looks at each token.
 
     >>> query, key = torch.ones(2, 16, 8), torch.ones(2, 8, 4)  # two heads, 16 positions, four tokens alike
@@ -76,7 +74,6 @@ def probabilities(
         scale: multiplies the scores; usually channel ** -0.5.
         bias: added to the scores, [matrix, 1 or position, token], float32; minus infinity hides a token. Empty storage
             of one number, [1], adds nothing, and is not made anew as it is where there is none.
-        room: memory for the result, of its shape, float32.
 
     Returns:
         [matrix, position, token], float32. Sums to 1 over `token`.
@@ -84,10 +81,7 @@ def probabilities(
     bias = query.new_empty(1) if bias is None else bias
     beta = 0 if bias.numel() == 1 else 1
     with in_full_precision(query.device.type):
-        if room is None:
-            return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
-        torch.baddbmm(bias, query, key, beta=beta, alpha=scale, out=room)
-        return torch.softmax(room, dim=-1, out=room)
+        return torch.baddbmm(bias, query, key, beta=beta, alpha=scale).softmax(dim=-1)
 
 
 def exponentials(query: Tensor, key: Tensor, scale: float, bias: Tensor, room: Tensor) -> None:
@@ -96,7 +90,9 @@ def exponentials(query: Tensor, key: Tensor, scale: float, bias: Tensor, room: T
     A softmax takes the highest score from all others first, lest they become too large or too small for float32. Here
     that is not done, so `are_exact` is to be asked afterwards. Powers of two are what a processor makes fastest.
 
-    Args: as for `probabilities`.
+    Args:
+        query, key, scale, bias: as for `probabilities`.
+        room: memory for the result, [matrix, position, token], float32.
     """
     with in_full_precision(query.device.type):
         beta = 0 if bias.numel() == 1 else LOG2_E

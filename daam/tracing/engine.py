@@ -366,7 +366,7 @@ class Engine:
         if group.is_kept:
             key = self._kept.of_layers(layers, [task.kept for task in tasks if task.kept is not None])
         else:
-            key = layout.key(len(tasks), joined, self._scratch, is_masked=bool(biases))
+            key = layout.key(len(tasks), joined, self._scratch)
             self._keep(tasks, key)
         group.block = layout.block(layers, query, key, biases, self._scratch)
         _let_go(group)

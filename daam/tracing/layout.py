@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from daam.errors import ShapeError
+from daam.tracing import operands
 from daam.tracing.attention import (
     CACHED_ELEMENTS,
     CHUNK_ELEMENTS,
     CHUNK_FACTOR,
-    are_exact,
     by_head,
-    exponentials,
     in_float32,
     in_full_precision,
     log_sum_exp,
@@ -31,8 +29,8 @@ from daam.tracing.block import Block, Legend, Share
 from daam.tracing.families.base import Attended
 from daam.tracing.memory import Scratch
 from daam.tracing.on_device import on_device
-from daam.tracing.operands import filled_bias, filled_up, is_filled_up, operand_of_keys, operand_of_queries
 from daam.tracing.plan import TextKey, TracedText, first_rows
+from daam.tracing.shares import Shares
 
 MANY_TOKENS = 256
 """Of more keys than these only the wanted ones are scored: joint attention has the image's among them."""
@@ -56,23 +54,8 @@ class Wanted:
     layouts: dict[Hashable, Layout] = field(default_factory=dict)
 
 
-class _Tokens(NamedTuple):
-    """What was found of all tokens, [layer, row, head, position, token], and views of it.
-
-    Attributes: own: of the prompt's; span: from the first wanted one of them to the last; probe: None where is none.
-    """
-
-    every: Tensor
-    own: Tensor
-    span: Tensor
-    probe: Tensor | None
-
-
 class Layout:
     """The layers of one shape, for the rows of one kind of call.
-
-    A probe's keys stand behind the prompt's own and share the softmax with them. The prompt's own shares are then
-    divided by their sum, so that its maps are those that they are without a probe.
 
     Attributes:
         is_alone: the probabilities of one layer are too many to hold, or to be made all of them.
@@ -104,7 +87,7 @@ class Layout:
         self._last_row, self._own_rows = rows[-1], on_device(rows, device)
         self._heads = attended.heads
         self._tokens = own_tokens + probed
-        self._filled_tokens = filled_up(self._tokens, device)
+        self._filled_tokens = operands.filled_up(self._tokens, device)
         self._own_tokens = own_tokens
         self._positions = positions
         self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
@@ -117,18 +100,16 @@ class Layout:
         self._own_columns = on_device(own, device)
         self._nothing = torch.zeros(1, device=device)
         self._detail_places = on_device([own.index(column) for column in details], device) if details else None
-        # Words stand behind each other: from the first to the last there is hardly one that is not wanted.
-        self._span = slice(own[0], own[-1] + 1)
-        is_whole = own == tuple(range(own[0], own[-1] + 1))
-        self._columns_in_span = None if is_whole else on_device([column - own[0] for column in own], device)
+        span = range(own[0], own[-1] + 1)
+        self._wanted_shares = Shares(own_tokens, probed, slice(span.start, span.stop), device)
+        in_span = [column - own[0] for column in own] + list(range(len(span), len(span) + probed))
+        self._columns_in_span = on_device(in_span, device) if len(span) > len(own) else None
         self._details_in_span = on_device([column - own[0] for column in details], device) if details else None
-        self._is_steep = False
         # Equal keys get equal shares: all copies of a word together have so many times one's, and beside a text that
         # stands behind itself a probe's key weighs as one of the text's.
         repeats = [text.repeats for _, text in wanted.rows]
         self._repeats = on_device(repeats, device, torch.float32) if max(repeats) > 1 else None
         self._biases: dict[int, Tensor] = {}
-        self._filled_biases: dict[tuple[int, bool], Tensor] = {}
 
         per_position = max(batch * channels, len(rows) * attended.heads * self._filled_tokens)
         chunk = CHUNK_ELEMENTS * CHUNK_FACTOR.get(device.type, CHUNK_FACTOR["other"])
@@ -181,18 +162,12 @@ class Layout:
         Returns:
             [matrix, position, channel], float32, layer after layer.
         """
-        return operand_of_queries(self._by_heads(layers, joined, range(self._positions)), scratch)
+        return operands.operand_of_queries(self._by_heads(layers, joined, range(self._positions)), scratch)
 
-    def key(self, layers: int, joined: Tensor, scratch: Scratch, *, is_masked: bool) -> Tensor:
-        """The keys of the same.
-
-        Args: is_masked: what is added to the scores comes with a mask.
-
-        Returns:
-            [matrix, channel, token], float32, layer after layer.
-        """
+    def key(self, layers: int, joined: Tensor, scratch: Scratch) -> Tensor:
+        """The keys of the same: [matrix, channel, token], float32, layer after layer."""
         view = self._by_heads(layers, joined, range(self._positions, self._positions + self._tokens))
-        return operand_of_keys(view, self._filled_bias_of(layers, is_masked), scratch)
+        return operands.operand_of_keys(view, scratch)
 
     def wanted_rows(self, joined: Tensor) -> Tensor:
         """[row, layer * place, head * channel], without rows between those that are wanted."""
@@ -212,66 +187,22 @@ class Layout:
             biases: `bias` of each, if there is any.
             scratch: memory for the probabilities.
         """
-        is_filled = is_filled_up(query.device)
-        bias = self._nothing if is_filled else self._bias_of(len(layers))  # there it is among the keys
+        bias = self._bias_of(len(layers))
         if biases:
             bias = functional.pad(self._flat(torch.stack(list(biases))), (0, self._filled_tokens - self._tokens))
         at_once = self._positions
-        if is_filled:
+        if operands.is_processor(query.device):
             at_once = max(1, CACHED_ELEMENTS // (query.shape[0] * self._filled_tokens))
-        parts, is_finite = [], True
+        size, parts, is_finite = (len(layers), len(self._rows), self._heads), [], True
         for start in range(0, self._positions, at_once):
             chosen, own = query, bias
             if at_once < self._positions:
                 chosen = query[:, start : start + at_once]
                 own = bias[:, start : start + at_once] if bias.dim() == 3 and bias.shape[1] > 1 else bias
-            shares, are_finite = self._shares(len(layers), chosen, key, own, scratch)
+            shares, are_finite = self._wanted_shares.of(size, chosen, key, self._scale, own, scratch)
             is_finite &= are_finite
             parts.append(self._sums(shares, self._columns_in_span, self._details_in_span))
         return Block(self._legend, layers, *_together(parts), is_finite)
-
-    def _shares(
-        self, layers: int, query: Tensor, key: Tensor, bias: Tensor, scratch: Scratch
-    ) -> tuple[list[Tensor], bool]:
-        """As `_divided` gives them, and whether they are known to be finite.
-
-        Args: query, key, bias: as for `probabilities`.
-        """
-        size = (layers, len(self._rows), self._heads, query.shape[1], self._filled_tokens)
-        if not is_filled_up(query.device):
-            return self._divided(self._cut(probabilities(query, key, self._scale, bias).view(size))), False
-        found, room = scratch.of("scores", size, self._cut_room)
-        if not self._is_steep:
-            exponentials(query, key, self._scale, bias, room)
-            sums, whole, own = scratch.of("sums", (1 + (found.probe is not None), *size[:-1], 1), _cut_sums)
-            torch.sum(found.every, dim=-1, keepdim=True, out=whole)
-            if found.probe is not None:
-                torch.sum(found.own, dim=-1, keepdim=True, out=own)
-            if are_exact(sums):
-                return self._divided(found, own, whole), True
-            self._is_steep = True
-        probabilities(query, key, self._scale, bias, room)
-        return self._divided(found), False
-
-    def _divided(self, found: _Tokens, own: Tensor | None = None, whole: Tensor | None = None) -> list[Tensor]:
-        """Shares of the prompt's columns in `_span`, and of the probe's: [layer, row, head, position, column] each.
-
-        Args: own, whole: the sums of the prompt's tokens and of all; None where the sum of all is 1.
-        """
-        if found.probe is None:
-            return [found.span if own is None else found.span / own]
-        if own is None:
-            own = found.own.sum(dim=-1, keepdim=True)
-        return [found.span / own, found.probe if whole is None else found.probe / whole]
-
-    def _cut(self, every: Tensor) -> _Tokens:
-        own = every[..., : self._own_tokens]
-        probe = every[..., self._own_tokens : self._tokens] if self._probed else None
-        return _Tokens(every, own, own[..., self._span], probe)
-
-    def _cut_room(self, room: Tensor) -> tuple[_Tokens, Tensor]:
-        """Memory for scores, as it is looked at and as [matrix, position, token]."""
-        return self._cut(room), room.flatten(0, 2)
 
     def block_alone(self, layer: str, query: Tensor, keys: Sequence[Tensor], bias: Tensor | None) -> Block:
         """What one layer gives.
@@ -309,14 +240,14 @@ class Layout:
         parts = []
         for rows, minus, whole in pieces:
             part = in_float32(rows).flatten(0, 1)
-            shares = [self._of_one(wanted_probabilities(part, chosen, self._scale, minus.flatten(0, 1)))]
+            found = wanted_probabilities(part, chosen, self._scale, minus.flatten(0, 1))
             if probe is not None:
-                shares.append(self._of_one(self._probe_shares(part, probe, whole.flatten(0, 1))))
-            parts.append(self._sums(shares, None, self._detail_places))
+                found = torch.cat([found, self._of_probe(part, probe, whole.flatten(0, 1))], dim=-1)
+            parts.append(self._sums(self._of_one(found), None, self._detail_places))
         return parts
 
-    def _probe_shares(self, query: Tensor, probe: Tensor, divisor: Tensor) -> Tensor:
-        """Of the probe's columns, as the whole softmax has them.
+    def _of_probe(self, query: Tensor, probe: Tensor, divisor: Tensor) -> Tensor:
+        """Shares of the probe's columns, as the whole softmax has them.
 
         Args:
             query, probe: [matrix, position, channel] and [matrix, channel, token], float32.
@@ -349,11 +280,11 @@ class Layout:
         key = self._of_heads(torch.cat(list(keys), dim=1)).transpose(-1, -2)
         parts, start = [], 0
         for part in query.split(self._positions_at_once, dim=1):
-            own = self._bias_of(1)
+            own = self._bias_of(1)[..., : self._tokens]
             if bias is not None:
                 own = self._flat(bias[None] if bias.shape[2] == 1 else bias[None, :, :, start : start + part.shape[1]])
             found = probabilities(self._of_heads(part), key, self._scale, own)
-            shares = self._divided(self._cut(self._of_one(found)))
+            shares = self._wanted_shares.of_softmax(self._of_one(found))
             parts.append(self._sums(shares, self._columns_in_span, self._details_in_span))
             start += part.shape[1]
         return parts
@@ -375,51 +306,36 @@ class Layout:
         """[matrix, position, token] of one layer, with axes for layer, row and head."""
         return found.view(1, -1, self._heads, *found.shape[1:])
 
-    def _sums(
-        self, shares: Sequence[Tensor], columns: Tensor | None, details: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
+    def _sums(self, shares: Tensor, columns: Tensor | None, details: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[layer, row, position, column] of the wanted columns, and the details [layer, row, head, position, column].
 
         Args:
-            shares: of the prompt's columns, and of the probe's, [layer, row, head, position, column] each.
-            columns: where the wanted ones stand among the prompt's; None where there are no others.
+            shares: [layer, row, head, position, column].
+            columns: where the wanted ones stand; None where there are no others.
             details: where those of details stand; None where there are none.
         """
-        sums, *probe = (share.sum(dim=2) for share in shares)
+        sums = shares.sum(dim=2)
         detail = None
         if details is not None:
-            chosen = shares[0] if self._by_head else sums[:, :, None]
+            chosen = shares if self._by_head else sums[:, :, None]
             detail = chosen.index_select(-1, details)
         if columns is not None:
             sums = sums.index_select(-1, columns)
         if self._repeats is not None:
-            sums.mul_(self._repeats[:, None, None])
+            sums[..., : sums.shape[-1] - self._probed].mul_(self._repeats[:, None, None])
             if detail is not None:
                 detail.mul_(self._repeats[:, None, None, None])
-        return (torch.cat([sums, *probe], dim=-1) if probe else sums), detail
+        return sums, detail
 
     def _bias_of(self, layers: int) -> Tensor:
-        """What is added to the scores where there is no mask: [matrix, 1, token], or `_nothing`."""
+        """What is added to the scores where there is no mask: [matrix, 1, token] of filled up keys, or `_nothing`."""
         if not self._probed or self._repeats is None:
             return self._nothing
         if layers not in self._biases:
-            bias = self._nothing.new_zeros(layers, len(self._rows), self._heads, 1, self._tokens)
-            bias[..., self._own_tokens :] = self._repeats.log()[:, None, None, None]
+            bias = self._nothing.new_zeros(layers, len(self._rows), self._heads, 1, self._filled_tokens)
+            bias[..., self._own_tokens : self._tokens] = self._repeats.log()[:, None, None, None]
             self._biases[layers] = bias.flatten(0, 2)
         return self._biases[layers]
-
-    def _filled_bias_of(self, layers: int, is_masked: bool) -> Tensor:
-        """The same for `operand_of_keys`, [matrix or 1, token]. Args: is_masked: what is added comes with a mask."""
-        if (layers, is_masked) not in self._filled_biases:
-            bias = self._nothing if is_masked else self._bias_of(layers)
-            bias = self._nothing.expand(1, self._tokens) if bias is self._nothing else bias[:, 0]
-            self._filled_biases[layers, is_masked] = filled_bias(bias, self._filled_tokens, self._scale)
-        return self._filled_biases[layers, is_masked]
-
-
-def _cut_sums(room: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Memory for sums over tokens: all of it, for those of all tokens, and for those of the prompt's."""
-    return room, room[0], room[-1]
 
 
 def _together(parts: Sequence[tuple[Tensor, Tensor | None]]) -> tuple[Tensor, Tensor | None]:

@@ -12,9 +12,10 @@ from torch.nn import functional
 
 import daam
 from daam.errors import ShapeError
-from daam.tracing.attention import by_head, probabilities
+from daam.tracing.attention import are_exact, by_head, exponentials, probabilities
+from daam.tracing.families.cross_attention import find_cross_attention_layers
 from daam.tracing.memory import Scratch
-from daam.tracing.operands import LANES, filled_bias, filled_up, operand_of_keys, operand_of_queries
+from daam.tracing.operands import LANES, operand_of_keys, operand_of_queries
 from tests.pipelines import FAMILIES, run, sd1
 
 PROMPT = "a cute red circle and a carpet"
@@ -97,12 +98,30 @@ def test_probabilities_are_computed_in_float32_over_all_keys(dtype: torch.dtype)
     query, key = (8 * torch.randn(2, 3, 50, 16)).to(dtype), (8 * torch.randn(2, 3, 77, 16)).to(dtype)
     exact = (query.double() @ key.double().transpose(-1, -2) * 0.3).softmax(-1)
     scratch = Scratch()
-    bias = filled_bias(torch.zeros(1, 77), filled_up(77, query.device), 0.3)
-    queries = operand_of_queries(query[None], scratch)
-    found = probabilities(queries, operand_of_keys(key[None], bias, scratch), 0.3)
-    assert found.dtype == torch.float32 and found.shape[-1] % LANES == 0
-    assert (found[..., 77:] == 0).all(), "those that fill up the keys are hidden"
-    torch.testing.assert_close(found[..., :77].double(), exact.flatten(0, 1), rtol=1e-4, atol=1e-6)
+    queries, keys = operand_of_queries(query[None], scratch), operand_of_keys(key[None], scratch)
+    assert keys.dtype == torch.float32 and keys.shape[-1] % LANES == 0, "they are filled up"
+    found = probabilities(queries, keys[..., :77], 0.3)
+    torch.testing.assert_close(found.double(), exact.flatten(0, 1), rtol=1e-4, atol=1e-6)
+    undivided = torch.empty(6, 50, 80)
+    exponentials(queries, keys, 0.03, torch.zeros(1), undivided)
+    undivided = undivided[..., :77]
+    exact = (query.double() @ key.double().transpose(-1, -2) * 0.03).softmax(-1)
+    found = undivided / undivided.sum(-1, keepdim=True)
+    torch.testing.assert_close(found.double(), exact.flatten(0, 1), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("score", "exact"), [(0.0, True), (-68.0, True), (84.0, True), (-74.0, False), (86.0, False), (torch.nan, False)]
+)
+def test_exponentials_that_float32_cannot_hold_are_noticed(score: float, exact: bool) -> None:
+    """77 equal scores: of -74 the sum is below 2**-100, of 86 it is infinite."""
+    room = torch.empty(1, 2, 77)
+    query = torch.tensor([[[0.0], [score]]])
+    exponentials(query, torch.ones(1, 1, 77), 1.0, torch.zeros(1), room)
+    sums = room.sum(-1)
+    assert are_exact(sums) == exact
+    if exact:
+        torch.testing.assert_close(room / sums[..., None], torch.full_like(room, 1 / 77))
 
 
 def test_no_autocast_makes_them_less_exact() -> None:
@@ -147,18 +166,44 @@ def test_maps_are_the_same_in_parts_and_in_groups(
         np.testing.assert_allclose(heads[0], heads[1], rtol=1e-5)
 
 
+@pytest.mark.parametrize("probe", ["", "dog"])
+def test_maps_of_scores_that_are_too_high_for_exponentials_are_the_softmaxs(
+    probe: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Far above what a model has; of a probe, too, whose tokens share the softmax."""
+    pipeline, maps, answers = sd1(), [], []
+    for layer in find_cross_attention_layers(pipeline.unet):
+        layer.attention.to_q.weight.data *= 200
+
+    def asked(sums: Tensor) -> bool:
+        answers.append(are_exact(sums))
+        return answers[-1]
+
+    monkeypatch.setattr("daam.tracing.shares.are_exact", asked)
+    for _ in range(2):
+        with daam.trace(pipeline, keep="heads", probe=probe) as tracer:
+            run(pipeline, PROMPT, negative_prompt="ugly", num_inference_steps=4)
+        maps.append(tracer)
+        monkeypatch.setattr("daam.tracing.operands.is_processor", lambda _device: False)
+    layouts = len(find_cross_attention_layers(pipeline.unet))
+    assert 0 < answers.count(False) <= layouts, "once it was seen, it is not tried again"
+    for side in ("positive", "negative") + (("probe",) if probe else ()):
+        usual, other = (tracer.heat_maps(side=side) for tracer in maps)
+        for word in usual:
+            np.testing.assert_allclose(usual[word].values, other[word].values, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("keep", [(), ("steps", "heads")])
 def test_maps_made_as_on_a_graphics_card_are_those_of_a_processor(
     keep: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """There keys are not filled up, a bias is added by itself, and groups are larger."""
+    """There keys are not filled up, a softmax divides all shares, and groups are larger."""
     pipeline, maps = sd1(), []
     for _ in range(2):
         with daam.trace(pipeline, keep=keep, probe="dog") as tracer:
             run(pipeline, PROMPT, negative_prompt="ugly", num_inference_steps=4)
         maps.append(tracer)
-        for module in ("layout", "operands"):
-            monkeypatch.setattr(f"daam.tracing.{module}.is_filled_up", lambda _device: False)
+        monkeypatch.setattr("daam.tracing.operands.is_processor", lambda _device: False)
     for side in ("positive", "negative", "probe"):
         usual, other = (tracer.heat_maps(side=side) for tracer in maps)
         for word in usual:

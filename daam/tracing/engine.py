@@ -68,11 +68,11 @@ class Usual:
     Attributes: key_weights: as in `Attended`; task: used anew in each call.
     """
 
-    __slots__ = ("device", "dtype", "key_shape", "key_weights", "layout", "query_shape", "size", "task")
+    __slots__ = ("device", "dtype", "key_shape", "key_weights", "layout", "query_shape", "task")
 
     def __init__(self, attended: Attended, layout: Layout):
         query, key = attended.query, attended.keys[0]
-        self.query_shape, self.key_shape, self.size = query.shape, key.shape, attended.size
+        self.query_shape, self.key_shape = query.shape, key.shape
         self.dtype, self.device = query.dtype, query.device
         self.layout, self.key_weights = layout, attended.key_weights
         self.task = Task(attended.layer)
@@ -131,7 +131,7 @@ class Engine:
         self._last_key: tuple[str, Tensor, int] | None = None
         self._scratch = Scratch()
         self._steady: set[str] = set()
-        self._usual_of: dict[Wanted, dict[str, Usual]] = {}
+        self._usual_of: dict[tuple[Wanted, tuple[int, int]], dict[str, Usual]] = {}
         self._copied: tuple[Task, Usual | None] | None = None
         self._usual: dict[str, Usual] = {}
         self._given: Tensor | None = None
@@ -142,11 +142,16 @@ class Engine:
             self._wanted[rows] = Wanted(rows, self._keep_details, self._keep_heads)
         return self._wanted[rows]
 
-    def begin_call(self, wanted: Wanted, given: Tensor | None) -> None:
-        """Args: wanted: of layers that run with all rows; given: what the call conditions them with."""
+    def begin_call(self, wanted: Wanted, given: Tensor | None, latent_size: tuple[int, int]) -> None:
+        """
+        Args:
+            wanted: of layers that run with all rows.
+            given: what the call conditions them with.
+            latent_size: (height, width) of what the model works on; with it and its positions a layer has its size.
+        """
         self._given = given
         self._kept.begin_call(wanted, given)
-        self._usual = self._usual_of.setdefault(wanted, {})
+        self._usual = self._usual_of.setdefault((wanted, latent_size), {})
 
     def release(self) -> None:
         """Gives back what is kept from call to call to work in."""
@@ -165,7 +170,7 @@ class Engine:
         self._copied = self._given = self._last_key = None
         self._usual = {}
 
-    def see_again(self, layer: str, query: Tensor, key: Tensor, context: Tensor, size: tuple[int, int] | None) -> bool:
+    def see_again(self, layer: str, query: Tensor, key: Tensor, context: Tensor) -> bool:
         """Takes what one layer attended with if all is as it was in an earlier call.
 
         Nothing here can fail, and nothing is worked off.
@@ -181,7 +186,6 @@ class Engine:
             or context is not self._given
             or query.shape != usual.query_shape
             or key.shape != usual.key_shape
-            or size != usual.size
             or query.dtype is not usual.dtype
             or query.device != usual.device
             or layer in self._order

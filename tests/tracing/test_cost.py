@@ -186,9 +186,9 @@ def test_a_layer_that_does_something_else_than_before_is_found_out_anew() -> Non
     worker = engine.Engine(keep_details=False, keep_heads=False, probe=None)
     wanted = worker.wanted(rows)
     for seed in range(2):  # in the first call it is copied, and what it does is found out
-        worker.begin_call(wanted, given)
+        worker.begin_call(wanted, given, (2, 2))
         for attended in call_of("ab", seed):
-            again = worker.see_again(attended.layer, attended.query, attended.keys[0], given, (2, 2))
+            again = worker.see_again(attended.layer, attended.query, attended.keys[0], given)
             assert again == bool(seed)
             if not again:
                 worker.see(attended._replace(context=given), wanted)
@@ -197,23 +197,25 @@ def test_a_layer_that_does_something_else_than_before_is_found_out_anew() -> Non
     assert found.keys() == alone.keys() and all(torch.equal(found[layer], alone[layer]) for layer in alone)
 
     (seen,) = call_of("a", 2)
-    usual = {"layer": "a", "query": seen.query, "key": seen.keys[0], "context": given, "size": (2, 2)}
+    usual = {"layer": "a", "query": seen.query, "key": seen.keys[0], "context": given}
     with torch.inference_mode():
         of_inference = torch.randn(2, 4, 8)
     unusual = [
         {"layer": "c"}, {"query": torch.randn(2, 4, 16)}, {"query": seen.query.half()}, {"query": of_inference},
-        {"query": seen.query.to("meta")}, {"key": torch.randn(2, 8, 8)}, {"context": other}, {"size": (1, 4)},
-        {"size": None},
+        {"query": seen.query.to("meta")}, {"key": torch.randn(2, 8, 8)}, {"context": other},
     ]  # fmt: skip
-    worker.begin_call(wanted, given)
+    worker.begin_call(wanted, given, (2, 2))
     assert not any(worker.see_again(**{**usual, **each}) for each in unusual)
     assert worker.see_again(**usual) and worker.seen_again("a") is not None
     assert not worker.see_again(**usual), "it runs a second time in this call"
     worker.forget()
-    worker.begin_call(worker.wanted(((0, rows[0][1]),)), given)
+    worker.begin_call(wanted, given, (1, 4))
+    assert not worker.see_again(**usual), "as many positions may be of another size"
+    worker.forget()
+    worker.begin_call(worker.wanted(((0, rows[0][1]),)), given, (2, 2))
     assert not worker.see_again(**usual), "other rows are wanted"
     worker.forget()
-    worker.begin_call(wanted, other)
+    worker.begin_call(wanted, other, (2, 2))
     assert not worker.see_again(**usual), "the call is conditioned with something else"
 
 

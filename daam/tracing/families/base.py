@@ -136,8 +136,8 @@ class Sight:
         guard: makes a torch hook of a method: silent where nothing is to be seen, and no fault of it reaches the model.
         watch: to be asked by hooks that do without the guard: they only take note of a tensor and cannot fail.
         see: takes what a layer attended with.
-        see_again: takes a layer's query, its key, what the key was made of, and the size, if all is as it was in an
-            earlier call; where it says no, `see` is to be asked. It cannot fail, so that it needs no guard.
+        see_again: takes a layer's query, its key, and what the key was made of, if all is as it was in an earlier call
+            with latents of this size; where it says no, `see` is to be asked. It cannot fail, so it needs no guard.
         latent_size: (height, width) of the latent of the call that runs.
         see_self: takes what a layer attended to the picture itself with; None where that is of no interest.
         see_outputs: takes what a layer's joint attention gave; None where that is of no interest.
@@ -147,7 +147,7 @@ class Sight:
     guard: Callable[[Callable[..., None]], Callable[..., None]]
     watch: Watch
     see: Callable[[Attended], None]
-    see_again: Callable[[str, Tensor, Tensor, Tensor, tuple[int, int] | None], bool]
+    see_again: Callable[[str, Tensor, Tensor, Tensor], bool]
     latent_size: Callable[[], tuple[int, int]]
     see_self: Callable[[SelfAttended], None] | None = None
     see_outputs: Callable[[Outputs], None] | None = None

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn import Linear
 
 from daam.errors import TraceError
-from daam.tracing.families.base import Attended, Sample, Sight, Watch, argument, first_input, sample_of
+from daam.tracing.families.base import Attended, Sample, Sight, Watch, argument, sample_of
 from daam.tracing.families.self_attention import SelfAttentionHooks, SelfAttentionLayer
+from daam.tracing.families.spatial_sizes import SpatialSizes
 
 _PROJECTIONS = ("to_q", "to_k", "to_kv")
 
@@ -63,9 +64,9 @@ class CrossAttention:
 
     def __init__(self, layers: list[CrossAttentionLayer]):
         self.layers = layers
-        self._sizes: dict[nn.Module, tuple[int, int]] = {}
+        self._sizes = SpatialSizes(layer.spatial for layer in layers)
         own = [SelfAttentionLayer(layer.name[: -len("2")] + "1", layer.itself, layer.spatial) for layer in layers]
-        self._self_attention = SelfAttentionHooks(own, self._sizes)
+        self._self_attention = SelfAttentionHooks(own, self._sizes.seen)
         self._seen: dict[str, _Seen] = {layer.name: _Seen() for layer in layers}
         self._hooked: list[Any] = []
         self._modules = [layer.attention._modules for layer in layers for _ in _PROJECTIONS]
@@ -79,9 +80,7 @@ class CrossAttention:
     def install(self, stack: ExitStack, sight: Sight) -> None:
         self._hooked = self._projections()
         stack.callback(self._forget)
-        for spatial in {layer.spatial: None for layer in self.layers}:
-            see_size = functools.partial(_see_size, sight.watch, self._sizes, sight.guard(self._see_size))
-            stack.callback(spatial.register_forward_pre_hook(see_size, with_kwargs=True).remove)
+        self._sizes.install(stack, sight)
         for layer in self.layers:
             seen = self._seen[layer.name]
             see_query = functools.partial(_see_query, sight.watch, seen)
@@ -92,7 +91,7 @@ class CrossAttention:
                     key = _Key(layer.name, layer.spatial, layer.heads, layer.scale, projection, name == "to_kv")
                     see_key = sight.guard(functools.partial(self._see_key, sight.see, seen, key))
                     if not key.is_fused:
-                        see_key = functools.partial(_see_key, sight, self._sizes, seen, key, see_key)
+                        see_key = functools.partial(_see_key, sight, seen, key, see_key)
                     stack.callback(projection.register_forward_hook(see_key).remove)
         if sight.see_self is not None:
             self._self_attention.install(stack, sight)
@@ -108,6 +107,7 @@ class CrossAttention:
 
     def begin_call(self) -> None:
         self._forget()
+        self._sizes.begin_call()
         if self._projections() != self._hooked:
             raise TraceError(
                 "the model's projections were replaced while it was traced, by a LoRA or by fusing, so that the query "
@@ -115,7 +115,6 @@ class CrossAttention:
             )
 
     def _forget(self) -> None:
-        self._sizes.clear()
         for seen in self._seen.values():
             seen.hidden = seen.query = None
         self._self_attention.forget()
@@ -123,10 +122,6 @@ class CrossAttention:
     def _projections(self) -> list[Any]:
         """Not by the modules' `getattr`, and in no loop of Python's own: that would take as long as some layers."""
         return list(map(dict.get, self._modules, self._names))
-
-    def _see_size(self, spatial: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
-        height, width = first_input(arguments, named).shape[-2:]
-        self._sizes[spatial] = (height, width)
 
     def _see_key(
         self,
@@ -141,7 +136,7 @@ class CrossAttention:
         seen.query = seen.hidden = None
         if query is None or context is hidden:  # called without a context: it attended to the picture itself
             return
-        size = self._sizes.get(key.spatial)
+        size = self._sizes.of(key.spatial, query.shape[1])
         if size is None:
             raise TraceError(f"{key.layer} ran outside of its transformer, so the size of its maps is not known")
         keys = (key.key_in(output),) if key.is_fused else (output,)
@@ -158,24 +153,6 @@ class _Seen:
         self.query: Tensor | None = None
 
 
-def _see_size(
-    watch: Watch,
-    sizes: dict[nn.Module, tuple[int, int]],
-    guarded: Callable[..., None],
-    spatial: nn.Module,
-    arguments: tuple[Any, ...],
-    named: dict[str, Any],
-) -> None:
-    """Without the guard, which takes longer than this, as long as the input is what it ought to be."""
-    if not watch.is_on or (watch.thread is not None and watch.thread != get_ident()):
-        return
-    try:
-        _, _, height, width = arguments[0].shape
-        sizes[spatial] = (height, width)
-    except (IndexError, AttributeError, ValueError):
-        guarded(spatial, arguments, named)
-
-
 def _see_query(watch: Watch, seen: _Seen, _module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     """Without the guard, too."""
     if watch.is_on and inputs and (watch.thread is None or watch.thread == get_ident()):
@@ -184,7 +161,6 @@ def _see_query(watch: Watch, seen: _Seen, _module: nn.Module, inputs: tuple[Tens
 
 def _see_key(
     sight: Sight,
-    sizes: Mapping[nn.Module, tuple[int, int]],
     seen: _Seen,
     key: _Key,
     guarded: Callable[..., None],
@@ -196,7 +172,7 @@ def _see_key(
     query, watch = seen.query, sight.watch
     if query is None or not watch.is_on or (watch.thread is not None and watch.thread != get_ident()):
         return
-    if inputs and sight.see_again(key.layer, query, output, inputs[0], sizes.get(key.spatial)):
+    if inputs and sight.see_again(key.layer, query, output, inputs[0]):
         seen.query = seen.hidden = None
     else:
         guarded(module, inputs, output)

@@ -25,6 +25,7 @@ class Steps:
         self.number = -1
         self._timestep: Any = None
         self._looked: set[tuple[int, Side]] = set()
+        self._every: tuple[Sequence[Sequence[Conditioned]], int, list[Conditioned | None]] | None = None
 
     def texts(
         self, timestep: Any, candidates: Sequence[Sequence[Conditioned]], images: int, entry: int
@@ -41,10 +42,22 @@ class Steps:
         if not _are_one(timestep, self._timestep) and self._is_new_step(candidates):
             self.number, self._looked = self.number + 1, set()
         self._timestep = timestep
-        every = assign(candidates, images, entry)
+        every = self._assigned(candidates, images, entry)
         found = assign(candidates, images, entry, self._looked) if self._looked else every
         self._looked |= {(text.image, text.side) for text in found if text is not None}
         return found, sum(text is not None for text in found) < sum(text is not None for text in every)
+
+    def _assigned(
+        self, candidates: Sequence[Sequence[Conditioned]], images: int, entry: int
+    ) -> list[Conditioned | None]:
+        """As `assign`, made anew only for other candidates than before: they are the same in most calls."""
+        last = self._every
+        if last is not None and last[0] is candidates and last[1] == images:
+            return last[2]
+        found = assign(candidates, images, entry)
+        is_of_any_entry = all(len({text.entry for text in texts}) < 2 for texts in candidates)
+        self._every = (candidates, images, found) if is_of_any_entry else None
+        return found
 
     def _is_new_step(self, candidates: Sequence[Sequence[Conditioned]]) -> bool:
         """Whether a row can only be of texts that were looked at."""

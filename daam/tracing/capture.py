@@ -213,9 +213,9 @@ class Capture:
         if model is not self._model:  # a copy that was made while we watched has our hooks
             return
         self._forget_call()
+        self._family.begin_call()
         sample = self._family.sample(arguments, named)
         self._latent_size = (sample.height, sample.width)
-        self._family.begin_call()
         conditioning = self._family.conditioning(arguments, named)
         timestep = argument(arguments, named, 1, ("timestep", "timesteps"))
         texts = self._plan(ModelCall(sample.rows, *self._latent_size, conditioning, timestep, sample.is_tuning, named))

@@ -29,17 +29,34 @@ class _Group:
 
 
 class KeptKey:
-    """One layer's, at its place in a group. Attributes: made_with: its weights then; weights: gives those of now."""
+    """One layer's, at its place in a group."""
 
-    __slots__ = ("group", "made_with", "place", "weights")
+    __slots__ = ("group", "place")
 
-    def __init__(self, group: _Group, place: int, made_with: Unchanged, weights: Weights):
-        self.group, self.place, self.made_with, self.weights = group, place, made_with, weights
+    def __init__(self, group: _Group, place: int):
+        self.group, self.place = group, place
 
     def key(self) -> Tensor:
         """As `Layout.key` gives it for this layer alone, as a view."""
         matrices = self.group.keys.shape[0] // len(self.group.layers)
         return self.group.keys.narrow(0, self.place * matrices, matrices)
+
+
+class _OfRows:
+    """Those of the layers that ran with the same rows.
+
+    Attributes: weights: give what the layers make their keys with now; made_with: what they had been made with.
+    """
+
+    __slots__ = ("keys", "made_with", "weights")
+
+    def __init__(self) -> None:
+        self.keys: dict[str, KeptKey] = {}
+        self.weights: list[Weights] = []
+        self.made_with = Unchanged(())
+
+    def are_unchanged(self) -> bool:
+        return not self.keys or self.made_with.is_of([each for given in self.weights for each in given() or ()])
 
 
 class KeptKeys:
@@ -54,24 +71,24 @@ class KeptKeys:
     def release(self) -> None:
         """Lets go of all."""
         self._given: Unchanged | None = None
-        self._of_rows: dict[object, dict[str, KeptKey]] = {}
-        self._kept: dict[str, KeptKey] = {}
+        self._of_rows: dict[object, _OfRows] = {}
+        self._kept = _OfRows()
 
     def begin_call(self, rows: object, given: Tensor | None) -> None:
         """Args: rows: stands for those that are wanted; given: what the model is given as the text."""
         if self._given is None or given is None or not self._given.is_of((given,)):
             self.release()
             self._given = None if given is None else Unchanged((given,))
-        self._kept = self._of_rows.setdefault(rows, {})
-        for kept in self._kept.values():
-            if not kept.made_with.is_of(kept.weights()):
-                self._of_rows = {rows: {}}
-                self._kept = self._of_rows[rows]
-                break
+        if rows not in self._of_rows:
+            self._of_rows[rows] = _OfRows()
+        self._kept = self._of_rows[rows]
+        if not self._kept.are_unchanged():
+            self._kept = _OfRows()
+            self._of_rows = {rows: self._kept}
 
     def again(self, layer: str) -> KeptKey | None:
         """A layer's in this call; None where nothing was kept of it."""
-        return self._kept.get(layer)
+        return self._kept.keys.get(layer)
 
     def keep(self, weights: Mapping[str, Weights], keys: Tensor) -> None:
         """Keeps what layers that were worked off together had, where it is known what they made it with.
@@ -82,15 +99,16 @@ class KeptKeys:
         """
         if self._held_bytes() + keys.nbytes > KEPT_BYTES:
             return
-        made_with: dict[str, Unchanged] = {}
-        for layer, given in weights.items():
+        made_with: list[Tensor] = []
+        for given in weights.values():
             found = given()
             if not found:
                 return
-            made_with[layer] = Unchanged(found)
+            made_with += found
         group = _Group(tuple(weights), keys.clone())
-        for place, (layer, made) in enumerate(made_with.items()):
-            self._kept[layer] = KeptKey(group, place, made, weights[layer])
+        self._kept.made_with = self._kept.made_with.extended(made_with)
+        self._kept.weights += weights.values()
+        self._kept.keys.update((layer, KeptKey(group, place)) for place, layer in enumerate(weights))
 
     def of_layers(self, layers: tuple[str, ...], kept: Sequence[KeptKey]) -> Tensor:
         """The keys of some layers, as `Layout.key` gives them.
@@ -111,5 +129,5 @@ class KeptKeys:
         return group.keys
 
     def _held_bytes(self) -> int:
-        groups = {kept.group: kept.group.keys.nbytes for each in self._of_rows.values() for kept in each.values()}
+        groups = {kept.group: kept.group.keys.nbytes for each in self._of_rows.values() for kept in each.keys.values()}
         return sum(groups.values())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import weakref
 from collections.abc import Sequence
 
@@ -9,23 +10,30 @@ from torch import Tensor
 
 from daam.tracing.plan import version_of
 
+_VERSION = operator.attrgetter("_version")
+
 
 class Unchanged:
     """Remembers some tensors, without keeping them, and how often each was written to."""
 
-    __slots__ = ("_seen",)
+    __slots__ = ("_refs", "_versions")
 
     def __init__(self, tensors: Sequence[Tensor]):
-        self._seen = [(weakref.ref(tensor), version_of(tensor)) for tensor in tensors]
+        self._refs = [weakref.ref(tensor) for tensor in tensors]
+        self._versions = [version_of(tensor) for tensor in tensors]
+
+    def extended(self, tensors: Sequence[Tensor]) -> Unchanged:
+        """Remembers these too, as they are now, behind those that it remembers as they were."""
+        found, more = Unchanged(()), Unchanged(tensors)
+        found._refs, found._versions = self._refs + more._refs, self._versions + more._versions
+        return found
 
     def is_of(self, tensors: Sequence[Tensor] | None) -> bool:
         """Whether these are the same, and nothing was written to them; never for none, and in inference mode."""
-        if not tensors or len(tensors) != len(self._seen):
+        if not tensors or len(tensors) != len(self._refs):
             return False
+        are_same = map(operator.is_, tensors, [ref() for ref in self._refs])  # in each call: no loop of Python's own
         try:
-            for (ref, version), now in zip(self._seen, tensors):  # in each layer of each call: no generator
-                if ref() is not now or now._version != version:
-                    return False
+            return all(are_same) and list(map(_VERSION, tensors)) == self._versions
         except RuntimeError:  # inference mode counts nothing
             return False
-        return True

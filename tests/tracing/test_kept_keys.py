@@ -155,7 +155,7 @@ def test_no_more_is_kept_than_the_budget_and_nothing_after_the_end(
 
     def keep(self: kept_keys.KeptKeys, *arguments: Any) -> None:
         original(self, *arguments)
-        groups = {id(key.group): key.group.keys.nbytes for keys in self._of_rows.values() for key in keys.values()}
+        groups = {id(key.group): key.group.keys.nbytes for keys in self._of_rows.values() for key in keys.keys.values()}
         kept.append(sum(groups.values()))
 
     monkeypatch.setattr(kept_keys.KeptKeys, "keep", keep)

@@ -97,7 +97,9 @@ class CrossAttention:
             self._self_attention.install(stack, sight)
 
     def sample(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Sample:
-        return sample_of(arguments, named)
+        sample = sample_of(arguments, named)
+        self._sizes.begin_call((sample.height, sample.width))
+        return sample
 
     def conditioning(self, arguments: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor | None:
         return argument(arguments, named, 2, ("encoder_hidden_states", "context"))
@@ -107,7 +109,6 @@ class CrossAttention:
 
     def begin_call(self) -> None:
         self._forget()
-        self._sizes.begin_call()
         if self._projections() != self._hooked:
             raise TraceError(
                 "the model's projections were replaced while it was traced, by a LoRA or by fusing, so that the query "

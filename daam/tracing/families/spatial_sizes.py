@@ -40,9 +40,8 @@ class SpatialSizes:
         self._watch_all()
         stack.callback(self._unwatch_all)
 
-    def begin_call(self) -> None:
+    def begin_call(self, latent_size: Size) -> None:
         """Forgets the call before, save for what it told of the next ones."""
-        latent_size = self._sight.latent_size()
         if latent_size != self._latent_size:
             self._latent_size = latent_size
             self._watch_all()

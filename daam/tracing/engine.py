@@ -21,6 +21,7 @@ from daam.tracing.kept_keys import KeptKey, KeptKeys
 from daam.tracing.layout import Layout, Wanted, WantedRow
 from daam.tracing.memory import Room, Scratch
 from daam.tracing.on_device import on_device
+from daam.tracing.operands import operand_of_keys, operand_of_queries
 from daam.tracing.probe import Probe, ProbeKeys
 
 HELD_BYTES = 48 * 2**20
@@ -365,12 +366,12 @@ class Engine:
         if _written([tensor for task in tasks for tensor in task.held]) != sum([task.written for task in tasks]):
             raise TraceError(_CHANGED.format(next(task.layer for task in tasks if task.written != _written(task.held))))
         biases = [task.bias for task in tasks if task.bias is not None]
-        joined = layout.wanted_rows(self._together(group))
-        query = layout.query(len(tasks), joined, self._scratch)
+        joined, queries = self._together(group)
+        query = operand_of_queries(queries, self._scratch)
         if group.is_kept:
             key = self._kept.of_layers(layers, [task.kept for task in tasks if task.kept is not None])
         else:
-            key = layout.key(len(tasks), joined, self._scratch)
+            key = operand_of_keys(layout.keys(len(tasks), joined), self._scratch)
             self._keep(tasks, key)
         group.block = layout.block(layers, query, key, biases, self._scratch)
         _let_go(group)
@@ -385,19 +386,31 @@ class Engine:
             weights[task.layer] = usual.key_weights
         self._kept.keep(weights, key)
 
-    def _together(self, group: _Group) -> Tensor:
-        """What was set aside of a group, [row, layer * place, channel]."""
+    def _together(self, group: _Group) -> tuple[Tensor, Tensor]:
+        """What was set aside of a group, as `Layout.wanted_rows` gives it, and as `Layout.queries` does."""
+        layout, layers = group.layout, len(group.tasks)
         if len(group.parts) == 1:
-            return group.parts[0]
-        kind, layers = (group.layout, group.is_kept), len(group.tasks)
-        room = self._rooms.get(kind)
-        place = None if room is None else room.of(layers)
-        if place is not None:
-            return torch.cat(group.parts, dim=1, out=place)
-        joined = torch.cat(group.parts, dim=1)
+            joined = group.parts[0]
+        else:
+            kind = (layout, group.is_kept)
+            room = self._rooms.get(kind)
+            place = None if room is None else room.of(layers)
+            if place is None:
+                joined = self._in_new_memory(group)
+            else:
+                joined, queries = place
+                torch.cat(group.parts, dim=1, out=joined)
+                if layout.is_slice:
+                    return joined, queries
+        joined = layout.wanted_rows(joined)
+        return joined, layout.queries(layers, joined)
+
+    def _in_new_memory(self, group: _Group) -> Tensor:
+        """[row, layer * place, channel]; memory of that size is kept for later calls where there is room."""
+        kind, joined = (group.layout, group.is_kept), torch.cat(group.parts, dim=1)
         kept = sum(room.bytes for other, room in self._rooms.items() if other != kind)
         if kept + joined.nbytes <= ROOM_BYTES:
-            self._rooms[kind] = Room(joined, layers)
+            self._rooms[kind] = Room(joined, len(group.tasks), group.layout.queries)
         return joined
 
 

@@ -58,6 +58,7 @@ class Layout:
     """The layers of one shape, for the rows of one kind of call.
 
     Attributes:
+        is_slice: the wanted rows stand behind each other.
         is_alone: the probabilities of one layer are too many to hold, or to be made all of them.
         layers_at_once: whose probabilities can be held together.
         joined_bytes: of what is set aside of one layer; query_bytes: the same without its keys.
@@ -88,12 +89,13 @@ class Layout:
         self._heads = attended.heads
         self._tokens = own_tokens + probed
         self._filled_tokens = operands.filled_up(self._tokens, device)
+        self._is_on_processor = operands.is_processor(device)
         self._own_tokens = own_tokens
         self._positions = positions
         self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
         is_slice = rows == list(range(rows[0], rows[0] + len(rows)))
         self._rows = range(rows[0], rows[0] + len(rows)) if is_slice else range(len(rows))
-        self._chosen = None if is_slice else self._own_rows
+        self.is_slice, self._chosen = is_slice, None if is_slice else self._own_rows
         shares, columns, details = _shares(wanted, probed, attended.first_column, own_tokens)
         self._legend = Legend(shares, attended.size, attended.heads)
         own = columns[: len(columns) - probed]
@@ -151,30 +153,20 @@ class Layout:
                 found[..., self._own_tokens :] = self._repeats.log()[:, None, None, None]
         return found
 
-    def query(self, layers: int, joined: Tensor, scratch: Scratch) -> Tensor:
-        """The queries of some layers' wanted rows, as they are multiplied.
-
-        Args:
-            joined: as `wanted_rows` gives it: of each layer the queries, and its keys behind them where they were not
-                kept.
-            scratch: memory for what nobody needs when the layers are worked off.
-
-        Returns:
-            [matrix, position, channel], float32, layer after layer.
-        """
-        return operands.operand_of_queries(self._by_heads(layers, joined, range(self._positions)), scratch)
-
-    def key(self, layers: int, joined: Tensor, scratch: Scratch) -> Tensor:
-        """The keys of the same: [matrix, channel, token], float32, layer after layer."""
-        view = self._by_heads(layers, joined, range(self._positions, self._positions + self._tokens))
-        return operands.operand_of_keys(view, scratch)
-
     def wanted_rows(self, joined: Tensor) -> Tensor:
-        """[row, layer * place, head * channel], without rows between those that are wanted."""
+        """[row, layer * place, head * channel], without rows between those that are wanted.
+
+        Args: joined: of each layer the queries, and its keys behind them where they were not kept.
+        """
         return joined if self._chosen is None else joined.index_select(0, self._chosen)
 
-    def _by_heads(self, layers: int, joined: Tensor, places: range) -> Tensor:
-        """[layer, row, head, place, channel]."""
+    def queries(self, layers: int, joined: Tensor) -> Tensor:
+        """Those in `wanted_rows` of some layers, as a view: [layer, row, head, position, channel]."""
+        return by_head(joined, layers, self._heads, self._rows, range(self._positions))
+
+    def keys(self, layers: int, joined: Tensor) -> Tensor:
+        """The same of the keys: [layer, row, head, token, channel]."""
+        places = range(self._positions, self._positions + self._tokens)
         return by_head(joined, layers, self._heads, self._rows, places)
 
     def block(
@@ -183,7 +175,8 @@ class Layout:
         """What some layers give.
 
         Args:
-            query, key: as the methods of that name give them.
+            query: [matrix, position, channel], float32, layer after layer.
+            key: [matrix, channel, token], float32, filled up.
             biases: `bias` of each, if there is any.
             scratch: memory for the probabilities.
         """
@@ -191,7 +184,7 @@ class Layout:
         if biases:
             bias = functional.pad(self._flat(torch.stack(list(biases))), (0, self._filled_tokens - self._tokens))
         at_once = self._positions
-        if operands.is_processor(query.device):
+        if self._is_on_processor:
             at_once = max(1, CACHED_ELEMENTS // (query.shape[0] * self._filled_tokens))
         size, parts, is_finite = (len(layers), len(self._rows), self._heads), [], True
         for start in range(0, self._positions, at_once):

@@ -15,22 +15,27 @@ Parts = TypeVar("Parts")
 class Room:
     """Memory to put layers of one shape together in, kept from call to call. Attributes: bytes: its size."""
 
-    def __init__(self, like: Tensor, layers: int):
-        """Args: like: [row, layer * place, channel], of so many layers."""
+    def __init__(self, like: Tensor, layers: int, view: Callable[[int, Tensor], Tensor]):
+        """
+        Args:
+            like: [row, layer * place, channel], of so many layers.
+            view: makes one of memory for so many layers.
+        """
         with torch.inference_mode(False):  # so that it may be written to inside and outside of that mode
             self._whole = torch.empty_like(like)
-        self._layers = layers
-        self._parts = {layers: self._whole}
+        self._layers, self._view = layers, view
+        self._parts: dict[int, tuple[Tensor, Tensor]] = {}
         self.bytes = like.numel() * like.element_size()
 
-    def of(self, layers: int) -> Tensor | None:
-        """[row, layer * place, channel] of so many layers; None where they are too many."""
+    def of(self, layers: int) -> tuple[Tensor, Tensor] | None:
+        """[row, layer * place, channel] of so many layers, and the view of it; None where they are too many."""
         if layers > self._layers:
             return None
         if layers not in self._parts:
             rows, places, channels = self._whole.shape
             size = (rows, places // self._layers * layers, channels)
-            self._parts[layers] = self._whole.view(-1)[: rows * size[1] * channels].view(size)
+            part = self._whole.view(-1)[: rows * size[1] * channels].view(size)
+            self._parts[layers] = part, self._view(layers, part)
         return self._parts[layers]
 
 

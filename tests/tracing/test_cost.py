@@ -245,14 +245,19 @@ def test_calls_with_more_and_with_fewer_layers_give_what_each_gives_by_itself() 
 
 def test_layers_are_put_together_in_the_same_memory_in_each_call_until_the_end() -> None:
     pipeline, addresses = sd1(), {}
-    original = layout.Layout.query
+    original = engine.Engine._together
 
-    def query(self: Any, layers: int, joined: Tensor, scratch: Any) -> Tensor:
-        addresses.setdefault(tracer._capture.calls, []).append(joined.data_ptr() if layers > 1 else None)
-        return original(self, layers, joined, scratch)
+    def together(self: Any, group: Any) -> tuple[Tensor, Tensor]:
+        joined, queries = original(self, group)
+        assert joined.untyped_storage().data_ptr() == queries.untyped_storage().data_ptr() and queries.shape[0] == len(
+            group.tasks
+        )
+        address = joined.data_ptr() if len(group.tasks) > 1 else None
+        addresses.setdefault(tracer._capture.calls, []).append(address)
+        return joined, queries
 
     with pytest.MonkeyPatch.context() as patch, daam.trace(pipeline) as tracer:
-        patch.setattr(layout.Layout, "query", query)
+        patch.setattr(engine.Engine, "_together", together)
         run(pipeline, "a red circle", num_inference_steps=5)
     assert tracer.heat_maps() and set(addresses) == set(range(5))
     assert len(set(addresses[3])) == len(addresses[3]) > 1 and addresses[3] == addresses[4]

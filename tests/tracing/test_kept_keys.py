@@ -26,13 +26,13 @@ CHANGED_AT = 3
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many layers' keys were put together, for each time that it was done."""
     found: list[int] = []
-    original = layout.Layout.key
+    original = layout.Layout.keys
 
-    def key(self: Any, layers: int, *arguments: Any, **named: Any) -> Tensor:
+    def keys(self: Any, layers: int, joined: Tensor) -> Tensor:
         found.append(layers)
-        return original(self, layers, *arguments, **named)
+        return original(self, layers, joined)
 
-    monkeypatch.setattr(layout.Layout, "key", key)
+    monkeypatch.setattr(layout.Layout, "keys", keys)
     return found
 
 

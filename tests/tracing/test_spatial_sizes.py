@@ -149,6 +149,20 @@ def test_a_layer_at_other_positions_than_its_size_is_refused_in_later_calls_too(
     assert "expected 16x16 image positions" in str(capture.fault) and "got 64" in str(capture.fault)
 
 
+def test_a_hook_that_is_removed_while_another_thread_runs_the_transformer_does_not_cost_the_picture() -> None:
+    """By then torch may have begun to go through the transformer's hooks."""
+    model = Stages()
+    capture = Capture(model, lambda call: [TEXT])
+    with ExitStack() as stack, torch.no_grad():
+        capture.install(stack)
+        hooks = capture.family._sizes._hooks  # type: ignore[attr-defined]
+        for spatial, hook in hooks.items():
+            stack.callback(spatial.register_forward_pre_hook(lambda *_, hook=hook: hook.remove(), prepend=True).remove)
+        model(torch.randn(1, 8, 16, 16), 0, torch.randn(1, 5, 4))
+        assert watched(model) == 12, "only those of this test"
+    assert capture.fault is None and capture.texts(0)
+
+
 def test_a_pipelines_transformers_are_not_watched_after_the_trace() -> None:
     pipeline = sd1()
     hooks = [layer.spatial._forward_pre_hooks for layer in find_cross_attention_layers(pipeline.unet)]

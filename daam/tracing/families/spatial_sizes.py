@@ -99,13 +99,16 @@ def _see_size(
     guarded: Callable[..., None],
     spatial: nn.Module,
     arguments: tuple[Any, ...],
-    named: dict[str, Any],
+    named: dict[str, Any] | None = None,
 ) -> None:
-    """Without the guard, which takes longer than this, as long as the input is what it ought to be."""
+    """Without the guard, which takes longer than this, as long as the input is what it ought to be.
+
+    Args: named: torch leaves it out where the hook is removed while another thread runs the transformer.
+    """
     if not watch.is_on or (watch.thread is not None and watch.thread != get_ident()):
         return
     try:
         _, _, height, width = arguments[0].shape
         seen[spatial] = (height, width)
     except (IndexError, AttributeError, ValueError):
-        guarded(spatial, arguments, named)
+        guarded(spatial, arguments, named or {})

@@ -22,7 +22,7 @@ Weights = Callable[[], Sequence[Tensor] | None]
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """Layers that were worked off together. Attributes: keys: as `Layout.key` gives them."""
+    """Layers that were worked off together. Attributes: keys: as `operand_of_keys` gives them."""
 
     layers: tuple[str, ...]
     keys: Tensor
@@ -37,7 +37,7 @@ class KeptKey:
         self.group, self.place = group, place
 
     def key(self) -> Tensor:
-        """As `Layout.key` gives it for this layer alone, as a view."""
+        """As `operand_of_keys` gives it for this layer alone, as a view."""
         matrices = self.group.keys.shape[0] // len(self.group.layers)
         return self.group.keys.narrow(0, self.place * matrices, matrices)
 
@@ -95,7 +95,7 @@ class KeptKeys:
 
         Args:
             weights: of each layer, in their order.
-            keys: as `Layout.key` gives them; it is copied.
+            keys: as `operand_of_keys` gives them; they are copied.
         """
         if self._held_bytes() + keys.nbytes > KEPT_BYTES:
             return
@@ -111,7 +111,7 @@ class KeptKeys:
         self._kept.keys.update((layer, KeptKey(group, place)) for place, layer in enumerate(weights))
 
     def of_layers(self, layers: tuple[str, ...], kept: Sequence[KeptKey]) -> Tensor:
-        """The keys of some layers, as `Layout.key` gives them.
+        """The keys of some layers, as `operand_of_keys` gives them.
 
         Layers without their keys come together in other groups than with them, since more fit into one. What was put
         together anew is then kept in the place of what it was made of.

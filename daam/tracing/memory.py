@@ -34,8 +34,9 @@ class Room:
         if layers not in self._parts:
             rows, places, channels = self._whole.shape
             size = (rows, places // self._layers * layers, channels)
-            part = self._whole.view(-1)[: rows * size[1] * channels].view(size)
-            self._parts[layers] = part, self._view(layers, part)
+            with torch.inference_mode(False):
+                part = self._whole.view(-1)[: rows * size[1] * channels].view(size)
+                self._parts[layers] = part, self._view(layers, part)
         return self._parts[layers]
 
 

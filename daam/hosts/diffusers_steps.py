@@ -25,7 +25,7 @@ class Steps:
         self.number = -1
         self._timestep: Any = None
         self._looked: set[tuple[int, Side]] = set()
-        self._every: tuple[Sequence[Sequence[Conditioned]], int, list[Conditioned | None]] | None = None
+        self._last: tuple[Sequence[Sequence[Conditioned]], int, list[Conditioned | None]] | None = None
 
     def texts(
         self, timestep: Any, candidates: Sequence[Sequence[Conditioned]], images: int, entry: int
@@ -39,25 +39,20 @@ class Steps:
             The text of each row, None for one that is of none or was looked at before at this step; and whether one
             was.
         """
-        if not _are_one(timestep, self._timestep) and self._is_new_step(candidates):
-            self.number, self._looked = self.number + 1, set()
+        is_next = not _are_one(timestep, self._timestep)
         self._timestep = timestep
-        every = self._assigned(candidates, images, entry)
-        found = assign(candidates, images, entry, self._looked) if self._looked else every
+        if is_next and self._last is not None and self._last[0] is candidates and self._last[1] == images:
+            self.number += 1  # as in the call before, which was all of its step: so it is in most samplings
+            return self._last[2], False
+        if is_next and self._is_new_step(candidates):
+            self.number, self._looked = self.number + 1, set()
+        is_first = not self._looked
+        every = assign(candidates, images, entry)
+        found = every if is_first else assign(candidates, images, entry, self._looked)
         self._looked |= {(text.image, text.side) for text in found if text is not None}
-        return found, sum(text is not None for text in found) < sum(text is not None for text in every)
-
-    def _assigned(
-        self, candidates: Sequence[Sequence[Conditioned]], images: int, entry: int
-    ) -> list[Conditioned | None]:
-        """As `assign`, made anew only for other candidates than before: they are the same in most calls."""
-        last = self._every
-        if last is not None and last[0] is candidates and last[1] == images:
-            return last[2]
-        found = assign(candidates, images, entry)
         is_of_any_entry = all(len({text.entry for text in texts}) < 2 for texts in candidates)
-        self._every = (candidates, images, found) if is_of_any_entry else None
-        return found
+        self._last = (candidates, images, found) if is_first and any(found) and is_of_any_entry else None
+        return found, sum(text is not None for text in found) < sum(text is not None for text in every)
 
     def _is_new_step(self, candidates: Sequence[Sequence[Conditioned]]) -> bool:
         """Whether a row can only be of texts that were looked at."""

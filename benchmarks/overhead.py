@@ -141,9 +141,10 @@ def _scheduler() -> DDIMScheduler:
 
 @dataclass(frozen=True)
 class Run:
-    """One generation: seconds, and bytes of memory at its peak above the start."""
+    """One generation: seconds of wall time and of the process's own, and bytes of memory at its peak above the start."""
 
     seconds: float
+    processor: float
     peak: int
 
 
@@ -187,13 +188,13 @@ def run_once(pipeline: Any, device: str, steps: int, size: int | None, watching:
     generator = torch.Generator().manual_seed(0)
     arguments = {"num_inference_steps": steps, "height": size, "width": size, "generator": generator}
     with PeakMemory(device) as memory:
-        started = time.perf_counter()
+        started, used = time.perf_counter(), time.process_time()
         with watching:
             pipeline(PROMPT, output_type="latent", **arguments)
         if device.startswith("cuda"):
             torch.cuda.synchronize()
-        seconds = time.perf_counter() - started
-    return Run(seconds, memory.bytes)
+        seconds, processor = time.perf_counter() - started, time.process_time() - used
+    return Run(seconds, processor, memory.bytes)
 
 
 def kept_bytes(tracer: Tracer) -> int:
@@ -205,13 +206,14 @@ def kept_bytes(tracer: Tracer) -> int:
 def alternating(
     pipeline: Any, options: argparse.Namespace, steps: int, size: int | None
 ) -> tuple[list[Run], list[Run], int]:
-    """Plain and traced runs in turn, after one of each that does not count; and bytes of the maps that were kept."""
+    """Plain and traced runs, either first in turn, after one of each that does not count; and bytes of the kept maps."""
     tracer = trace(pipeline)
-    plain, traced = [], []
+    plain: list[Run] = []
+    traced: list[Run] = []
     for repeat in range(options.repeats + 1):
-        number = steps if repeat else 1
-        plain.append(run_once(pipeline, options.device, number, size, nullcontext()))
-        traced.append(run_once(pipeline, options.device, number, size, tracer))
+        pair: list[tuple[list[Run], AbstractContextManager[Any]]] = [(plain, nullcontext()), (traced, tracer)]
+        for runs, watching in pair if repeat % 2 else reversed(pair):
+            runs.append(run_once(pipeline, options.device, steps if repeat else 1, size, watching))
     return plain[1:], traced[1:], kept_bytes(tracer)
 
 
@@ -242,8 +244,11 @@ def measure(name: str, pipeline: Any, options: argparse.Namespace, steps: int, s
     )
     ratios = sorted(second.seconds / first.seconds for first, second in zip(plain, traced))
     ratio = f"{statistics.median(ratios):.3f} ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+    processor = statistics.median(second.processor / first.processor for first, second in zip(plain, traced))
     memory = [f"{number / MIB:.1f}" for number in (*peaks, kept)]
-    return row(name, size or "its own", steps, *(f"{number:.3f}" for number in seconds), ratio, *memory)
+    return row(
+        name, size or "its own", steps, *(f"{number:.3f}" for number in seconds), ratio, f"{processor:.3f}", *memory
+    )
 
 
 def main() -> None:
@@ -257,7 +262,7 @@ def main() -> None:
     options = parser.parse_args()
     dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
     print(f"{machine(options.device)}; {str(dtype).removeprefix('torch.')}; medians of {options.repeats}\n")
-    print(head("UNet", "size", "steps", "plain, s", "traced, s", "ratio of pairs (all)", "peak, plain, MiB",
+    print(head("UNet", "size", "steps", "plain, s", "traced, s", "ratio of pairs (all)", "ratio of CPU time", "peak, plain, MiB",
                "peak, traced, MiB", "maps kept, MiB"))  # fmt: skip
     for name in options.model or ["embedded"]:
         torch.manual_seed(0)

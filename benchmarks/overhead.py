@@ -141,7 +141,7 @@ def _scheduler() -> DDIMScheduler:
 
 @dataclass(frozen=True)
 class Run:
-    """One generation: seconds of wall time and of the process's own, and bytes of memory at its peak above the start."""
+    """One generation: seconds of wall time and of the process's own, bytes of memory at its peak above the start."""
 
     seconds: float
     processor: float
@@ -206,7 +206,7 @@ def kept_bytes(tracer: Tracer) -> int:
 def alternating(
     pipeline: Any, options: argparse.Namespace, steps: int, size: int | None
 ) -> tuple[list[Run], list[Run], int]:
-    """Plain and traced runs, either first in turn, after one of each that does not count; and bytes of the kept maps."""
+    """Plain and traced runs, either first in turn, after one of each that does not count; bytes of the maps."""
     tracer = trace(pipeline)
     plain: list[Run] = []
     traced: list[Run] = []
@@ -262,8 +262,8 @@ def main() -> None:
     options = parser.parse_args()
     dtype = torch.float16 if options.device.startswith("cuda") else torch.float32
     print(f"{machine(options.device)}; {str(dtype).removeprefix('torch.')}; medians of {options.repeats}\n")
-    print(head("UNet", "size", "steps", "plain, s", "traced, s", "ratio of pairs (all)", "ratio of CPU time", "peak, plain, MiB",
-               "peak, traced, MiB", "maps kept, MiB"))  # fmt: skip
+    print(head("UNet", "size", "steps", "plain, s", "traced, s", "ratio of pairs (all)",
+               "ratio of CPU time", "peak, plain, MiB", "peak, traced, MiB", "maps kept, MiB"))  # fmt: skip
     for name in options.model or ["embedded"]:
         torch.manual_seed(0)
         pipeline = MODELS[name](options.device, dtype)

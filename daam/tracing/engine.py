@@ -7,7 +7,6 @@ kernels are small it is the number of calls that costs.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -23,6 +22,7 @@ from daam.tracing.memory import Room, Scratch
 from daam.tracing.on_device import on_device
 from daam.tracing.operands import operand_of_keys, operand_of_queries
 from daam.tracing.probe import Probe, ProbeKeys
+from daam.tracing.unchanged import VERSION
 
 HELD_BYTES = 48 * 2**20
 """What is set aside at once; more is worked off before the call ends, so that the peak stays flat."""
@@ -37,7 +37,6 @@ _CHANGED = (
     "something changed the query or the key of {} after they were made, which it had not done in an earlier call of "
     "the model"
 )
-_VERSION = operator.attrgetter("_version")
 
 
 class Task:
@@ -395,13 +394,11 @@ class Engine:
             kind = (layout, group.is_kept)
             room = self._rooms.get(kind)
             place = None if room is None else room.of(layers)
-            if place is None:
-                joined = self._in_new_memory(group)
-            else:
-                joined, queries = place
-                torch.cat(group.parts, dim=1, out=joined)
-                if layout.is_slice:
-                    return joined, queries
+            if place is not None:
+                whole, queries = place
+                joined = layout.wanted_rows(torch.cat(group.parts, dim=1, out=whole))
+                return joined, queries if joined is whole else layout.queries(layers, joined)
+            joined = self._in_new_memory(group)
         joined = layout.wanted_rows(joined)
         return joined, layout.queries(layers, joined)
 
@@ -423,7 +420,7 @@ def _let_go(group: _Group) -> None:
 
 def _written(held: Sequence[Tensor]) -> int:
     """How often something was written to the tensors; it only grows."""
-    return sum(map(_VERSION, held))
+    return sum(map(VERSION, held))
 
 
 def _kept(block: Block, tasks: Sequence[Task]) -> Block:

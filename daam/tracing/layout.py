@@ -58,7 +58,6 @@ class Layout:
     """The layers of one shape, for the rows of one kind of call.
 
     Attributes:
-        is_slice: the wanted rows stand behind each other.
         is_alone: the probabilities of one layer are too many to hold, or to be made all of them.
         layers_at_once: whose probabilities can be held together.
         joined_bytes: of what is set aside of one layer; query_bytes: the same without its keys.
@@ -95,7 +94,7 @@ class Layout:
         self._scale = (channels // attended.heads) ** -0.5 if attended.scale is None else attended.scale
         is_slice = rows == list(range(rows[0], rows[0] + len(rows)))
         self._rows = range(rows[0], rows[0] + len(rows)) if is_slice else range(len(rows))
-        self.is_slice, self._chosen = is_slice, None if is_slice else self._own_rows
+        self._chosen = None if is_slice else self._own_rows
         shares, columns, details = _shares(wanted, probed, attended.first_column, own_tokens)
         self._legend = Legend(shares, attended.size, attended.heads)
         own = columns[: len(columns) - probed]

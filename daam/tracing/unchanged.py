@@ -10,7 +10,8 @@ from torch import Tensor
 
 from daam.tracing.plan import version_of
 
-_VERSION = operator.attrgetter("_version")
+VERSION = operator.attrgetter("_version")
+"""How often a tensor was written to. In inference mode nobody counts, and it raises RuntimeError."""
 
 
 class Unchanged:
@@ -34,6 +35,6 @@ class Unchanged:
             return False
         are_same = map(operator.is_, tensors, [ref() for ref in self._refs])  # in each call: no loop of Python's own
         try:
-            return all(are_same) and list(map(_VERSION, tensors)) == self._versions
+            return all(are_same) and list(map(VERSION, tensors)) == self._versions
         except RuntimeError:  # inference mode counts nothing
             return False
